@@ -1,0 +1,193 @@
+"""Cutting a trained model at a named layer: a frozen backbone, and the head whose weights an update may move.
+
+The backbone runs in inference mode and never changes, so its outputs (the features) are constants: they are computed
+once, and every gradient and curvature product afterwards costs only the head. On the reference network this makes one
+product tens of times cheaper than differentiating through the whole model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from unlearning.errors import InputError, invalid
+from unlearning.interop import as_logit_model, copy_model, outputs_probabilities
+
+_POOLING = (
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling1D,
+    keras.layers.GlobalMaxPooling2D,
+)
+
+ALL = "all"
+"""The value of `trainable_from` that updates every trainable weight."""
+
+
+class Head:
+    """The differentiable part of a classifier as a function of one flat parameter vector.
+
+    Args:
+        model: Any built Keras classifier with softmax or logit outputs. It is copied, never changed.
+        trainable_from: Name of the first layer to update; `"all"` for every weight; None for the dense head behind the
+            last Flatten or global pooling layer (or, without one, the last layer that has weights).
+        cache_features: Cut the graph at the boundary and treat the backbone's outputs as data. With False the head takes
+            images and every evaluation runs the whole network (the reference's behaviour; for comparison).
+
+    Attributes:
+        boundary: Name of the first updated layer, or `"all"`.
+        size: Number of parameters in the flat vector.
+        dtype: Their TensorFlow dtype.
+        num_classes: Number of outputs, or None until a subclassed model has been called.
+
+    Raises:
+        InputError: If the layer does not exist, has no trainable weights at or behind it, or the graph cannot be cut there.
+    """
+
+    def __init__(self, model: keras.Model, trainable_from: str | None = None, cache_features: bool = True) -> None:
+        self._original = model
+        self._work = as_logit_model(model)
+        self.boundary = _choose_boundary(self._work, trainable_from)
+        self._backbone: keras.Model | None = None
+        self._function = self._work
+        layers = self._work.layers
+        if self.boundary != ALL:
+            position = [layer.name for layer in layers].index(self.boundary)
+            if cache_features and _has_graph(self._work) and position > 0:
+                self._backbone, self._function = _cut(self._work, layers[position])
+            layers = layers[position:]
+        tracked = {id(v): v for layer in layers for v in layer.trainable_variables}
+        # The head of a graph is what lies behind the cut; layers listed after it but beside it are not part of it.
+        self.variables = [v for v in self._function.trainable_variables if id(v) in tracked]
+        if not self.variables:
+            raise invalid("trainable_from", "a layer with trainable weights at or behind it", self.boundary)
+        self.dtype = tf.as_dtype(self.variables[0].dtype)
+        self._shapes = [tuple(v.shape) for v in self.variables]
+        self._sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self.size = sum(self._sizes)
+        self._takes_log = False
+        # A subclassed model's `call` need not know about training and inference.
+        takes_training = _has_graph(self._work) or "training" in inspect.signature(self._work.call).parameters
+        self._inference = {"training": False} if takes_training else {}
+        output = self._work.output_shape if _has_graph(self._work) else None
+        self.num_classes = output[-1] if output else None
+
+    def check(self, images: np.ndarray, num_classes: int) -> None:
+        """Runs a few images through the model and raises `InputError` if shapes or class counts do not fit."""
+        expected = self._work.input_shape[1:] if _has_graph(self._work) else None
+        if expected is not None and (
+            len(expected) != images.ndim - 1
+            or any(e not in (None, r) for e, r in zip(expected, images.shape[1:], strict=True))
+        ):
+            raise invalid("images", f"images of the model's input shape {expected}", f"images of shape {images.shape[1:]}")
+        scores = np.asarray(self._original(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64)
+        if scores.ndim != 2 or scores.shape[1] != num_classes:
+            raise invalid("model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}")
+        self.num_classes = num_classes
+        if not np.isfinite(scores).all():
+            raise InputError("The model's outputs are not finite on the first images; nothing can be computed from it.")
+        self._takes_log = not _has_graph(self._work) and outputs_probabilities(scores)
+
+    def parameters(self) -> tf.Tensor:
+        """Returns the model's own parameters as one flat vector of shape `(size,)`."""
+        return self.flatten([v.value for v in self.variables])
+
+    def flatten(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Concatenates tensors shaped like the head's variables into one vector of shape `(size,)`."""
+        return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
+
+    def unflatten(self, vector: tf.Tensor) -> list[tf.Tensor]:
+        """Splits a vector of shape `(size,)` into tensors shaped like the head's variables."""
+        return [tf.reshape(part, shape) for part, shape in zip(tf.split(vector, self._sizes), self._shapes, strict=True)]
+
+    def regularisation(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the sum of the model's own weight penalties at the given parameter values (a scalar)."""
+        pairs = [(v.regularizer, t) for v, t in zip(self.variables, tensors, strict=True) if v.regularizer is not None]
+        return tf.add_n([penalty(t) for penalty, t in pairs]) if pairs else tf.zeros([], self.dtype)
+
+    @property
+    def is_regularised(self) -> bool:
+        """Whether any updated weight carries a penalty."""
+        return any(v.regularizer is not None for v in self.variables)
+
+    def logits(self, tensors: Sequence[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
+        """Evaluates the head in inference mode.
+
+        Args:
+            tensors: Parameter values, shaped like `variables`.
+            inputs: Features (or images, where nothing is cached), shape `(rows, ...)`.
+
+        Returns:
+            Logits of shape `(rows, classes)`.
+        """
+        values = {id(v): t for v, t in zip(self.variables, tensors, strict=True)}
+        trainable = [values.get(id(v), v.value) for v in self._function.trainable_variables]
+        fixed = [v.value for v in self._function.non_trainable_variables]
+        outputs, _ = self._function.stateless_call(trainable, fixed, inputs, **self._inference)
+        # Same logits up to a constant a row; the floor keeps an exact zero from becoming minus infinity.
+        return tf.math.log(tf.maximum(outputs, 1e-12)) if self._takes_log else outputs
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the head takes features of a backbone rather than images."""
+        return self._backbone is not None
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one row of features."""
+        if self._backbone is None:
+            raise InputError("This head takes images; it has no features.")
+        return tuple(self._backbone.output_shape[1:])
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Runs the frozen backbone in inference mode on a batch of images."""
+        assert self._backbone is not None
+        return self._backbone(images, training=False)
+
+    def repaired(self, vector: tf.Tensor) -> keras.Model:
+        """Returns a fresh copy of the original model with the head's parameters taken from `vector`."""
+        for variable, value in zip(self.variables, self.unflatten(vector), strict=True):
+            variable.assign(value)
+        model = copy_model(self._original)
+        model.set_weights(self._work.get_weights())
+        return model
+
+
+def _has_graph(model: keras.Model) -> bool:
+    return isinstance(model, keras.Sequential) or hasattr(model, "operations")
+
+
+def _choose_boundary(model: keras.Model, name: str | None) -> str:
+    names = [layer.name for layer in model.layers]
+    if name == ALL:
+        return ALL
+    if name is not None:
+        if name not in names:
+            raise invalid("trainable_from", f"'all' or one of the model's layers {names}", name)
+        return name
+    pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, _POOLING)]
+    behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables and (not pooling or n > pooling[-1])]
+    if not behind:
+        behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables][-1:]
+    if not behind:
+        raise invalid("model", "a model with trainable weights", "none")
+    return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
+
+
+def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, keras.Model]:
+    """Splits a graph into the part before a layer and the part from it on."""
+    try:
+        boundary = layer.input
+        if isinstance(boundary, (list, tuple)):
+            raise ValueError("it has several inputs")
+        return keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0])
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}. "
+            "Choose a layer through which every path to the output passes, or 'all'."
+        ) from error

@@ -1,0 +1,188 @@
+"""One unlearning task seen through a head: what the influence updates share.
+
+With `n` training rows, given labels `y_i` and corrections `z -> z~`, the model was trained on
+`L(theta) = (1/n) sum_i l(z_i, theta)` and should have been trained on `L~`, where flagged rows stand corrected and
+removed rows have weight 0. The gradient difference of the flagged rows,
+
+    d = (1/n) sum_flagged [grad l(z~_i, theta_0) - grad l(z_i, theta_0)] = grad L~(theta_0) - grad L(theta_0),
+
+drives both closed-form updates of Warnecke et al. (NDSS 2023): `theta_0 - tau n d` and `theta_0 - H^-1 d`. A further
+step from another `theta` needs the same quantity there. The right-hand side used is
+
+    r(theta) = grad L~(theta) - grad L(theta_0),
+
+which equals `d` at `theta_0` exactly, so the first step is the published one, and which vanishes where the corrected
+objective is as stationary as the trained model was on its own; early-stopped training is thereby not "finished".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from unlearning.influence.head import Head
+from unlearning.influence.objective import Objective
+from unlearning.influence.rows import MEMORY_LIMIT_BYTES, RowStore
+from unlearning.task import REMOVED, UnlearningTask, WorkCount
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSettings:
+    """Where to cut the model and how to keep the frozen part's features.
+
+    Attributes:
+        trainable_from: First layer to update, `"all"`, or None for the dense head.
+        cache_features: Compute the backbone's outputs once (False re-runs it in every evaluation).
+        feature_dtype: `"float32"` or `"float16"`.
+        batch_rows: Rows a pass.
+        memory_limit_bytes: Above this size the features live in a memory-mapped file.
+    """
+
+    trainable_from: str | None = None
+    cache_features: bool = True
+    feature_dtype: str = "float32"
+    batch_rows: int = 1024
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+
+
+class InfluenceProblem:
+    """Features, objectives and scores of one task; the common ground of the influence methods.
+
+    Args:
+        model: The trained model; never changed.
+        task: What to unlearn.
+        settings: Boundary and feature cache.
+
+    Attributes:
+        head: The updated part of the model.
+        initial: Its parameters, shape `(size,)`.
+        corrected: The objective `L~` over all rows.
+        difference: The objective whose gradient at `initial` is `d`; None where nothing is flagged.
+        work: Per-example evaluations so far.
+    """
+
+    def __init__(self, model, task: UnlearningTask, settings: FeatureSettings) -> None:  # type: ignore[no-untyped-def]
+        self.task = task
+        self.work = WorkCount()
+        self._settings = settings
+        self.head = Head(model, settings.trainable_from, settings.cache_features)
+        self.head.check(task.train.images, task.num_classes)
+        self.initial = self.head.parameters()
+
+        flagged, rows = task.corrections, len(task.train)
+        images = [task.train.images] if flagged.images is None else [task.train.images, flagged.images]
+        self._store = self._build_store(images, "features of the training rows")
+        labels = task.train.labels.copy()
+        labels[flagged.rows] = np.where(flagged.labels == REMOVED, labels[flagged.rows], flagged.labels)
+        weights = np.ones(rows)
+        weights[flagged.rows] = flagged.labels != REMOVED
+        # Corrected images were appended below the training rows; the originals stay for the gradient difference.
+        self._corrected_index = np.arange(rows)
+        if flagged.images is not None:
+            self._corrected_index[flagged.rows] = rows + np.arange(len(flagged))
+        self.corrected_labels, self._corrected_weights = labels, weights
+        self.corrected = self.corrected_subset(np.arange(rows), normaliser=rows)
+
+        self.difference: Objective | None = None
+        if len(flagged):
+            # The two halves of the difference are one objective: corrected rows with weight +1, given rows with -1.
+            self.difference = Objective(
+                self.head,
+                self._store,
+                np.concatenate([self._corrected_index[flagged.rows], flagged.rows]),
+                np.concatenate([labels[flagged.rows], task.train.labels[flagged.rows]]),
+                np.concatenate([weights[flagged.rows], -np.ones(len(flagged))]),
+                normaliser=rows,
+                batch_rows=settings.batch_rows,
+                penalised=False,
+            )
+        validation = task.validation
+        store = self._build_store([validation.images], "features of the validation rows")
+        self._validation = Objective(
+            self.head, store, np.arange(len(validation)), validation.labels, batch_rows=4 * settings.batch_rows
+        )
+        self._difference_at_start: tf.Tensor | None = None
+        self._offset: tf.Tensor | None = None
+
+    def corrected_subset(self, rows: np.ndarray, normaliser: float | None = None) -> Objective:
+        """Returns the corrected objective over some training rows (for sampled curvature).
+
+        Args:
+            rows: int64 array of training row numbers.
+            normaliser: Divisor of the sum; the number of rows where None.
+        """
+        return Objective(
+            self.head,
+            self._store,
+            self._corrected_index[rows],
+            self.corrected_labels[rows],
+            self._corrected_weights[rows],
+            normaliser=normaliser,
+            batch_rows=self._settings.batch_rows,
+        )
+
+    def errors_objective(self, rows: np.ndarray, predictions: np.ndarray) -> Objective:
+        """Returns the *summed* difference between corrected labels and the model's own predictions on some rows.
+
+        Args:
+            rows: int64 array of training row numbers.
+            predictions: int64 array of the classes the model currently predicts there.
+        """
+        index = self._corrected_index[rows]
+        return Objective(
+            self.head,
+            self._store,
+            np.concatenate([index, index]),
+            np.concatenate([self.corrected_labels[rows], predictions]),
+            np.concatenate([np.ones(len(rows)), -np.ones(len(rows))]),
+            normaliser=1.0,
+            batch_rows=self._settings.batch_rows,
+            penalised=False,
+        )
+
+    def right_hand_side(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Returns `r(theta)`, shape `(size,)`; at the trained parameters this is the gradient difference `d`."""
+        assert self.difference is not None
+        if self._difference_at_start is None:
+            self._difference_at_start = self.difference.gradient(self.initial)
+            self.count(gradient_rows=self.difference.rows)
+        if parameters is self.initial:
+            return self._difference_at_start
+        if self._offset is None:  # grad L(theta_0) = grad L~(theta_0) - d, needed from the second step on
+            self._offset = self.corrected.gradient(self.initial) - self._difference_at_start
+            self.count(gradient_rows=self.corrected.rows)
+        self.count(gradient_rows=self.corrected.rows)
+        return self.corrected.gradient(parameters) - self._offset
+
+    def validation_accuracy(self, parameters: tf.Tensor) -> float:
+        """Returns the accuracy on the validation split; parameters that are not finite score -1."""
+        if not bool(tf.reduce_all(tf.math.is_finite(parameters))):
+            return -1.0
+        self.count(forward_rows=self._validation.rows)
+        predictions = self._validation.predictions(parameters).numpy()
+        return float(np.mean(predictions == self.task.validation.labels))
+
+    def training_predictions(self, parameters: tf.Tensor) -> np.ndarray:
+        """Returns the predicted class of every training row, `(n,)`."""
+        self.count(forward_rows=self.corrected.rows)
+        return self.corrected.predictions(parameters).numpy()
+
+    def count(self, forward_rows: int = 0, gradient_rows: int = 0, curvature_rows: int = 0) -> None:
+        """Adds to the work done."""
+        self.work = self.work + WorkCount(forward_rows, gradient_rows, curvature_rows)
+
+    def _build_store(self, images: list[np.ndarray], description: str) -> RowStore:
+        if self.head.is_cached:
+            self.count(forward_rows=sum(len(part) for part in images))
+        return RowStore.from_images(
+            self.head,
+            images,
+            feature_dtype=self._settings.feature_dtype,
+            memory_limit_bytes=self._settings.memory_limit_bytes,
+            description=description,
+        )

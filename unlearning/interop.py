@@ -1,0 +1,159 @@
+"""Handling other people's Keras models: loading, saving, copying, and reading logits off them.
+
+Nothing here changes the model it is given. `as_logit_model` makes the private working copy on which the updates are
+computed: same weights, inference-friendly float32 arithmetic, and logits instead of probabilities.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from unlearning.errors import InputError, invalid
+
+
+def load_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads a `.keras` file in safe mode (no code from the file is run).
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model, uncompiled.
+
+    Raises:
+        InputError: If the file is missing, damaged, or needs code that safe mode refuses.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise invalid("model", "a path ending in .keras", str(path))
+    if not path.is_file():
+        raise invalid("model", "an existing file", str(path))
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever zipfile, json and h5py raise on a damaged archive
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"Cannot load the model {path}: {reason}") from error
+
+
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Saves a model so that `path` holds either the whole new file or what it held before.
+
+    Args:
+        model: The model.
+        path: Target, ending in `.keras`; the folder is created.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise invalid("path", "a path ending in .keras", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=".keras")
+    os.close(handle)
+    try:
+        model.save(name)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def set_determinism(seed: int, deterministic: bool = False) -> None:
+    """Seeds Python, NumPy and the backend.
+
+    Args:
+        seed: The seed.
+        deterministic: Also force deterministic kernels (TensorFlow only; slower, mostly on GPUs).
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """Returns an independent model with the same architecture, layer names and weights.
+
+    Args:
+        model: A built model: Sequential, functional, or subclassed with a working `get_config`.
+
+    Returns:
+        The copy, uncompiled.
+
+    Raises:
+        InputError: If the model is not built or cannot be rebuilt from its configuration.
+    """
+    return _copy(model, float32=False)
+
+
+def as_logit_model(model: keras.Model) -> keras.Model:
+    """Returns an independent copy of a classifier that outputs logits in full precision.
+
+    A final softmax (in the last layer's `activation`, or a layer of its own) is taken off. A subclassed model that
+    outputs probabilities gets a logarithm instead: `log p` equals the logits up to a constant per row, which no
+    softmax loss sees.
+
+    Args:
+        model: A classifier whose output has shape `(rows, classes)`.
+
+    Returns:
+        The working copy. For Sequential and functional models it is functional or Sequential with the same layer
+        names, so that layers can be named across both.
+
+    Raises:
+        InputError: If the output is not one row of at least two class scores per image.
+    """
+    shape = getattr(model, "output_shape", None) if _is_graph(model) else None
+    if shape is not None and (not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None or shape[-1] < 2):
+        raise invalid("model", "one output of shape (rows, classes) with at least two classes", shape)
+    work = _copy(model, float32=True)
+    if not _is_graph(work):
+        return work
+    last = work.layers[-1]
+    if isinstance(last, keras.layers.Softmax):
+        return keras.Model(work.inputs, last.input)
+    activation = getattr(last, "activation", None)
+    if activation is keras.activations.softmax:
+        last.activation = keras.activations.linear
+    elif activation is keras.activations.sigmoid:
+        raise invalid("model", "a softmax or logit output", "a sigmoid output")
+    return work
+
+
+def outputs_probabilities(scores: np.ndarray) -> bool:
+    """Tells whether rows of class scores are probabilities (non-negative, each row summing to one)."""
+    scores = np.asarray(scores, dtype=np.float64)
+    return bool(scores.size and scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
+
+
+def _is_graph(model: keras.Model) -> bool:
+    return isinstance(model, keras.Sequential) or hasattr(model, "operations")
+
+
+def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
+    if not model.built:
+        raise invalid("model", "a built model (call it once, or give its input shape)", "an unbuilt model")
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if float32 and layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
+            config["dtype"] = layer.dtype_policy.variable_dtype  # mixed precision is too coarse for curvature
+        return type(layer).from_config(config)
+
+    try:
+        if _is_graph(model):
+            copied = keras.models.clone_model(model, clone_function=clone)
+        else:
+            copied = type(model).from_config(model.get_config())
+            copied.build_from_config(model.get_build_config())
+        copied.set_weights(model.get_weights())
+    except Exception as error:
+        raise InputError(
+            f"Cannot copy the model {model.name!r}: {str(error).splitlines()[0] if str(error) else type(error).__name__}. "
+            "A subclassed model needs get_config, from_config and build."
+        ) from error
+    return copied

@@ -1,0 +1,122 @@
+"""The registry of unlearning methods: one file a method, presets by name.
+
+To add a method, write `unlearning/methods/<name>.py` with a frozen dataclass that derives from `base.Method`, and add
+one line to `_REGISTRY`. The command line, the contract test and the result files pick it up from there. Importing this
+package imports no TensorFlow; a method's module is imported when the method is asked for.
+
+Example:
+    >>> from unlearning import methods
+    >>> "second-order" in methods.available()
+    True
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from unlearning.errors import InputError, invalid
+
+if TYPE_CHECKING:
+    from unlearning.methods.base import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    module: str
+    attribute: str
+    summary: str
+    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+_REGISTRY = {
+    "first-order": _Entry(
+        "first_order",
+        "FirstOrder",
+        "one gradient-difference step, its length chosen on validation",
+    ),
+    "second-order": _Entry(
+        "second_order",
+        "SecondOrder",
+        "damped Gauss-Newton steps by conjugate gradients, re-linearised",
+    ),
+    "second-order-single": _Entry(
+        "second_order",
+        "SecondOrder",
+        "the closed form: one damped Gauss-Newton solve",
+        {"steps": 1},
+    ),
+    "first-order-reference": _Entry(
+        "first_order",
+        "FirstOrder",
+        "the published schedule: fixed tau on 512 misclassified rows a step",
+        {"rows": "errors", "error_rows": 512, "tau": 2e-5, "steps": 10},
+    ),
+    "second-order-lissa": _Entry(
+        "second_order",
+        "SecondOrder",
+        "the published schedule: LiSSA on 1,024 misclassified rows a step",
+        {"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
+    ),
+}
+
+
+def available() -> tuple[str, ...]:
+    """Returns the names of all registered methods and presets."""
+    return tuple(_REGISTRY)
+
+
+def summaries() -> dict[str, str]:
+    """Returns one line on each method, by name."""
+    return {name: entry.summary for name, entry in _REGISTRY.items()}
+
+
+def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
+    """Builds a method by name.
+
+    Args:
+        name: A registered name.
+        overrides: Hyperparameters to change, by field name. Text is read as JSON where it is JSON (`"0.1"`, `"[1, 2]"`,
+            `"null"`) and as a plain string otherwise.
+
+    Returns:
+        The method, a frozen dataclass.
+
+    Raises:
+        InputError: If the name or a field is unknown, or a value does not fit.
+
+    Example:
+        >>> get("second-order", {"steps": "3"}).config()["steps"]
+        3
+    """
+    if name not in _REGISTRY:
+        raise invalid("method", f"one of {', '.join(_REGISTRY)}", name)
+    entry = _REGISTRY[name]
+    cls = getattr(importlib.import_module(f"unlearning.methods.{entry.module}"), entry.attribute)
+    known = {field.name for field in dataclasses.fields(cls)}
+    values = dict(entry.preset)
+    for field, value in (overrides or {}).items():
+        if field not in known:
+            raise invalid(f"{name}.{field}", f"one of the hyperparameters {', '.join(sorted(known))}", field)
+        values[field] = _parse(name, field, value, cls)
+    return cls(**values)
+
+
+def _parse(name: str, field: str, value: Any, cls: type) -> Any:
+    import typing
+
+    from pydantic import TypeAdapter, ValidationError
+
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            pass  # plain text such as a layer name
+    try:
+        return TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(f"Invalid value for argument `{name}.{field}`. {reason}. Received: {value!r}") from error

@@ -1,0 +1,97 @@
+"""What every method is: a frozen dataclass of hyperparameters with one verb, and the promise it keeps.
+
+The promise is *never worse on validation*. A method hands its proposal to `conclude`, which scores the proposal and the
+unmodified model with the same code on the task's validation rows and returns whichever is better, saying so.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from unlearning.evaluation import accuracy
+from unlearning.interop import copy_model
+from unlearning.task import OutcomeStatus, SolveReport, UnlearningOutcome, UnlearningTask, WorkCount
+
+
+class Method(abc.ABC):
+    """An unlearning method. Implementations are frozen dataclasses; their fields are the hyperparameters."""
+
+    @abc.abstractmethod
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        """Corrects a trained model.
+
+        Args:
+            model: A trained classifier; it is not changed.
+            task: Training rows as trained on, corrections, validation rows, seed.
+
+        Returns:
+            The outcome; its model is never worse than `model` on the task's validation rows.
+
+        Raises:
+            InputError: If model and task do not fit each other.
+        """
+
+    def config(self) -> dict[str, Any]:
+        """Returns the hyperparameters as JSON-ready values."""
+        assert dataclasses.is_dataclass(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def conclude(
+    model: keras.Model,
+    proposal: keras.Model | None,
+    task: UnlearningTask,
+    *,
+    started: float,
+    work: WorkCount,
+    history: Sequence[Mapping[str, Any]] = (),
+    solves: Sequence[SolveReport] = (),
+    solver_log: Sequence[Mapping[str, Any]] = (),
+    status: OutcomeStatus | None = None,
+) -> UnlearningOutcome:
+    """Scores a proposal against the unmodified model and returns the better one.
+
+    Args:
+        model: The input model.
+        proposal: The method's result, or None where it has none.
+        task: The task; its validation split decides.
+        started: `time.perf_counter()` at the start of the method.
+        work: Work so far; the scoring done here is added.
+        history: One mapping a step.
+        solves: One report a linear solve.
+        solver_log: One mapping a solver iteration.
+        status: Why there is no proposal, where there is none.
+
+    Returns:
+        The outcome.
+    """
+    before = accuracy(model, task.validation)
+    rows, chosen, after = len(task.validation), None, before
+    if proposal is not None:
+        rows *= 2
+        if not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
+            status = OutcomeStatus.NON_FINITE
+        else:
+            score = accuracy(proposal, task.validation)
+            if score > before:
+                chosen, after, status = proposal, score, OutcomeStatus.IMPROVED
+    return UnlearningOutcome(
+        model=copy_model(model) if chosen is None else chosen,
+        applied=chosen is not None,
+        status=status or OutcomeStatus.NOTHING_IMPROVED,
+        validation_accuracy_before=before,
+        validation_accuracy_after=after,
+        history=tuple(history),
+        solves=tuple(solves),
+        solver_log=tuple(solver_log),
+        work=work + WorkCount(forward_rows=rows),
+        duration_s=time.perf_counter() - started,
+    )

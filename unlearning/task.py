@@ -1,0 +1,217 @@
+"""What passes between the rooms of the library: the task, the outcome, the solve report and the work count.
+
+A `Method` takes a trained model and an `UnlearningTask` and returns an `UnlearningOutcome`. Nothing here computes;
+nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unlearning.errors import InputError, invalid
+
+REMOVED = -1
+"""The corrected label that stands for "take this row out of the training set"."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images and integer labels of one part of a data set.
+
+    Attributes:
+        images: Array of shape `(rows, height, width, channels)`; any array with NumPy indexing (a memory map, too).
+        labels: int64 array of shape `(rows,)`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise invalid("labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}")
+        if len(self.images) != len(labels):
+            raise invalid("labels", f"one label per image ({len(self.images)} images)", f"{len(labels)} labels")
+        object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Corrections:
+    """The flagged rows and what should have stood there.
+
+    Attributes:
+        rows: int64 array `(flagged,)` of distinct row numbers into the training split.
+        labels: int64 array `(flagged,)` of corrected labels; `REMOVED` (-1) takes the row out.
+        images: Corrected images, shape `(flagged, height, width, channels)`, or None where the images stay.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "labels"):
+            value = np.asarray(getattr(self, name))
+            if value.ndim != 1 or (len(value) and not np.issubdtype(value.dtype, np.integer)):
+                raise invalid(name, "a one-dimensional array of integers", f"{value.dtype} of shape {value.shape}")
+            object.__setattr__(self, name, value.astype(np.int64))
+        if len(self.rows) != len(self.labels):
+            raise invalid("labels", f"one corrected label per flagged row ({len(self.rows)})", len(self.labels))
+        if len(np.unique(self.rows)) != len(self.rows):
+            raise invalid("rows", "distinct row numbers", "repeated rows")
+        if self.images is not None and len(self.images) != len(self.rows):
+            raise invalid("images", f"one corrected image per flagged row ({len(self.rows)})", len(self.images))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UnlearningTask:
+    """Everything a method may look at. True labels are not among it, except where the user supplies corrections.
+
+    Attributes:
+        train: The training rows exactly as the model was trained on them (given labels, patched images).
+        corrections: The flagged rows; empty for methods that need none.
+        validation: Held-out rows on which hyperparameters are chosen, with the labels the user has.
+        num_classes: Number of classes `K`; labels are `0..K-1`.
+        trusted_rows: Rows of `train` known to be right, or None.
+        seed: Seed of every random choice a method makes.
+    """
+
+    train: Split
+    corrections: Corrections
+    validation: Split
+    num_classes: int
+    trusted_rows: np.ndarray | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rows, classes = len(self.train), self.num_classes
+        if not rows:
+            raise invalid("train", "at least one row", "an empty split")
+        if not len(self.validation):
+            raise invalid("validation", "at least one row", "an empty split")
+        for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
+            if labels.min() < 0 or labels.max() >= classes:
+                raise invalid(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+        flagged = self.corrections
+        if len(flagged):
+            if flagged.rows.min() < 0 or flagged.rows.max() >= rows:
+                raise invalid("corrections.rows", f"row numbers 0..{rows - 1}", _outside(flagged.rows, 0, rows))
+            if flagged.labels.min() < REMOVED or flagged.labels.max() >= classes:
+                raise invalid(
+                    "corrections.labels",
+                    f"classes 0..{classes - 1}, or {REMOVED} for removal",
+                    _outside(flagged.labels, REMOVED, classes),
+                )
+            if flagged.images is not None and flagged.images.shape[1:] != self.train.images.shape[1:]:
+                raise invalid("corrections.images", f"images of shape {self.train.images.shape[1:]}", flagged.images.shape[1:])
+            if np.count_nonzero(flagged.labels == REMOVED) == rows:
+                raise InputError("Invalid value for argument `corrections`. Expected at least one row to stay. All are removed.")
+
+
+def _outside(values: np.ndarray, low: int, high: int) -> int:
+    """The first value not in `low..high-1`."""
+    return int(values[(values < low) | (values >= high)][0])
+
+
+class SolveStatus(enum.StrEnum):
+    """How an iterative solve ended."""
+
+    CONVERGED = "converged"
+    MAX_ITERATIONS = "max_iterations"
+    NEGATIVE_CURVATURE = "negative_curvature"
+    NON_FINITE = "non_finite"
+    DIVERGED = "diverged"
+    EARLY_STOP = "early_stop"
+    ZERO_RIGHT_HAND_SIDE = "zero_right_hand_side"
+
+
+@dataclasses.dataclass(frozen=True)
+class SolveReport:
+    """What a linear solve did; one entry a solve in the result file.
+
+    Attributes:
+        solver: Name of the solver (`cg`, `lissa`, `dense`).
+        status: How it ended.
+        iterations: Iterations taken.
+        relative_residual: `||b - A x|| / ||b||` of the returned solution.
+        damping: The damping that was added to the diagonal of the curvature.
+        lambda_max: Estimate of the largest eigenvalue of the undamped curvature, or None.
+        negative_curvature: Whether a direction with `p.A p <= 0` was met.
+        matvecs: Curvature-vector products spent, power iteration included.
+    """
+
+    solver: str
+    status: SolveStatus
+    iterations: int
+    relative_residual: float
+    damping: float
+    lambda_max: float | None
+    negative_curvature: bool
+    matvecs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkCount:
+    """Per-example evaluations spent, counted where they are asked for (never at trace time).
+
+    Attributes:
+        forward_rows: Examples pushed forward (features, predictions, validation).
+        gradient_rows: Examples whose loss gradient was evaluated.
+        curvature_rows: Examples times curvature-vector products.
+    """
+
+    forward_rows: int = 0
+    gradient_rows: int = 0
+    curvature_rows: int = 0
+
+    def __add__(self, other: WorkCount) -> WorkCount:
+        return WorkCount(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+
+class OutcomeStatus(enum.StrEnum):
+    """Why the returned model is what it is."""
+
+    IMPROVED = "improved"
+    NOTHING_IMPROVED = "nothing_improved"
+    NOTHING_FLAGGED = "nothing_flagged"
+    NON_FINITE = "non_finite"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UnlearningOutcome:
+    """What a method returns.
+
+    Attributes:
+        model: A new Keras model; the input model is never touched. Equal in weights to the input if not `applied`.
+        applied: Whether any weight was changed.
+        status: Why.
+        validation_accuracy_before: Accuracy of the input model on the task's validation split.
+        validation_accuracy_after: The same for the returned model; never lower.
+        history: One mapping a step (step 0 is the input model): the rows of `log_step.csv`.
+        solves: One report a linear solve.
+        solver_log: One mapping a solver iteration: the rows of `log_solver.csv`.
+        work: Per-example evaluations spent.
+        duration_s: Wall-clock seconds, feature pass and hyperparameter search included.
+    """
+
+    model: Any
+    applied: bool
+    status: OutcomeStatus
+    validation_accuracy_before: float
+    validation_accuracy_after: float
+    history: Sequence[Mapping[str, Any]]
+    solves: Sequence[SolveReport]
+    solver_log: Sequence[Mapping[str, Any]]
+    work: WorkCount
+    duration_s: float
