@@ -25,7 +25,9 @@ def float64():
     keras.config.set_dtype_policy(policy)
 
 
-def small_model(classes: int = 3, *, hidden: int = 4, seed: int = 0, regulariser=None, softmax: bool = False) -> keras.Model:
+def small_model(
+    classes: int = 3, *, hidden: int = 4, seed: int = 0, regulariser=None, softmax: bool = False
+) -> keras.Model:
     """A convolution, a batch normalisation, and a two-layer head on 6x6 images; 9 to 4 features."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
@@ -37,7 +39,9 @@ def small_model(classes: int = 3, *, hidden: int = 4, seed: int = 0, regulariser
             layers.ReLU(name="relu"),
             layers.Flatten(name="flatten"),
             layers.Dense(hidden, activation="tanh", kernel_regularizer=regulariser, name="hidden"),
-            layers.Dense(classes, activation="softmax" if softmax else None, kernel_regularizer=regulariser, name="logits"),
+            layers.Dense(
+                classes, activation="softmax" if softmax else None, kernel_regularizer=regulariser, name="logits"
+            ),
         ]
     )
 
@@ -52,7 +56,9 @@ def blobs(rows: int, classes: int = 3, *, seed: int = 0, noise: float = 0.5) -> 
     return Split(images.astype(np.float32), labels)
 
 
-def poisoned_task(rows: int = 240, flips: int = 60, classes: int = 3, seed: int = 0) -> tuple[UnlearningTask, np.ndarray]:
+def poisoned_task(
+    rows: int = 240, flips: int = 60, classes: int = 3, seed: int = 0
+) -> tuple[UnlearningTask, np.ndarray]:
     """A task whose first `flips` rows carry the next class's label; returns the task and the true labels."""
     true = blobs(rows, classes, seed=seed)
     given = true.labels.copy()
@@ -71,7 +77,9 @@ def fitted(model: keras.Model, split: Split, *, epochs: int = 60, learning_rate:
     """Trains a model with logit outputs on a split, quietly."""
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=model.layers[-1].activation is keras.activations.linear),
+        loss=keras.losses.SparseCategoricalCrossentropy(
+            from_logits=model.layers[-1].activation is keras.activations.linear
+        ),
     )
     model.fit(split.images, split.labels, batch_size=32, epochs=epochs, verbose=0)
     return model

@@ -94,7 +94,11 @@ class TestDerivatives:
         other = objective_on(small_model(), blobs(50), batch_rows=batch_rows)
         at = reference.head.parameters()
         vector = tf.constant(np.random.default_rng(1).standard_normal(reference.head.size))
-        for function in (lambda o: o.loss(at), lambda o: o.gradient(at), lambda o: o.product("gauss-newton")(at, vector)):
+        for function in (
+            lambda o: o.loss(at),
+            lambda o: o.gradient(at),
+            lambda o: o.product("gauss-newton")(at, vector),
+        ):
             np.testing.assert_allclose(function(other), function(reference), rtol=1e-12, atol=1e-14)
         np.testing.assert_array_equal(other.predictions(at), reference.predictions(at))
 
@@ -107,7 +111,9 @@ class TestDerivatives:
         vector = tf.constant(np.random.default_rng(1).standard_normal(cached.head.size))
         np.testing.assert_allclose(cached.gradient(at), whole.gradient(at), atol=1e-13)
         for curvature in ("hessian", "gauss-newton"):
-            np.testing.assert_allclose(cached.product(curvature)(at, vector), whole.product(curvature)(at, vector), atol=1e-13)
+            np.testing.assert_allclose(
+                cached.product(curvature)(at, vector), whole.product(curvature)(at, vector), atol=1e-13
+            )
 
     def test_rows_on_disk_give_the_same_numbers(self) -> None:
         memory = objective_on(small_model(), blobs(50), batch_rows=16)
@@ -478,13 +484,17 @@ def test_second_order_agrees_with_retraining_for_logistic_regression() -> None:
 
     trained, retrained = optimum(given), optimum(true)
     model = Head(regression(), "all").repaired(trained)
-    task = UnlearningTask(
-        Split(images, given), Corrections(np.arange(4), true[:4]), Split(images, true), 3
-    )
+    task = UnlearningTask(Split(images, given), Corrections(np.arange(4), true[:4]), Split(images, true), 3)
     distance = float(tf.norm(trained - retrained))
     for steps, tolerance in ((1, 0.15), (3, 1e-3)):
         method = SecondOrder(
-            steps=steps, patience=9, dampings=(1e-7,), step_lengths=(1.0,), cg_rtol=1e-6, cg_iterations=60, curvature="hessian"
+            steps=steps,
+            patience=9,
+            dampings=(1e-7,),
+            step_lengths=(1.0,),
+            cg_rtol=1e-6,
+            cg_iterations=60,
+            curvature="hessian",
         )
         problem = InfluenceProblem(model, task, method)
         solve = method._solver(problem, np.random.default_rng(0))

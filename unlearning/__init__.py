@@ -29,7 +29,7 @@ _EXPORTS = {
     "restored_share": "unlearning.evaluation",
 }
 
-__all__ = [*sorted(_EXPORTS), "get_method"]  # noqa: PLE0604
+__all__ = [*sorted(_EXPORTS), "get_method"]
 
 
 def __getattr__(name: str) -> Any:

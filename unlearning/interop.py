@@ -152,8 +152,9 @@ def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
             copied.build_from_config(model.get_build_config())
         copied.set_weights(model.get_weights())
     except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"Cannot copy the model {model.name!r}: {str(error).splitlines()[0] if str(error) else type(error).__name__}. "
+            f"Cannot copy the model {model.name!r}: {reason}. "
             "A subclassed model needs get_config, from_config and build."
         ) from error
     return copied

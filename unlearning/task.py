@@ -114,9 +114,13 @@ class UnlearningTask:
                     _outside(flagged.labels, REMOVED, classes),
                 )
             if flagged.images is not None and flagged.images.shape[1:] != self.train.images.shape[1:]:
-                raise invalid("corrections.images", f"images of shape {self.train.images.shape[1:]}", flagged.images.shape[1:])
+                raise invalid(
+                    "corrections.images", f"images of shape {self.train.images.shape[1:]}", flagged.images.shape[1:]
+                )
             if np.count_nonzero(flagged.labels == REMOVED) == rows:
-                raise InputError("Invalid value for argument `corrections`. Expected at least one row to stay. All are removed.")
+                raise InputError(
+                    "Invalid value for argument `corrections`. Expected at least one row to stay. All are removed."
+                )
 
 
 def _outside(values: np.ndarray, low: int, high: int) -> int:

@@ -36,8 +36,8 @@ class Head:
         model: Any built Keras classifier with softmax or logit outputs. It is copied, never changed.
         trainable_from: Name of the first layer to update; `"all"` for every weight; None for the dense head behind the
             last Flatten or global pooling layer (or, without one, the last layer that has weights).
-        cache_features: Cut the graph at the boundary and treat the backbone's outputs as data. With False the head takes
-            images and every evaluation runs the whole network (the reference's behaviour; for comparison).
+        cache_features: Cut the graph at the boundary and treat the backbone's outputs as data. With False the head
+            takes images and every evaluation runs the whole network (the reference's behaviour; for comparison).
 
     Attributes:
         boundary: Name of the first updated layer, or `"all"`.
@@ -46,7 +46,8 @@ class Head:
         num_classes: Number of outputs, or None until a subclassed model has been called.
 
     Raises:
-        InputError: If the layer does not exist, has no trainable weights at or behind it, or the graph cannot be cut there.
+        InputError: If the layer does not exist, has no trainable weights at or behind it, or the graph cannot be cut
+            there.
     """
 
     def __init__(self, model: keras.Model, trainable_from: str | None = None, cache_features: bool = True) -> None:
@@ -84,13 +85,17 @@ class Head:
             len(expected) != images.ndim - 1
             or any(e not in (None, r) for e, r in zip(expected, images.shape[1:], strict=True))
         ):
-            raise invalid("images", f"images of the model's input shape {expected}", f"images of shape {images.shape[1:]}")
-        scores = np.asarray(self._original(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64)
+            raise invalid(
+                "images", f"images of the model's input shape {expected}", f"images of shape {images.shape[1:]}"
+            )
+        scores = np.asarray(
+            self._original(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64
+        )
         if scores.ndim != 2 or scores.shape[1] != num_classes:
-            raise invalid("model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}")
+            raise invalid(
+                "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"
+            )
         self.num_classes = num_classes
-        if not np.isfinite(scores).all():
-            raise InputError("The model's outputs are not finite on the first images; nothing can be computed from it.")
         self._takes_log = not _has_graph(self._work) and outputs_probabilities(scores)
 
     def parameters(self) -> tf.Tensor:
@@ -103,7 +108,9 @@ class Head:
 
     def unflatten(self, vector: tf.Tensor) -> list[tf.Tensor]:
         """Splits a vector of shape `(size,)` into tensors shaped like the head's variables."""
-        return [tf.reshape(part, shape) for part, shape in zip(tf.split(vector, self._sizes), self._shapes, strict=True)]
+        return [
+            tf.reshape(part, shape) for part, shape in zip(tf.split(vector, self._sizes), self._shapes, strict=True)
+        ]
 
     def regularisation(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
         """Returns the sum of the model's own weight penalties at the given parameter values (a scalar)."""
@@ -171,7 +178,9 @@ def _choose_boundary(model: keras.Model, name: str | None) -> str:
             raise invalid("trainable_from", f"'all' or one of the model's layers {names}", name)
         return name
     pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, _POOLING)]
-    behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables and (not pooling or n > pooling[-1])]
+    behind = [
+        n for n, layer in enumerate(model.layers) if layer.trainable_variables and (not pooling or n > pooling[-1])
+    ]
     if not behind:
         behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables][-1:]
     if not behind:

@@ -216,7 +216,9 @@ class Objective:
         return self.head.flatten(total)
 
     def _batch(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        part = slice(start, start + self._batch_rows)  # a slice past the end is cut short: the last batch may be smaller
+        part = slice(
+            start, start + self._batch_rows
+        )  # a slice past the end is cut short: the last batch may be smaller
         return self._store.fetch(self._index[part]), self._labels[part], self._weights[part]
 
     def _loop(self, body, state):  # type: ignore[no-untyped-def]

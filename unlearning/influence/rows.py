@@ -97,7 +97,9 @@ class RowStore:
         forward = tf.function(lambda x: head.features(tf.cast(x, head.dtype)), reduce_retracing=True)
         batches = [(part, start) for part in parts for start in range(0, len(part), _FORWARD_ROWS)]
         done = 0
-        for part, start in tqdm(batches, desc=description, unit="batch", leave=False, disable=len(batches) < _QUIET_BATCHES):
+        for part, start in tqdm(
+            batches, desc=description, unit="batch", leave=False, disable=len(batches) < _QUIET_BATCHES
+        ):
             values = forward(tf.constant(part[start : start + _FORWARD_ROWS])).numpy()
             features[done : done + len(values)] = values
             done += len(values)

@@ -125,7 +125,9 @@ class ConjugateGradient:
                         damping=float(damping),
                         lambda_max=lambda_max,
                         negative_curvature=stop is _Stop.NEGATIVE_CURVATURE,
-                        matvecs=(iterations + (stop is not _Stop.RUNNING and stop is not _Stop.CONVERGED) + extra_matvecs)
+                        matvecs=(
+                            iterations + (stop is not _Stop.RUNNING and stop is not _Stop.CONVERGED) + extra_matvecs
+                        )
                         if position == 0
                         else 0,
                     )
@@ -152,7 +154,20 @@ class ConjugateGradient:
         def keep_going(k, stop, *_):  # type: ignore[no-untyped-def]
             return tf.logical_and(k < self.max_iterations, tf.equal(stop, int(_Stop.RUNNING)))
 
-        def step(k, stop, solutions, directions, residual, direction, rr, zeta, zeta_before, alpha_before, beta_before, history):  # type: ignore[no-untyped-def]
+        def step(
+            k,
+            stop,
+            solutions,
+            directions,
+            residual,
+            direction,
+            rr,
+            zeta,
+            zeta_before,
+            alpha_before,
+            beta_before,
+            history,
+        ):  # type: ignore[no-untyped-def]
             image = product(parameters, direction) + tf.cast(base, dtype) * direction
             curvature = _dot(direction, image)
             alpha = rr / curvature
@@ -216,7 +231,9 @@ class ConjugateGradient:
         return solutions, k, stop, filled.stack()
 
 
-def estimate_lambda_max(product: Product, size: int, dtype: tf.DType, *, iterations: int, seed: int) -> Callable[[tf.Tensor], float]:
+def estimate_lambda_max(
+    product: Product, size: int, dtype: tf.DType, *, iterations: int, seed: int
+) -> Callable[[tf.Tensor], float]:
     """Compiles the power iteration for the largest eigenvalue of a product.
 
     Args:

@@ -12,6 +12,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -111,10 +112,8 @@ def _parse(name: str, field: str, value: Any, cls: type) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(json.JSONDecodeError):  # plain text such as a layer name stays text
             value = json.loads(value)
-        except json.JSONDecodeError:
-            pass  # plain text such as a layer name
     try:
         return TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
     except ValidationError as error:

@@ -61,9 +61,7 @@ class FirstOrder(FeatureSettings, Method):
         started = time.perf_counter()
         problem = InfluenceProblem(model, task, self)
         if not len(task.corrections):
-            return conclude(
-                model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED
-            )
+            return conclude(model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED)
         rng = np.random.default_rng(task.seed)
         current = best = problem.initial
         best_accuracy = problem.validation_accuracy(current)

@@ -101,9 +101,7 @@ class SecondOrder(FeatureSettings, Method):
         started = time.perf_counter()
         problem = InfluenceProblem(model, task, self)
         if not len(task.corrections):
-            return conclude(
-                model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED
-            )
+            return conclude(model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED)
         rng = np.random.default_rng(task.seed)
         solve = self._solver(problem, rng)
         current = best = problem.initial
