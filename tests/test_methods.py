@@ -147,7 +147,7 @@ class TestInfluenceMethods:
         assert accuracy(outcome.model, triggered) > accuracy(model, triggered)
 
     def test_the_fixed_step_is_the_published_formula(self, poisoned) -> None:
-        """theta - tau * (sum of gradient differences), by plain Keras and one tape."""
+        """Parameters minus `tau` times the sum of gradient differences, by plain Keras and one tape."""
         import tensorflow as tf
 
         model, task = poisoned
@@ -237,7 +237,8 @@ class TestRegistry:
 
     def test_text_values_are_parsed(self) -> None:
         config = methods.get(
-            "second-order", {"steps": "3", "dampings": "[0.5, 0.1]", "curvature_rows": "null", "trainable_from": "hidden"}
+            "second-order",
+            {"steps": "3", "dampings": "[0.5, 0.1]", "curvature_rows": "null", "trainable_from": "hidden"},
         ).config()
         assert (config["steps"], config["dampings"], config["curvature_rows"]) == (3, [0.5, 0.1], None)
         assert config["trainable_from"] == "hidden"

@@ -1,0 +1,235 @@
+"""Training: best epoch, log, resume after kill -9, divergence, other backends."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from unlearning.errors import InputError
+from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, building_context, train
+from unlearning.training.batches import shift_and_mirror
+
+ROOT = Path(__file__).parent.parent
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+import keras, numpy as np
+from unlearning.training import ShuffledBatches, TrainSettings, train
+
+keras.utils.set_random_seed(0)
+model = keras.Sequential([
+    keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.3),
+    keras.layers.BatchNormalization(), keras.layers.Dense(3)])
+rng = np.random.default_rng(0)
+images, labels = rng.standard_normal((64, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 64)
+
+class Slow(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        print("epoch", epoch, flush=True)
+        time.sleep(float(sys.argv[2]))
+
+folder = Path(sys.argv[1])
+_, report = train(model, ShuffledBatches(images, labels, batch_size=16, seed=1),
+    settings=TrainSettings(epochs=8, batch_size=16, schedule=sys.argv[3]), checkpoint=folder / "best.keras",
+    log=folder / "log.csv", backup_dir=folder / "backup", callbacks=[Slow()], seed=5)
+np.savez(folder / "weights.npz", *model.get_weights())
+print("epochs logged", [r["epoch"] for r in report.history])
+"""
+
+
+def tiny_model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+
+def tiny_data(rows: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, 4, 4, 1)).astype("float32"), rng.integers(0, 3, rows)
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_best_epoch_is_kept(tmp_path: Path) -> None:
+    """With a learning rate this large the loss bounces, so the last epoch is not the best."""
+    images, labels = tiny_data()
+    model, report = train(
+        tiny_model(),
+        ShuffledBatches(images, labels, batch_size=8),
+        settings=TrainSettings(epochs=12, optimizer="sgd", learning_rate=2.0),
+        checkpoint=tmp_path / "sub" / "best.keras",
+        log=tmp_path / "log.csv",
+    )
+    losses = [float(row["loss"]) for row in read_log(tmp_path / "log.csv")]
+    assert len(losses) == 12
+    assert report.epochs_for_min == 1 + int(np.argmin(losses)) < 12
+    assert report.train_loss == min(losses)
+    stored = keras.saving.load_model(tmp_path / "sub" / "best.keras")
+    for a, b in zip(stored.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv", "sub"]
+    assert report.time > 0 and report.cpu_time_s > 0
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, schedule: str) -> None:
+    def start(folder: Path, delay: float) -> subprocess.Popen:
+        folder.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder), str(delay), schedule],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    undisturbed = start(tmp_path / "a", 0)
+    killed = start(tmp_path / "b", 0.4)
+    assert killed.stdout is not None
+    for line in killed.stdout:
+        if line.strip() == "epoch 4":
+            time.sleep(0.2)
+            killed.send_signal(signal.SIGKILL)
+            break
+    killed.wait()
+    assert not (tmp_path / "b" / "best.keras").exists() and not (tmp_path / "b" / "log.csv").exists()
+    out, err = undisturbed.communicate()
+    assert undisturbed.returncode == 0, err
+    resumed = start(tmp_path / "b", 0)
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert out.splitlines()[0] == "epoch 4", "it should continue where it was killed"
+    with np.load(tmp_path / "a" / "weights.npz") as a, np.load(tmp_path / "b" / "weights.npz") as b:
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+    logs = [read_log(tmp_path / n / "log.csv") for n in ("a", "b")]
+    assert [row["epoch"] for row in logs[1]] == [str(e) for e in range(1, 9)]
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+    assert not (tmp_path / "b" / "backup").exists()
+
+
+@pytest.mark.parametrize("broken", ["pixel", "rate"])
+def test_divergence_is_one_clear_error_and_writes_nothing(tmp_path: Path, broken: str) -> None:
+    images, labels = tiny_data()
+    rate = 1e-3
+    if broken == "pixel":
+        images[3] = np.nan
+    else:
+        rate = 1e38
+    (tmp_path / "best.keras").write_text("precious")
+    with pytest.raises(TrainingDivergedError, match="not finite"):
+        train(
+            tiny_model(),
+            (images, labels),
+            settings=TrainSettings(epochs=5, batch_size=8, learning_rate=rate, optimizer="sgd"),
+            checkpoint=tmp_path / "best.keras",
+            log=tmp_path / "log.csv",
+            backup_dir=tmp_path / "backup",
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["best.keras"]
+    assert (tmp_path / "best.keras").read_text() == "precious"
+
+
+def test_tuples_and_validation_data_work(tmp_path: Path) -> None:
+    data = tiny_data()
+    _, report = train(
+        tiny_model(),
+        data,
+        validation=data,
+        settings=TrainSettings(epochs=2, monitor="val_loss", weight_decay=1e-3),
+        checkpoint=tmp_path / "m.keras",
+        log=tmp_path / "l.csv",
+    )
+    assert "val_accuracy" in report.history[0]
+
+
+def test_mixed_precision_builds_half_precision_layers() -> None:
+    with building_context(mixed_precision=True):
+        model = tiny_model()
+    assert model.layers[-1].compute_dtype == "float16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+class TestShuffledBatches:
+    def test_every_row_once_an_epoch_in_an_order_of_seed_and_epoch(self) -> None:
+        images = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
+        batches = ShuffledBatches(images, np.arange(10), batch_size=4, seed=3)
+        epochs = []
+        for _ in range(2):
+            parts = [batches[i] for i in range(len(batches))]
+            for x, y in parts:
+                np.testing.assert_array_equal(x[:, 0, 0, 0], y)
+            epochs.append(np.concatenate([y for _, y in parts]))
+            batches.on_epoch_end()
+        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10))
+        assert list(epochs[0]) != list(epochs[1])
+        again = ShuffledBatches(images, np.arange(10), batch_size=4, seed=3, epoch=1)
+        np.testing.assert_array_equal(np.concatenate([again[i][1] for i in range(3)]), epochs[1])
+
+    def test_augmentation_moves_pixels_and_is_repeatable(self) -> None:
+        images = np.random.default_rng(0).integers(1, 255, (6, 9, 9, 3)).astype(np.uint8)
+        options = {"batch_size": 6, "seed": 1, "augment": True}
+        one, two = (ShuffledBatches(images, np.arange(6), **options)[0] for _ in range(2))
+        np.testing.assert_array_equal(one[0], two[0])
+        assert (one[0] != images[one[1]]).any() and one[0].dtype == np.uint8
+
+    def test_shift_and_mirror_keeps_content(self) -> None:
+        """Every output is one of the 81 shifts of the padded image, mirrored or not."""
+        image = np.random.default_rng(1).integers(1, 255, (1, 5, 6, 1))
+        padded = np.pad(image[0], ((4, 4), (4, 4), (0, 0)))
+        options = [padded[i : i + 5, j : j + 6][:, ::s] for i in range(9) for j in range(9) for s in (1, -1)]
+        seen = set()
+        for seed in range(40):
+            out = shift_and_mirror(image, np.random.default_rng(seed))[0]
+            matches = [n for n, o in enumerate(options) if np.array_equal(o, out)]
+            assert matches
+            seen.add(matches[0])
+        assert len(seen) > 20
+
+    @pytest.mark.parametrize("options", [{"batch_size": 0}, {"labels": np.arange(3)}])
+    def test_bad_input(self, options: dict) -> None:
+        with pytest.raises(InputError):
+            ShuffledBatches(np.zeros((4, 2, 2, 1)), options.pop("labels", np.arange(4)), **options)
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}])
+def test_bad_settings(options: dict) -> None:
+    with pytest.raises(InputError):
+        TrainSettings(**{"epochs": 1, **options})
+
+
+def test_architectures_and_training_import_no_tensorflow() -> None:
+    for folder in ("architectures", "training"):
+        for path in (ROOT / "unlearning" / folder).glob("*.py"):
+            top = [line for line in path.read_text().splitlines() if line.startswith(("import", "from"))]
+            assert not [line for line in top if "tensorflow" in line], path
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_one_epoch_on_another_backend(tmp_path: Path, backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"the {backend} package is not installed")
+    code = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from unlearning.architectures import build; from unlearning.training import *\n"
+        "d = Path(sys.argv[1]); m = build('cnn_small', input_shape=(8, 8, 1), num_classes=3, seed=0)\n"
+        "x, y = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1)).astype('uint8'), np.arange(32) % 3\n"
+        "_, r = train(m, ShuffledBatches(x, y, batch_size=16), settings=TrainSettings(epochs=1), checkpoint=d / 'm.keras', log=d / 'l.csv')\n"
+        "assert np.isfinite(r.train_loss) and 'tensorflow' not in sys.modules\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
+    assert (tmp_path / "m.keras").is_file()

@@ -1,0 +1,318 @@
+"""Image sets from four kinds of source, split once and for all by a seed.
+
+- `digits`: the 1,797 handwritten digits that ship with scikit-learn (8x8 grey images); needs no network.
+- a tensorflow-datasets name such as `cifar10`: read where it is prepared, downloaded only where it is not.
+- a `.npz` file: arrays `images` and `labels`, or `train_images`, `train_labels`, `test_images`, `test_labels` (and
+  `validation_images`, `validation_labels`); optionally `class_names`.
+- a folder with one subfolder of image files a class.
+
+Row numbers of the training split never change: they are positions in the source's own order (or, with `train_rows`, in
+a seeded subset kept in that order).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from unlearning.errors import InputError, invalid
+from unlearning.task import Split
+
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+_TFDS_BATCH = 1000
+_HELD_OUT = 0.3  # validation and test together, where a source has only one part
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """A split image set with the labels found in its source.
+
+    Attributes:
+        name: The set's name: `digits`, a tensorflow-datasets name, or the stem of the file or folder.
+        train: Training rows.
+        validation: Held-out rows for choosing hyperparameters.
+        test: Held-out rows for final scores only.
+        class_names: Names of the classes, in label order.
+        pixel_max: 255, or 1 for float images that never exceed 1.
+        train_ids: Example ids of the training rows (str), where the source has them.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    pixel_max: float
+    train_ids: np.ndarray | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)` of an image."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over images and labels of all three splits, as hexadecimal text."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            digest.update(str((split.images.shape, split.images.dtype)).encode())
+            digest.update(np.ascontiguousarray(split.images))
+            digest.update(split.labels.tobytes())
+        return digest.hexdigest()
+
+
+def load_data(
+    source: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    data_seed: int = 42,
+    train_rows: int | None = None,
+    image_size: int | None = None,
+) -> ImageData:
+    """Loads and splits an image set.
+
+    A tensorflow-datasets set keeps its training part whole; its test images are halved at random into test and
+    validation (CIFAR-10: 50,000 / 5,000 / 5,000 rows, the halves of the published experiments at seed 42). A source
+    with one part is divided 70 / 15 / 15 per cent, stratified by class.
+
+    Args:
+        source: See the module's docstring.
+        data_dir: Where tensorflow-datasets keeps prepared sets (default: `TFDS_DATA_DIR`, else its own default).
+        data_seed: Seed of the splits.
+        train_rows: Keep only this many training rows, drawn at random and left in order.
+        image_size: Height and width to which the images of a folder are resized (default: those of the first one).
+
+    Returns:
+        The set.
+
+    Raises:
+        InputError: If the source is unknown or its content is not a classified image set.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> len(data.train), len(data.validation), len(data.test), data.input_shape
+        (1257, 270, 270, (8, 8, 1))
+    """
+    text = os.fspath(source)
+    if text == "digits":
+        digits = load_digits()
+        images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+        parts = _divide(images, digits.target, data_seed)
+        data = _assemble("digits", parts, [str(k) for k in range(10)])
+    elif text.endswith(".npz"):
+        data = _load_npz(Path(text), data_seed)
+    elif Path(text).is_dir():
+        data = _load_folder(Path(text), data_seed, image_size)
+    else:
+        data = _load_tfds(text, data_dir, data_seed)
+    if train_rows is None:
+        return data
+    if not 1 <= train_rows <= len(data.train):
+        raise invalid("train_rows", f"an integer in 1..{len(data.train)}", train_rows)
+    rows = np.sort(np.random.default_rng(data_seed).choice(len(data.train), train_rows, replace=False))
+    return dataclasses.replace(
+        data,
+        train=Split(data.train.images[rows], data.train.labels[rows]),
+        train_ids=None if data.train_ids is None else data.train_ids[rows],
+    )
+
+
+Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Images and labels by part: `train`, `validation`, `test`."""
+
+
+def _divide(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
+    """Divides a one-part source 70 / 15 / 15, each part in source order."""
+    _check("images", images, labels)
+    counts = np.unique(labels, return_counts=True)[1]
+    if counts.min() < 4:
+        raise InputError(f"A class has only {counts.min()} rows; at least 4 are needed to split it three ways.")
+    rows = np.arange(len(labels))
+    train, rest = train_test_split(rows, test_size=_HELD_OUT, random_state=seed, stratify=labels)
+    try:
+        test, validation = train_test_split(rest, test_size=0.5, random_state=seed, stratify=labels[rest])
+    except ValueError:  # a class with a single held-out row cannot be stratified further
+        test, validation = train_test_split(rest, test_size=0.5, random_state=seed)
+    named = {"train": train, "validation": validation, "test": test}
+    return {name: (images[np.sort(part)], labels[np.sort(part)]) for name, part in named.items()}
+
+
+def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
+    """Halves the test images as the published experiments do: the first half is the test split."""
+    test_images, validation_images, test_labels, validation_labels = train_test_split(
+        images, labels, test_size=0.5, random_state=seed
+    )
+    return {"test": (test_images, test_labels), "validation": (validation_images, validation_labels)}
+
+
+def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
+    largest, splits = 0.0, {}
+    for part in ("train", "validation", "test"):
+        images, labels = parts[part]
+        _check(part, images, labels)
+        if images.ndim == 3:
+            images = images[..., np.newaxis]
+        if labels.max() >= len(class_names):
+            raise invalid(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
+        if images.shape[1:] != splits.get("train", Split(images, labels)).images.shape[1:]:
+            raise invalid(f"{part} images", "images of the training images' shape", images.shape[1:])
+        largest = max(largest, float(images.max()))
+        splits[part] = Split(images, labels)
+    unit = np.issubdtype(splits["train"].images.dtype, np.floating) and largest <= 1
+    return ImageData(
+        name, **splits, class_names=tuple(class_names), pixel_max=1.0 if unit else 255.0, train_ids=train_ids
+    )
+
+
+def _check(name: str, images: np.ndarray, labels: np.ndarray) -> None:
+    """Refuses what is not a classified image set."""
+    if images.dtype == object or not (
+        np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)
+    ):
+        raise invalid(f"{name} images", "numbers", f"dtype {images.dtype}")
+    if images.ndim not in (3, 4):
+        raise invalid(f"{name} images", "shape (rows, height, width) or (rows, height, width, channels)", images.shape)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise invalid(
+            f"{name} labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}"
+        )
+    if len(images) != len(labels) or not len(labels):
+        raise invalid(f"{name} labels", f"one label per image ({len(images)} images, at least one)", len(labels))
+    if labels.min() < 0:
+        raise invalid(f"{name} labels", "classes 0..K-1", int(labels.min()))
+    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
+        row = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
+        raise invalid(f"{name} images", "finite pixels", f"NaN or infinity in row {row}")
+
+
+def _load_npz(path: Path, seed: int) -> ImageData:
+    if not path.is_file():
+        raise invalid("data", "an existing .npz file", str(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # a damaged or pickled archive fails in many ways
+        raise InputError(f"Cannot read {path} as arrays without pickles: {error}") from error
+    if {"images", "labels"} <= set(arrays):
+        parts = _divide(arrays["images"], arrays["labels"], seed)
+    elif {"train_images", "train_labels", "test_images", "test_labels"} <= set(arrays):
+        parts = {"train": (arrays["train_images"], arrays["train_labels"])}
+        test = arrays["test_images"], arrays["test_labels"]
+        _check("test", *test)
+        if {"validation_images", "validation_labels"} <= set(arrays):
+            parts |= {"test": test, "validation": (arrays["validation_images"], arrays["validation_labels"])}
+        else:
+            parts |= _halve(*test, seed)
+    else:
+        raise invalid(
+            "data",
+            "arrays named images and labels, or train_images, train_labels, test_images and test_labels",
+            ", ".join(sorted(arrays)) or "an empty file",
+        )
+    if "class_names" in arrays:
+        names = [str(name) for name in arrays["class_names"]]
+    else:
+        names = [str(k) for k in range(1 + max(int(labels.max()) for _, labels in parts.values()))]
+    return _assemble(path.stem, parts, names)
+
+
+def _load_folder(folder: Path, seed: int, image_size: int | None) -> ImageData:
+    from PIL import Image
+
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        raise invalid("data", "a folder with at least two subfolders, one a class", f"{folder} with {len(classes)}")
+    files: list[tuple[Path, int]] = []
+    for label, subfolder in enumerate(classes):
+        found = sorted(p for p in subfolder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES and p.is_file())
+        if not found:
+            raise invalid("data", "image files in every class folder", f"none in {subfolder}")
+        files += [(path, label) for path in found]
+    root = folder.resolve()
+    size = None if image_size is None else (image_size, image_size)
+    images = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for path, _ in tqdm(files, desc="reading images", unit="image", leave=False, disable=len(files) < 500):
+            if not path.resolve().is_relative_to(root):
+                raise InputError(f"The image {path} is a link that leaves the folder {folder}.")
+            try:
+                with Image.open(path) as image:
+                    size = size or image.size
+                    images.append(np.asarray(image.convert("RGB").resize(size)))
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+                raise InputError(f"Cannot read the image {path}: {error}") from error
+    labels = np.array([label for _, label in files])
+    return _assemble(folder.name, _divide(np.stack(images), labels, seed), [path.name for path in classes])
+
+
+def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) -> ImageData:
+    if "/" in name and Path(name).suffix:
+        raise invalid("data", "an existing file or folder", name)
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
+    except Exception as error:  # unknown names, versions and unreadable folders raise different types
+        close = difflib.get_close_matches(name, [*tfds.list_builders(), "digits"], n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise InputError(
+            f"Unknown data set {name!r}. Expected 'digits', a .npz file, an image folder, "
+            f"or a tensorflow-datasets name.{hint}"
+        ) from error
+    features = builder.info.features
+    if not {"image", "label"} <= set(getattr(features, "keys", set)()):
+        raise invalid("data", "a tensorflow-datasets set with 'image' and 'label'", name)
+    if not builder.info.splits:  # splits are known only of prepared sets
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            raise InputError(
+                f"The data set {name!r} is not prepared in {builder.data_dir} and could not be downloaded "
+                f"({type(error).__name__}). Prepare it on a machine with network access and pass its folder as "
+                "--data-dir, or set TFDS_DATA_DIR."
+            ) from error
+    class_names = list(features["label"].names)
+    read = {part: _read_tfds(builder, part) for part in builder.info.splits if part in ("train", "test", "validation")}
+    if "train" not in read:
+        raise invalid("data", "a set with a 'train' split", f"{name} with {', '.join(builder.info.splits)}")
+    images, labels, ids = read["train"]
+    if "test" not in read and "validation" not in read:
+        return _assemble(builder.name, _divide(images, labels, seed), class_names)
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {"train": (images, labels)}
+    if "test" in read and "validation" in read:
+        parts |= {part: read[part][:2] for part in ("test", "validation")}
+    else:
+        parts |= _halve(*read["test" if "test" in read else "validation"][:2], seed)
+    return _assemble(builder.name, parts, class_names, ids)
+
+
+def _read_tfds(builder, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # type: ignore[no-untyped-def]
+    """Reads one part in its stored order, in batches (images of one set must share one shape)."""
+    import tensorflow_datasets as tfds
+
+    try:
+        batches = list(tfds.as_numpy(builder.as_dataset(split=part, shuffle_files=False, batch_size=_TFDS_BATCH)))
+    except Exception as error:
+        raise InputError(
+            f"Cannot read the {part} part of {builder.name!r} from {builder.data_dir}: {type(error).__name__}. "
+            "Its images must have one shape, and its files must be complete."
+        ) from error
+    images, labels = (np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))
+    ids = np.concatenate([batch["id"] for batch in batches]).astype(str) if "id" in batches[0] else None
+    return images, labels.astype(np.int64), ids

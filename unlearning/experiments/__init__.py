@@ -1,0 +1,1 @@
+"""Experiments on disk: paths, records, and the run that fills them."""

@@ -1,0 +1,147 @@
+"""The path grammar of an experiment folder. Paths only; nothing here reads or writes.
+
+    <experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
+    <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
+    <experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, logs
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from unlearning.errors import invalid
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+REFERENCE_EXPERIMENT = "poisoning"
+"""Folder name of the published set-up: CIFAR-10, the `cnn` network, flipped pairs."""
+
+
+def check_name(argument: str, name: str) -> str:
+    """Returns a name if it is safe as one path component, and raises `InputError` if not."""
+    if not _NAME.fullmatch(name):
+        raise invalid(argument, "letters, digits, '_', '.', '+' and '-'", name)
+    return name
+
+
+def default_experiment(dataset: str, model: str, noise: str, train_rows: int | None) -> Path:
+    """Returns the folder of a set-up under `models/`, so that different set-ups never share one."""
+    if (dataset, model, noise, train_rows) == ("cifar10", "cnn", "flip-pairs", None):
+        return Path("models", REFERENCE_EXPERIMENT)
+    size = "" if train_rows is None else f"-{train_rows}"
+    return Path("models", check_name("dataset", f"{dataset}{size}-{model}-{noise}"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedFiles:
+    """Files of one trained model.
+
+    Attributes:
+        folder: Where they are.
+        model_name: `best_model.keras` or `poisoned_model.keras`.
+    """
+
+    folder: Path
+    model_name: str
+
+    @property
+    def config(self) -> Path:
+        """The training configuration."""
+        return self.folder / "train_config.json"
+
+    @property
+    def results(self) -> Path:
+        """The scores; written last."""
+        return self.folder / "train_results.json"
+
+    @property
+    def model(self) -> Path:
+        """The weights."""
+        return self.folder / self.model_name
+
+    @property
+    def log(self) -> Path:
+        """One row an epoch."""
+        return self.folder / "train_log.csv"
+
+    @property
+    def backup(self) -> Path:
+        """What an interrupted training leaves behind."""
+        return self.folder / "backup"
+
+    @property
+    def poison_config(self) -> Path:
+        """The noise configuration (poisoned models only)."""
+        return self.folder / "poison_config.json"
+
+    @property
+    def corruption(self) -> Path:
+        """The corruption record (poisoned models only)."""
+        return self.folder / "corruption.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodFiles:
+    """Files of one repair."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The method's configuration."""
+        return self.folder / "unlearn_config.json"
+
+    @property
+    def results(self) -> Path:
+        """The scores; written last."""
+        return self.folder / "unlearning_results.json"
+
+    @property
+    def model(self) -> Path:
+        """The repaired weights."""
+        return self.folder / "repaired_model.keras"
+
+    @property
+    def step_log(self) -> Path:
+        """One row a step."""
+        return self.folder / "log_step.csv"
+
+    @property
+    def solver_log(self) -> Path:
+        """One row a solver iteration."""
+        return self.folder / "log_solver.csv"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of figures."""
+        return self.folder / "figures"
+
+
+def clean_files(experiment: Path) -> TrainedFiles:
+    """Returns the clean model's files."""
+    return TrainedFiles(experiment / "clean", "best_model.keras")
+
+
+def cell_files(experiment: Path, budget: int, seed: int) -> TrainedFiles:
+    """Returns a poisoned model's files."""
+    return TrainedFiles(experiment / f"budget-{budget}" / f"seed-{seed}", "poisoned_model.keras")
+
+
+def method_files(cell: Path, method: str, variant: str = "") -> MethodFiles:
+    """Returns a repair's files inside a cell."""
+    name = f"{method}-{variant}" if variant else method
+    return MethodFiles(cell / check_name("variant", name))
+
+
+def parse_cell(folder: Path) -> tuple[Path, int, int]:
+    """Splits a cell's path into experiment folder, budget and seed.
+
+    Raises:
+        InputError: If the path does not end in `budget-<B>/seed-<S>`.
+    """
+    seed = re.fullmatch(r"seed-(\d+)", folder.name)
+    budget = re.fullmatch(r"budget-(\d+)", folder.parent.name)
+    if seed is None or budget is None:
+        raise invalid("run_dir", "a folder .../budget-<B>/seed-<S>", str(folder))
+    return folder.parent.parent, int(budget[1]), int(seed[1])

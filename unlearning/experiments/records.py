@@ -1,0 +1,367 @@
+"""The JSON files: their one definition, their hashes, and how they are read and written.
+
+Keys of the published result files keep their names and get honest meanings: all accuracies are on the test split, and
+`n_gradients` counts per-example gradient evaluations. Shares are fractions, times are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unlearning.errors import InputError, invalid
+
+SCHEMA_VERSION = 1
+_LARGEST_FILE = 64 * 2**20
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DataConfig(Record):
+    """Which rows. Paths are not recorded, only names."""
+
+    dataset: str
+    data_seed: int
+    train_rows: int | None = None
+    image_size: int | None = None
+
+
+class TrainConfig(Record):
+    """How a model was trained."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    data: DataConfig
+    model: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: Literal["adam", "sgd"]
+    schedule: Literal["constant", "cosine"]
+    weight_decay: float
+    augment: bool
+    mixed_precision: bool
+    deterministic: bool
+    seed: int
+
+
+class PoisonConfig(Record):
+    """How labels (or images) were corrupted."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    noise: str
+    budget: int
+    seed: int
+    labels_key: str | None = None
+
+
+class UnlearnConfig(Record):
+    """How a model was repaired."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    variant: str
+    hyperparameters: dict[str, Any]
+    validation: Literal["noisy", "clean"]
+    seed: int
+
+
+class Environment(Record):
+    """What the numbers were made with."""
+
+    python: str
+    tensorflow: str
+    keras: str
+    numpy: str
+    device: str
+    threads: int
+
+
+class ClassScores(Record):
+    """One class's entry, or an average, of scikit-learn's report."""
+
+    precision: float
+    recall: float
+    f1_score: float = Field(alias="f1-score")
+    support: float
+
+
+class TrainResults(BaseModel):
+    """Scores of a trained model. One more key per class (`"0"`, `"1"`, ...) holds that class's scores.
+
+    Attributes:
+        schema_version: Version of this schema.
+        config_hash: SHA-256 over the configurations that determine the numbers.
+        accuracy: On the test split.
+        macro_avg: Unweighted class average (JSON key `macro avg`).
+        weighted_avg: Class average weighted by support (JSON key `weighted avg`).
+        train_loss: Training loss of the best epoch.
+        test_loss: Cross-entropy on the test split.
+        epochs_for_min: The best epoch, from 1.
+        time: Wall-clock seconds of training.
+        cpu_time_s: Process CPU seconds of training.
+        rows: Training rows.
+        corrupted_rows: Rows whose label (or image) was wrong.
+        validation_accuracy_clean: Accuracy on the validation split with true labels.
+        validation_accuracy_noisy: Accuracy on the validation split corrupted like the training rows, or None.
+        num_params: Trainable parameters.
+        model_sha256: Hash of the stored weights file.
+        data_sha256: Hash of images and labels.
+        environment: Versions and device.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+    __pydantic_extra__: dict[str, ClassScores] = Field(init=False)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    config_hash: str
+    accuracy: float
+    macro_avg: ClassScores = Field(alias="macro avg")
+    weighted_avg: ClassScores = Field(alias="weighted avg")
+    train_loss: float
+    test_loss: float
+    epochs_for_min: int
+    time: float
+    cpu_time_s: float
+    rows: int
+    corrupted_rows: int
+    validation_accuracy_clean: float
+    validation_accuracy_noisy: float | None
+    num_params: int
+    model_sha256: str
+    data_sha256: str
+    environment: Environment
+
+
+class Work(Record):
+    """Per-example evaluations; see `unlearning.task.WorkCount`."""
+
+    forward_rows: int
+    gradient_rows: int
+    curvature_rows: int
+
+
+class Solve(Record):
+    """One linear solve; see `unlearning.task.SolveReport`."""
+
+    solver: str
+    status: str
+    iterations: int
+    relative_residual: float | None
+    damping: float
+    lambda_max: float | None
+    negative_curvature: bool
+    matvecs: int
+
+
+class UnlearningResults(Record):
+    """Scores of a repair.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        variant: Text that tells runs of one method apart.
+        config: The method's configuration.
+        config_hash: SHA-256 over it and the configurations of data, model, and noise.
+        budget: Requested number of corrupted rows.
+        rate: Share of training rows that are corrupted.
+        seed: Seed of noise, poisoned model and method.
+        num_classes: Number of classes.
+        acc_clean: Test accuracy of the clean model.
+        acc_before_fix: Test accuracy of the poisoned model.
+        acc_after_fix: Test accuracy of the repaired model.
+        acc_perc_restored: `(after - before) / (clean - before)`, a fraction; None where nothing was lost.
+        diverged: Whether the method met non-finite numbers or a diverging solve.
+        applied: Whether any weight was changed.
+        status: Why.
+        validation_accuracy_before: On the validation split the method saw.
+        validation_accuracy_after: The same after the repair; never lower.
+        corrected_accuracy_before: Share of bad training rows predicted as their true label, before.
+        corrected_accuracy_after: The same after the repair.
+        bad_label_agreement_before: Share of bad training rows still predicted as their wrong label, before.
+        bad_label_agreement_after: The same after the repair.
+        n_gradients: Per-example gradient evaluations.
+        work: All work counts.
+        unlearning_duration_s: Wall-clock seconds: features, search and solves.
+        unlearning_cpu_s: Process CPU seconds of the same.
+        training_time_s: Wall-clock seconds that training the poisoned model took.
+        training_cpu_s: Process CPU seconds of the same.
+        num_params: Trainable parameters of the model.
+        solves: One entry a linear solve.
+        history: One entry a step.
+        model_sha256: Hash of the stored repaired weights.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    variant: str
+    config: UnlearnConfig
+    config_hash: str
+    budget: int
+    rate: float
+    seed: int
+    num_classes: int
+    acc_clean: float
+    acc_before_fix: float
+    acc_after_fix: float
+    acc_perc_restored: float | None
+    diverged: bool
+    applied: bool
+    status: str
+    validation_accuracy_before: float
+    validation_accuracy_after: float
+    corrected_accuracy_before: float | None
+    corrected_accuracy_after: float | None
+    bad_label_agreement_before: float | None
+    bad_label_agreement_after: float | None
+    n_gradients: int
+    work: Work
+    unlearning_duration_s: float
+    unlearning_cpu_s: float
+    training_time_s: float
+    training_cpu_s: float
+    num_params: int
+    solves: list[Solve]
+    history: list[dict[str, float | int | str | None]]
+    model_sha256: str
+    environment: Environment
+
+
+class RepairResults(Record):
+    """What `repair` did to a user's model; accuracies are against the labels found in the data.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        hyperparameters: Its hyperparameters.
+        flagged_rows: Rows named in the CSV.
+        removed_rows: Those of them that are removed rather than relabelled.
+        applied: Whether any weight was changed.
+        status: Why.
+        validation_accuracy_before: On the data's validation split.
+        validation_accuracy_after: The same after the repair.
+        test_accuracy_before: On the data's test split.
+        test_accuracy_after: The same after the repair.
+        corrected_accuracy_before: Share of relabelled rows predicted as their corrected label, before.
+        corrected_accuracy_after: The same after the repair.
+        work: Work counts.
+        unlearning_duration_s: Wall-clock seconds.
+        solves: One entry a linear solve.
+        history: One entry a step.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    hyperparameters: dict[str, Any]
+    flagged_rows: int
+    removed_rows: int
+    applied: bool
+    status: str
+    validation_accuracy_before: float
+    validation_accuracy_after: float
+    test_accuracy_before: float
+    test_accuracy_after: float
+    corrected_accuracy_before: float | None
+    corrected_accuracy_after: float | None
+    work: Work
+    unlearning_duration_s: float
+    solves: list[Solve]
+    history: list[dict[str, float | int | str | None]]
+    environment: Environment
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def config_hash(*configs: Record) -> str:
+    """Returns the SHA-256 of configurations in canonical JSON, as hexadecimal text."""
+    content = [config.model_dump(mode="json", by_alias=True) for config in configs]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def finite(value: Any) -> Any:
+    """Replaces NaN and infinities by None, recursively: they are not JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file so that `path` holds either the old or the whole new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, record: BaseModel) -> None:
+    """Writes a record atomically."""
+    content = record.model_dump(mode="json", by_alias=True)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, kind: type[R]) -> R:
+    """Reads a record.
+
+    Args:
+        path: The file.
+        kind: The record's type.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: If the file is missing, not JSON, absurdly large, or not such a record.
+    """
+    if not path.is_file():
+        raise invalid(path.name, "an existing file", str(path))
+    if path.stat().st_size > _LARGEST_FILE:
+        raise invalid(path.name, f"at most {_LARGEST_FILE} bytes", f"{path.stat().st_size} bytes in {path}")
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise InputError(f"{path} is not a valid {kind.__name__} file: {where}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+def differing_keys(a: Record, b: Record) -> list[str]:
+    """Returns the dotted names of the fields in which two configurations differ, with both values."""
+
+    def walk(left: Any, right: Any, name: str) -> list[str]:
+        if isinstance(left, dict) and isinstance(right, dict):
+            keys = sorted(set(left) | set(right))
+            return [d for key in keys for d in walk(left.get(key), right.get(key), f"{name}.{key}" if name else key)]
+        return [] if left == right else [f"{name} ({left!r} there, {right!r} now)"]
+
+    return walk(a.model_dump(mode="json"), b.model_dump(mode="json"), "")

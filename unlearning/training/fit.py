@@ -1,0 +1,310 @@
+"""One training run: `model.fit` with a checkpoint, a CSV log, and a backup that survives `kill -9`.
+
+The checkpoint keeps the weights of the epoch with the lowest monitored value (the training loss by default, as the
+published experiments do). Everything a resumed run needs stands in the backup folder: weights and optimizer after the
+last finished epoch, the best weights so far, and the log. Only a finished run writes the checkpoint and the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from unlearning.errors import InputError, invalid
+from unlearning.training.batches import ShuffledBatches
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDivergedError(InputError):
+    """The training loss stopped being a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the data.
+        batch_size: Rows a step (used by whoever makes the batches).
+        learning_rate: Peak learning rate.
+        optimizer: `"adam"` (with AMSGrad, as the published CNN experiments) or `"sgd"` (momentum 0.9, Nesterov).
+        schedule: `"constant"`, or `"cosine"` decay to zero.
+        weight_decay: Decoupled weight decay.
+        augment: Random shifts and mirroring (used by whoever makes the batches).
+        mixed_precision: float16 arithmetic with float32 weights (used where the model is built).
+        monitor: The logged value whose minimum marks the best epoch.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    augment: bool = False
+    mixed_precision: bool = False
+    monitor: str = "loss"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise invalid(name, "a positive integer", getattr(self, name))
+        if not self.learning_rate > 0:
+            raise invalid("learning_rate", "a positive float", self.learning_rate)
+        if self.weight_decay < 0:
+            raise invalid("weight_decay", "a float of at least 0", self.weight_decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainReport:
+    """What a training run did.
+
+    Attributes:
+        epochs_for_min: The best epoch, counted from 1.
+        train_loss: The training loss logged there.
+        time: Wall-clock seconds of all epochs, interrupted runs included.
+        cpu_time_s: Process CPU seconds of the same; unlike `time` it barely depends on what else the machine does.
+        history: One mapping an epoch: the rows of the log.
+    """
+
+    epochs_for_min: int
+    train_loss: float
+    time: float
+    cpu_time_s: float
+    history: Sequence[dict[str, float]]
+
+
+@contextlib.contextmanager
+def building_context(mixed_precision: bool = False) -> Iterator[None]:
+    """Builds what is built inside with the right precision, and on all GPUs where there are several.
+
+    Args:
+        mixed_precision: Whether layers compute in float16.
+    """
+    policy = keras.config.dtype_policy()
+    with contextlib.ExitStack() as stack:
+        if mixed_precision:
+            keras.config.set_dtype_policy("mixed_float16")
+            stack.callback(keras.config.set_dtype_policy, policy)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf  # only here: the rest of this module runs on any backend
+
+            if len(tf.config.list_physical_devices("GPU")) > 1:
+                stack.enter_context(tf.distribute.MirroredStrategy().scope())
+        yield
+
+
+def train(
+    model: keras.Model,
+    data: Any,
+    *,
+    settings: TrainSettings,
+    checkpoint: Path,
+    log: Path,
+    validation: Any = None,
+    backup_dir: Path | None = None,
+    seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[keras.Model, TrainReport]:
+    """Trains a model and stores its best epoch.
+
+    Args:
+        model: A model with logit outputs; it is compiled here.
+        data: Whatever `model.fit` takes: `(images, labels)`, a `PyDataset` such as `ShuffledBatches`, a
+            `tf.data.Dataset`.
+        settings: How to train.
+        checkpoint: Where the best weights go, as a `.keras` file; replaced only when training has finished.
+        log: Where the CSV log goes: one row an epoch.
+        validation: Validation data for `model.fit`, or None.
+        backup_dir: Folder for what an interrupted run leaves behind; a run that finds it resumes. None: no resuming.
+        seed: Seeds what is random inside the model (dropout), epoch by epoch.
+        callbacks: More callbacks.
+
+    Returns:
+        The model with the weights of the best epoch, and the report.
+
+    Raises:
+        TrainingDivergedError: If the loss is no longer finite; checkpoint and log stay as they were.
+    """
+    with contextlib.ExitStack() as stack:
+        if backup_dir is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="training-")))
+        else:
+            folder = backup_dir
+            folder.mkdir(parents=True, exist_ok=True)
+        _compile(model, data, settings)
+        keeper = _Keeper(folder, settings, seed, data)
+        tuple_data = isinstance(data, tuple)
+        model.fit(
+            *(data if tuple_data else (data,)),
+            batch_size=settings.batch_size if tuple_data else None,
+            epochs=settings.epochs,
+            validation_data=validation,
+            shuffle=tuple_data,  # Keras would shuffle the order of a PyDataset's batches with a state that is not ours
+            initial_epoch=keeper.restore(model),
+            callbacks=[keeper, _Bar(settings.epochs), *callbacks],
+            verbose=0,
+        )
+        if keeper.diverged:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise TrainingDivergedError(
+                f"Training diverged in epoch {len(keeper.rows) + 1}: the loss is not finite. "
+                "Lower the learning rate, or look for non-finite pixels."
+            )
+        model.load_weights(keeper.best_weights)
+        _replace(checkpoint, model.save)
+        _replace(log, lambda name: _write_csv(Path(name), keeper.rows))
+        if backup_dir is not None:
+            shutil.rmtree(backup_dir)
+    report = TrainReport(
+        epochs_for_min=int(keeper.best["epoch"]),
+        train_loss=keeper.best["loss"],
+        time=sum(row["seconds"] for row in keeper.rows),
+        cpu_time_s=sum(row["cpu_seconds"] for row in keeper.rows),
+        history=tuple(keeper.rows),
+    )
+    return model, report
+
+
+def _compile(model: keras.Model, data: Any, settings: TrainSettings) -> None:
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine":
+        batches = -(-len(data[0]) // settings.batch_size) if isinstance(data, tuple) else len(data)
+        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * batches)
+    decay = settings.weight_decay or None
+    if settings.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, amsgrad=True, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+
+
+def _replace(target: Path, write: Callable[[str], Any]) -> None:
+    """Writes under a temporary name in the same folder and moves the whole file into place."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    name = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    try:
+        write(str(name))
+        os.replace(name, target)
+    except BaseException:
+        name.unlink(missing_ok=True)
+        raise
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps log, best weights and training state where a resumed run finds them; stops on a loss that is not a number.
+
+    The stock callbacks leave gaps: `BackupAndRestore` writes weights and epoch number as two files, so that a kill in
+    between pairs the wrong ones; `CSVLogger` repeats an epoch that was killed between log and backup; `ModelCheckpoint`
+    forgets what the best value was. Here the epoch's state is one file named by the epoch, moved into place last.
+    """
+
+    def __init__(self, folder: Path, settings: TrainSettings, seed: int, data: Any) -> None:
+        super().__init__()
+        self._folder, self._monitor, self._seed, self._data = folder, settings.monitor, seed, data
+        self.diverged = False
+        self.rows: list[dict[str, float]] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Puts a model (and its optimizer) where the interrupted run left it; returns the number of finished epochs."""
+        states = sorted(self._folder.glob("state-*.weights.h5"))
+        if not states:
+            return 0
+        finished = int(states[-1].name.split("-")[1].split(".")[0])
+        with (self._folder / "log.csv").open(newline="") as file:
+            rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        # A row beyond the last state is of an epoch that was killed before it was complete.
+        self.rows = rows[:finished]
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(states[-1])
+        return finished
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The log row of the best epoch so far."""
+        return min(self.rows, key=lambda row: row[self._monitor])
+
+    @property
+    def best_weights(self) -> Path:
+        """The file with that epoch's weights."""
+        return self._folder / f"best-{int(self.best['epoch']):06d}.weights.h5"
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        # All that is random in an epoch depends on seed and epoch alone: a resumed run repeats what it would have done.
+        if isinstance(self._data, ShuffledBatches):
+            self._data.start_at(epoch)
+        for number, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                state = np.random.SeedSequence((self._seed, epoch, number)).generate_state(2)
+                generator.state.assign(state.astype(generator.state.dtype))
+        self._clock = time.perf_counter(), time.process_time()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if logs and not np.isfinite(logs.get("loss", 0.0)):
+            self.diverged = True
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.diverged or not np.isfinite(logs["loss"]):
+            self.diverged = True
+            self.model.stop_training = True
+            return
+        if self._monitor not in logs:
+            raise invalid("monitor", f"one of {', '.join(logs)}", self._monitor)
+        self.rows.append(
+            {
+                "epoch": epoch + 1,
+                **{name: float(value) for name, value in logs.items()},
+                "seconds": time.perf_counter() - self._clock[0],
+                "cpu_seconds": time.process_time() - self._clock[1],
+            }
+        )
+        if self.best is self.rows[-1]:
+            _replace(self.best_weights, self.model.save_weights)
+        _replace(self._folder / "log.csv", lambda name: _write_csv(Path(name), self.rows))
+        state = self._folder / f"state-{epoch + 1:06d}.weights.h5"
+        _replace(state, self.model.save_weights)
+        for old in self._folder.glob("*.weights.h5"):
+            if old not in (state, self.best_weights):
+                old.unlink()
+
+
+class _Bar(keras.callbacks.Callback):
+    """One progress bar over the epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._bar = tqdm(total=self._epochs, desc="training", unit="epoch", leave=False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._bar.update(epoch + 1 - self._bar.n)
+        self._bar.set_postfix({k: f"{v:.3f}" for k, v in (logs or {}).items()})
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._bar.close()
