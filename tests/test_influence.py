@@ -31,11 +31,17 @@ def numpy_loss(objective: Objective, parameters: np.ndarray) -> float:
 class TestDerivatives:
     """Float64, so that disagreement is error and not rounding."""
 
-    @pytest.fixture(params=[None, "l2"])
+    @pytest.fixture(params=["plain", "l2", "smoothed"])
     def objective(self, request) -> Objective:
-        penalty = keras.regularizers.L2(0.1) if request.param else None
+        penalty = keras.regularizers.L2(0.1) if request.param == "l2" else None
         weights = np.random.default_rng(5).uniform(0.2, 2.0, 50)
-        return objective_on(small_model(regulariser=penalty), blobs(50), weights=weights, batch_rows=16)
+        return objective_on(
+            small_model(regulariser=penalty),
+            blobs(50),
+            weights=weights,
+            batch_rows=16,
+            smoothing=0.3 * (request.param == "smoothed"),
+        )
 
     def test_gradient_is_the_finite_difference_of_the_loss(self, objective: Objective) -> None:
         at = objective.head.parameters().numpy()
@@ -65,6 +71,7 @@ class TestDerivatives:
             logits = head.logits(head.unflatten(at), inputs)
         jacobian = tape.jacobian(logits, at).numpy()  # (rows, classes, size)
         p = tf.nn.softmax(logits).numpy()
+        p = (1 - objective._smoothing) * p + objective._smoothing / 3
         weights = objective._weights.numpy()
         expected = np.zeros((head.size, head.size))
         for i in range(50):

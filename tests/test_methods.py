@@ -212,7 +212,10 @@ class TestInfluenceMethods:
 
 class TestRegistry:
     def test_listing_imports_no_tensorflow(self) -> None:
-        code = "import sys, unlearning.methods as m; m.summaries(); assert 'tensorflow' not in sys.modules; print(len(m.available()))"
+        code = (
+            "import sys, unlearning.methods as m; m.summaries(); assert 'tensorflow' not in sys.modules; "
+            "print(len(m.available()))"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert int(done.stdout) == len(methods.available())
 
@@ -226,6 +229,7 @@ class TestRegistry:
             ("second-order", {"solver": "magic"}, "solver"),
             ("second-order", {"dampings": "[]"}, "dampings"),
             ("second-order", {"curvature_rows": -1}, "curvature_rows"),
+            ("second-order", {"smoothing": 1.5}, "smoothing"),
             ("first-order", {"tau": -1.0}, "tau"),
             ("first-order", {"steps": 0}, "steps"),
             ("first-order", {"error_rows": 0}, "error_rows"),

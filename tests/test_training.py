@@ -227,7 +227,8 @@ def test_one_epoch_on_another_backend(tmp_path: Path, backend: str) -> None:
         "from unlearning.architectures import build; from unlearning.training import *\n"
         "d = Path(sys.argv[1]); m = build('cnn_small', input_shape=(8, 8, 1), num_classes=3, seed=0)\n"
         "x, y = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1)).astype('uint8'), np.arange(32) % 3\n"
-        "_, r = train(m, ShuffledBatches(x, y, batch_size=16), settings=TrainSettings(epochs=1), checkpoint=d / 'm.keras', log=d / 'l.csv')\n"
+        "_, r = train(m, ShuffledBatches(x, y, batch_size=16), "
+        "settings=TrainSettings(epochs=1), checkpoint=d / 'm.keras', log=d / 'l.csv')\n"
         "assert np.isfinite(r.train_loss) and 'tensorflow' not in sys.modules\n"
     )
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}

@@ -1,7 +1,7 @@
 """Keras builders of image classifiers, by name. Plain Keras: they build on any backend.
 
-Every model starts with a `Rescaling` layer, so that it takes pixels as they are stored (0..255), and ends in a Dense layer
-named `logits`.
+Every model starts with a `Rescaling` layer, so that it takes pixels as they are stored (0..255), and ends in a Dense
+layer named `logits`.
 
 Example:
     >>> from unlearning.architectures import build
@@ -59,4 +59,4 @@ def build(
         raise invalid("pixel_max", "a positive number", pixel_max)
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    return ARCHITECTURES[name](tuple(input_shape), num_classes, pixel_max)
+    return ARCHITECTURES[name](input_shape, num_classes, pixel_max)

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from tqdm import tqdm
 
 from unlearning.errors import InputError, invalid
+from unlearning.progress import progress_bar
 from unlearning.task import Split
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -71,7 +71,7 @@ class ImageData:
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             digest.update(str((split.images.shape, split.images.dtype)).encode())
-            digest.update(np.ascontiguousarray(split.images))
+            digest.update(np.ascontiguousarray(split.images).data)
             digest.update(split.labels.tobytes())
         return digest.hexdigest()
 
@@ -161,7 +161,8 @@ def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
 
 
 def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
-    largest, splits = 0.0, {}
+    largest = 0.0
+    splits: dict[str, Split] = {}
     for part in ("train", "validation", "test"):
         images, labels = parts[part]
         _check(part, images, labels)
@@ -248,7 +249,7 @@ def _load_folder(folder: Path, seed: int, image_size: int | None) -> ImageData:
     images = []
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for path, _ in tqdm(files, desc="reading images", unit="image", leave=False, disable=len(files) < 500):
+        for path, _ in progress_bar(files, description="reading images", unit="image"):
             if not path.resolve().is_relative_to(root):
                 raise InputError(f"The image {path} is a link that leaves the folder {folder}.")
             try:

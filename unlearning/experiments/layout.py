@@ -1,8 +1,8 @@
 """The path grammar of an experiment folder. Paths only; nothing here reads or writes.
 
-    <experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
-    <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
-    <experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, logs
+<experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
+<experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
+<experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, logs
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearning.errors import InputError, invalid
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 _LARGEST_FILE = 64 * 2**20
 
 

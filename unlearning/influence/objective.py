@@ -5,6 +5,11 @@ Its curvature is either the Hessian or the generalised Gauss-Newton matrix
 `G = (1/N) sum_i w_i J_i^T (diag(p_i) - p_i p_i^T) J_i` (Schraudolph, Neural Computation 14, 2002), which equals the
 Hessian for a linear head and is positive semi-definite for every head.
 
+A model that has memorised its rows answers with `p_i` almost one-hot, where the middle factor vanishes: the quadratic
+model then says that nothing resists a change, and its steps wreck what should stay. `smoothing` mixes the uniform
+distribution into `p_i` of that factor. Fully mixed it is, up to its scale, Boehning's bound on the curvature (Annals of
+the Institute of Statistical Mathematics 44, 1992).
+
 Neither matrix is formed. The Hessian product is reverse over reverse (Pearlmutter, Neural Computation 6, 1994); the
 Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, and a reverse pass back.
 """
@@ -35,6 +40,7 @@ class Objective:
         normaliser: The `N` by which sums are divided.
         batch_rows: Rows a pass; results do not depend on it beyond rounding.
         penalised: Whether the model's own weight penalties are part of the objective.
+        smoothing: Share of the uniform distribution in the probabilities of the Gauss-Newton matrix, in [0, 1].
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Objective:
         normaliser: float | None = None,
         batch_rows: int = 1024,
         penalised: bool = True,
+        smoothing: float = 0.0,
     ) -> None:
         self.head = head
         self.rows = len(rows)
@@ -58,6 +65,7 @@ class Objective:
         self._scale = tf.constant(1.0 / (normaliser or len(rows)), dtype=head.dtype)
         self._batch_rows = batch_rows
         self._penalised = penalised and head.is_regularised
+        self._smoothing = smoothing
         self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss)
         """Compiled: parameters `(size,)` to the scalar objective."""
         self.gradient: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._gradient)
@@ -159,6 +167,7 @@ class Objective:
                 logits = self.head.logits(tensors, inputs)
             change = forward.jvp(logits)
         probabilities = tf.nn.softmax(logits)
+        probabilities += self._smoothing * (1.0 / probabilities.shape[-1] - probabilities)
         inner = tf.reduce_sum(probabilities * change, axis=-1, keepdims=True)
         cotangent = weights[:, tf.newaxis] * probabilities * (change - inner)
         return tape.gradient(

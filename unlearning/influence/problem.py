@@ -109,12 +109,13 @@ class InfluenceProblem:
         self._difference_at_start: tf.Tensor | None = None
         self._offset: tf.Tensor | None = None
 
-    def corrected_subset(self, rows: np.ndarray, normaliser: float | None = None) -> Objective:
+    def corrected_subset(self, rows: np.ndarray, normaliser: float | None = None, smoothing: float = 0.0) -> Objective:
         """Returns the corrected objective over some training rows (for sampled curvature).
 
         Args:
             rows: int64 array of training row numbers.
             normaliser: Divisor of the sum; the number of rows where None.
+            smoothing: See `Objective`.
         """
         return Objective(
             self.head,
@@ -124,6 +125,7 @@ class InfluenceProblem:
             self._corrected_weights[rows],
             normaliser=normaliser,
             batch_rows=self._settings.batch_rows,
+            smoothing=smoothing,
         )
 
     def errors_objective(self, rows: np.ndarray, predictions: np.ndarray) -> Objective:

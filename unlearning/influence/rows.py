@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from unlearning.errors import invalid
 from unlearning.influence.head import Head
+from unlearning.progress import progress_bar
 
 MEMORY_LIMIT_BYTES = 2**30
 _FORWARD_ROWS = 512
-_QUIET_BATCHES = 8  # passes shorter than this show no progress bar
 
 
 class RowStore:
@@ -97,9 +96,7 @@ class RowStore:
         forward = tf.function(lambda x: head.features(tf.cast(x, head.dtype)), reduce_retracing=True)
         batches = [(part, start) for part in parts for start in range(0, len(part), _FORWARD_ROWS)]
         done = 0
-        for part, start in tqdm(
-            batches, desc=description, unit="batch", leave=False, disable=len(batches) < _QUIET_BATCHES
-        ):
+        for part, start in progress_bar(batches, description=description, unit="batch"):
             values = forward(tf.constant(part[start : start + _FORWARD_ROWS])).numpy()
             features[done : done + len(values)] = values
             done += len(values)

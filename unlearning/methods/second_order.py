@@ -53,6 +53,8 @@ class SecondOrder(FeatureSettings, Method):
         curvature: `"gauss-newton"` or `"hessian"`.
         curvature_rows: Size of the random subset of training rows from which the curvature is built; None for all.
             The gradient always uses all rows.
+        smoothing: Share of the uniform distribution in the probabilities of the Gauss-Newton matrix; 0 is the plain
+            matrix (see `unlearning.influence.objective` for why that fails on memorised rows).
         dampings: Shares of the largest eigenvalue to try (`cg`, `dense`).
         step_lengths: Multiples of the solution to try (`cg`, `dense`).
         cg_iterations: Most products a solve.
@@ -72,6 +74,7 @@ class SecondOrder(FeatureSettings, Method):
     solver: Literal["cg", "lissa", "dense"] = "cg"
     curvature: Curvature = "gauss-newton"
     curvature_rows: int | None = 8192
+    smoothing: float = 0.1
     dampings: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
     step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
     cg_iterations: int = 20
@@ -91,6 +94,8 @@ class SecondOrder(FeatureSettings, Method):
                 raise invalid(name, "a positive integer", getattr(self, name))
         if self.curvature_rows is not None and self.curvature_rows < 1:
             raise invalid("curvature_rows", "a positive integer, or null for all rows", self.curvature_rows)
+        if not 0 <= self.smoothing <= 1:
+            raise invalid("smoothing", "a float in [0, 1]", self.smoothing)
         for name in ("dampings", "step_lengths"):
             values = getattr(self, name)
             if not values or min(values) <= 0:
@@ -181,7 +186,7 @@ class SecondOrder(FeatureSettings, Method):
 
         sampled = self.curvature_rows is not None and self.curvature_rows < total
         chosen = np.sort(rng.choice(total, self.curvature_rows, replace=False)) if sampled else np.arange(total)
-        objective = problem.corrected_subset(chosen)
+        objective = problem.corrected_subset(chosen, smoothing=self.smoothing)
         product = objective.product(self.curvature)
         bound = ConjugateGradient(self.cg_rtol, self.cg_iterations).bind(product) if self.solver == "cg" else None
         power = estimate_lambda_max(
@@ -194,7 +199,8 @@ class SecondOrder(FeatureSettings, Method):
             if not known:
                 known.append(power(parameters))
                 extra = self.power_iterations
-            dampings = [share * max(known[0], np.finfo(np.float32).tiny) for share in self.dampings]
+            largest = max(known[0], 1e-30)  # a vanishing curvature must not make the dampings equal
+            dampings = [share * largest for share in self.dampings]
             mean_gradient = gradient / total  # the curvature is a mean over rows, so its right-hand side is one too
             if bound is not None:
                 solution = bound(parameters, mean_gradient, dampings, lambda_max=known[0], extra_matvecs=extra)

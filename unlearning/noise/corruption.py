@@ -84,7 +84,7 @@ class Corruption:
         """Returns a hash of the content, as hexadecimal text."""
         digest = hashlib.sha256(self._header().encode())
         for array in (self.given_labels, self.true_labels, self.patched_rows):
-            digest.update(np.ascontiguousarray(array, dtype="<i8"))
+            digest.update(array.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def apply(self, split: Split) -> Split:

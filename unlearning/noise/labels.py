@@ -29,7 +29,7 @@ HUMAN_KEYS = ("worse_label", "aggre_label", "random_label1", "random_label2", "r
 def cifar100_map() -> dict[int, int]:
     """Returns the next class within its superclass for each CIFAR-100 class, cyclically in label order."""
     superclass = np.array(_CIFAR100_SUPERCLASS)
-    following = {}
+    following: dict[int, int] = {}
     for group in range(20):
         members = np.flatnonzero(superclass == group)
         following.update(zip(members.tolist(), np.roll(members, -1).tolist(), strict=True))
@@ -85,8 +85,8 @@ def asymmetric(request: Request) -> Corruption:
     if targets is None:
         if request.data_name not in ("cifar10", "cifar100"):
             raise InputError(
-                f"Asymmetric noise needs a map of confusable classes; there is none for {request.data_name!r}, only for "
-                "cifar10 and cifar100. Pass one, or use the noise 'pair'."
+                f"Asymmetric noise needs a map of confusable classes, and there is none for {request.data_name!r}, "
+                "only for cifar10 and cifar100. Pass one, or use the noise 'pair'."
             )
         targets = CIFAR10_MAP if request.data_name == "cifar10" else cifar100_map()
     classes = request.num_classes

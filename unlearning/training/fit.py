@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from unlearning.errors import InputError, invalid
+from unlearning.progress import progress_bar
 from unlearning.training.batches import ShuffledBatches
 
 logger = logging.getLogger(__name__)
@@ -300,7 +300,7 @@ class _Bar(keras.callbacks.Callback):
         self._epochs = epochs
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._bar = tqdm(total=self._epochs, desc="training", unit="epoch", leave=False)
+        self._bar = progress_bar(total=self._epochs, description="training", unit="epoch")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._bar.update(epoch + 1 - self._bar.n)

@@ -1,0 +1,324 @@
+"""The command line: each command parses its options, calls one library function, and prints a table.
+
+TensorFlow is imported only when a command computes, so that `--help` and finished runs are instant.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unlearning import methods
+from unlearning.errors import InputError
+
+_DATA_HELP = "digits, a tensorflow-datasets name, a .npz file, or a folder with one subfolder a class."
+
+
+class _Group(click.Group):
+    """Turns mistakes of the user into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            message = " ".join(str(error).split())
+        except OSError as error:
+            message = " ".join(str(error).split())
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(2)
+
+
+def _numbers(kind: type) -> Callable[[click.Context, click.Parameter, str | None], tuple | None]:
+    """Returns a parser of comma-separated numbers."""
+
+    def parse(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple | None:
+        if text is None:
+            return None
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError as error:
+            raise click.BadParameter(f"expected numbers separated by commas, received {text!r}") from error
+
+    return parse
+
+
+def _assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Parses `name=value` options."""
+    parsed = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"expected name=value, received {text!r}")
+        parsed[name] = value
+    return parsed
+
+
+def _options(*options: Callable) -> Callable:
+    """Applies several click options in the order written."""
+    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
+
+
+_data_options = _options(
+    click.option("--dataset", default="digits", show_default=True, help=_DATA_HELP),
+    click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR)."),
+    click.option("--data-seed", default=42, show_default=True, help="Seed of the splits and of the clean model."),
+    click.option("--train-rows", type=int, help="Use a random subset of this many training rows."),
+    click.option("--image-size", type=int, help="Side in pixels to which a folder's images are resized."),
+)
+_training_options = _options(
+    click.option("--model", default="cnn_small", show_default=True, help="cnn, cnn_small or resnet18."),
+    click.option("--epochs", default=30, show_default=True, help="Passes over the training rows."),
+    click.option("--batch-size", default=128, show_default=True, help="Rows a training step."),
+    click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate."),
+    click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True),
+    click.option("--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True),
+    click.option("--weight-decay", default=0.0, show_default=True, help="Decoupled weight decay."),
+    click.option("--augment", is_flag=True, help="Random shifts and mirroring while training."),
+    click.option("--mixed-precision", is_flag=True, help="Compute in float16 while training."),
+    click.option("--deterministic", is_flag=True, help="Force deterministic kernels."),
+)
+_noise_options = _options(
+    click.option("--noise", default="flip-pairs", show_default=True, help="Kind of corruption; see the README."),
+    click.option("--budgets", callback=_numbers(int), help="Numbers of rows to corrupt, such as 2500,10000."),
+    click.option(
+        "--rates", callback=_numbers(float), help="Shares of rows to corrupt, such as 0.1,0.2 [default: 0.2]."
+    ),
+    click.option("--seeds", callback=_numbers(int), default="42", show_default=True, help="Seeds of the cells."),
+    click.option("--labels-file", help="CIFAR-10N .npz file, for --noise human."),
+    click.option("--labels-key", default="worse_label", show_default=True, help="Which labels of that file."),
+    click.option("--output", type=click.Path(path_type=Path), help="Experiment folder [default: under models/]."),
+)
+_method_options = _options(
+    click.option(
+        "--methods",
+        "method_names",
+        default="first-order,second-order",
+        show_default=True,
+        help=f"Any of {', '.join(methods.available())}; or 'all'.",
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        callback=_assignments,
+        metavar="METHOD.FIELD=VALUE",
+        help="Change a hyperparameter; repeatable.",
+    ),
+    click.option("--variant", default="", help="Text added to the method's folder name."),
+    click.option(
+        "--validation",
+        type=click.Choice(["noisy", "clean"]),
+        default="noisy",
+        show_default=True,
+        help="Labels of the validation rows: wrong like the training rows', or true.",
+    ),
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_quiet_option = click.option("--quiet", is_flag=True, help="No progress on standard error.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Correct a Keras image classifier that has learned from wrong labels.
+
+    Start with `run`: it trains a clean and a poisoned model on scikit-learn's digits, repairs the poisoned one, and
+    prints how much of the lost accuracy came back. `repair` does it for a model and data of your own.
+    """
+
+
+@main.command()
+@_data_options
+@_noise_options
+@_training_options
+@_method_options
+@_json_option
+@_quiet_option
+def run(as_json: bool, quiet: bool, **options: Any) -> None:
+    """Train, poison, repair and score: every budget, seed and method.
+
+    What is already there is found again and not recomputed; an interrupted run continues.
+    """
+    _prepare(quiet)
+    experiment = _experiment(options)
+    results = experiment.run()
+    if as_json:
+        _print_json(results)
+        return
+    from unlearning.reporting.tables import format_results
+
+    click.echo(format_results(results))
+    click.echo(f"\nFiles: {experiment.folder}")
+
+
+@main.command()
+@_data_options
+@_noise_options
+@_training_options
+@_quiet_option
+def train(quiet: bool, **options: Any) -> None:
+    """Train the clean model and the poisoned ones, without repairing them."""
+    _prepare(quiet)
+    experiment = _experiment({**options, "method_names": "", "overrides": {}, "variant": "", "validation": "noisy"})
+    experiment.train()
+    _show_training(experiment.folder)
+
+
+@main.command()
+@_data_options
+@_noise_options
+@_training_options
+@_method_options
+def configs(**options: Any) -> None:
+    """Write the configuration files of a grid, to be filled by `run` with the same options."""
+    _prepare(quiet=True)
+    for path in _experiment(options).write_configs():
+        click.echo(path)
+
+
+@main.command()
+@click.argument("method", metavar="METHOD")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, callback=_assignments, metavar="FIELD=VALUE", help="Repeatable.")
+@click.option("--variant", default="", help="Text added to the method's folder name.")
+@click.option("--validation", type=click.Choice(["noisy", "clean"]), default="noisy", show_default=True)
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
+@click.option("--labels-file", help="CIFAR-10N .npz file, for human noise.")
+@_json_option
+@_quiet_option
+def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
+    """Repair the poisoned model in RUN_DIR (.../budget-B/seed-S) by METHOD."""
+    _prepare(quiet)
+    methods.get(method, overrides)
+    from unlearning.experiments.run import reopen
+
+    experiment, budget, seed = reopen(run_dir, method, overrides, **options)
+    result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
+    if as_json:
+        _print_json([result])
+        return
+    from unlearning.reporting.tables import format_results
+
+    click.echo(format_results([result]))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@_json_option
+def show(directory: Path, as_json: bool) -> None:
+    """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
+    from unlearning.experiments.records import UnlearningResults, read_json
+
+    if not directory.is_dir():
+        raise InputError(f"There is no folder {directory}.")
+    found = sorted(directory.rglob("unlearning_results.json"))
+    trained = list(directory.rglob("train_results.json"))
+    if not found and not trained:
+        raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
+    results = [read_json(path, UnlearningResults) for path in found]
+    if as_json:
+        _print_json(results)
+        return
+    from unlearning.reporting.tables import format_results
+
+    if trained:
+        _show_training(directory)
+        click.echo()
+    click.echo(format_results(sorted(results, key=lambda r: (r.budget, r.seed, r.method, r.variant))))
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", "dataset", required=True, help=_DATA_HELP)
+@click.option(
+    "--flagged",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="CSV with the columns row,corrected_label; an empty label removes the row.",
+)
+@click.option("--method", default="second-order", show_default=True, help=f"One of {', '.join(methods.available())}.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The repaired model (.keras).")
+@click.option("--trainable-from", help="First layer to update, or 'all' [default: the dense head].")
+@click.option("--set", "overrides", multiple=True, callback=_assignments, metavar="FIELD=VALUE", help="Repeatable.")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--data-seed", default=42, show_default=True, help="Seed of the splits; row numbers depend on it.")
+@click.option("--image-size", type=int, help="Side in pixels to which a folder's images are resized.")
+@click.option("--seed", default=0, show_default=True, help="Seed of what the method draws.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@_quiet_option
+def repair(quiet: bool, **options: Any) -> None:
+    """Correct your own MODEL.keras, given the rows whose labels are wrong.
+
+    Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
+    hyperparameters and work.
+    """
+    _prepare(quiet)
+    from unlearning.experiments.repair import repair_model
+
+    result = repair_model(**options)
+    click.echo(
+        f"{result.status}: validation accuracy {100 * result.validation_accuracy_before:.1f} -> "
+        f"{100 * result.validation_accuracy_after:.1f} %, test accuracy {100 * result.test_accuracy_before:.1f} -> "
+        f"{100 * result.test_accuracy_after:.1f} % (labels as found), {result.unlearning_duration_s:.1f} s"
+    )
+    click.echo(f"Files: {options['out']}, {options['out'].with_suffix('.json')}")
+
+
+def _prepare(quiet: bool) -> None:
+    """Sets up logging and keeps TensorFlow's own chatter away from the table."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    library = logging.getLogger("unlearning")
+    library.handlers = [handler]
+    library.setLevel(logging.WARNING if quiet else logging.INFO)
+    library.propagate = False  # TensorFlow gives the root logger a handler of its own
+
+
+def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
+    """Builds the experiment that a grid command's options describe."""
+    from unlearning.experiments.run import Experiment, MethodChoice, Settings
+
+    names, overrides, variant = (options.pop(key) for key in ("method_names", "overrides", "variant"))
+    chosen = methods.available() if names == "all" else tuple(name for name in names.split(",") if name)
+    by_method: dict[str, dict[str, str]] = {name: {} for name in chosen}
+    for key, value in overrides.items():
+        method, _, field = key.partition(".")
+        if method not in by_method or not field:
+            raise InputError(f"Cannot set {key!r}. Expected METHOD.FIELD with a method among {', '.join(chosen)}.")
+        by_method[method][field] = value
+    if len(by_method) != len(chosen):
+        raise InputError(f"A method is named twice in {names!r}.")
+    choices = tuple(MethodChoice(name, tuple(by_method[name].items()), variant) for name in chosen)
+    return Experiment(Settings(methods=choices, **options))
+
+
+def _print_json(results: list) -> None:
+    click.echo(json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1))
+
+
+def _show_training(directory: Path) -> None:
+    from unlearning.experiments.records import TrainResults, read_json
+    from unlearning.reporting.tables import format_training
+
+    paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))
+    names = [
+        str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
+    ]
+    click.echo(format_training([(n, read_json(p, TrainResults)) for n, p in zip(names, paths, strict=True)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

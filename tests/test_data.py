@@ -1,0 +1,262 @@
+"""Sources, splits and pipelines."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from unlearning.data import load_data
+from unlearning.data.pipelines import PADDING, evaluation_pipeline, shift_and_mirror, training_pipeline
+from unlearning.errors import InputError
+from unlearning.task import Split
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (40, 5, 4, 3)).astype(np.uint8)
+LABELS = np.arange(40) % 4
+
+
+def write_npz(path: Path, **arrays) -> str:
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def write_folder(folder: Path, classes: int = 3, images: int = 6, size: tuple[int, int] = (5, 7)) -> Path:
+    for k in range(classes):
+        (folder / f"class_{k}").mkdir(parents=True)
+        for i in range(images):
+            pixels = np.full((size[1], size[0], 3), 10 * k + i, np.uint8)
+            Image.fromarray(pixels).save(folder / f"class_{k}" / f"{i}.png")
+    return folder
+
+
+class TestDigits:
+    def test_splits_are_a_partition_in_source_order(self) -> None:
+        data = load_data("digits")
+        assert [len(s) for s in (data.train, data.validation, data.test)] == [1257, 270, 270]
+        assert data.input_shape == (8, 8, 1) and data.num_classes == 10 and data.pixel_max == 255
+        source = load_digits()
+        rows = train_test_split(np.arange(1797), test_size=0.3, random_state=42, stratify=source.target)[0]
+        rows = np.sort(rows)
+        np.testing.assert_array_equal(data.train.labels, source.target[rows])
+        np.testing.assert_array_equal(data.train.images[..., 0], np.round(source.images[rows] * 255 / 16))
+        counts = [np.bincount(s.labels, minlength=10) / len(s) for s in (data.train, data.validation, data.test)]
+        assert np.abs(counts[0] - counts[1]).max() < 0.01 and np.abs(counts[0] - counts[2]).max() < 0.01
+
+    def test_seed_decides(self) -> None:
+        assert load_data("digits").fingerprint() == load_data("digits").fingerprint()
+        assert load_data("digits").fingerprint() != load_data("digits", data_seed=1).fingerprint()
+
+    def test_a_subset_keeps_order_and_held_out_rows(self) -> None:
+        whole, part = load_data("digits"), load_data("digits", train_rows=100)
+        assert len(part.train) == 100
+        np.testing.assert_array_equal(part.test.images, whole.test.images)
+        flat = whole.train.images.reshape(1257, -1)
+        positions = [int(np.flatnonzero((flat == image.ravel()).all(axis=1))[0]) for image in part.train.images]
+        assert positions == sorted(positions)
+
+    @pytest.mark.parametrize("rows", [0, 1258])
+    def test_impossible_subsets(self, rows: int) -> None:
+        with pytest.raises(InputError, match="train_rows"):
+            load_data("digits", train_rows=rows)
+
+
+class TestNpz:
+    def test_one_part_is_divided(self, tmp_path: Path) -> None:
+        data = load_data(write_npz(tmp_path / "mine.npz", images=IMAGES, labels=LABELS, class_names=list("abcd")))
+        assert [len(s) for s in (data.train, data.validation, data.test)] == [28, 6, 6]
+        assert data.name == "mine" and data.class_names == ("a", "b", "c", "d")
+
+    def test_given_parts_are_kept_and_test_is_halved(self, tmp_path: Path) -> None:
+        path = write_npz(
+            tmp_path / "d.npz",
+            train_images=IMAGES,
+            train_labels=LABELS,
+            test_images=IMAGES[:20],
+            test_labels=LABELS[:20],
+        )
+        data = load_data(path)
+        np.testing.assert_array_equal(data.train.images, IMAGES)
+        test, validation = train_test_split(np.arange(20), test_size=0.5, random_state=42)
+        np.testing.assert_array_equal(data.test.images, IMAGES[test])
+        np.testing.assert_array_equal(data.validation.images, IMAGES[validation])
+
+    def test_grey_images_get_a_channel_and_unit_floats_are_noticed(self, tmp_path: Path) -> None:
+        data = load_data(write_npz(tmp_path / "d.npz", images=IMAGES[..., 0] / 255.0, labels=LABELS))
+        assert data.input_shape == (5, 4, 1) and data.pixel_max == 1.0
+
+    @pytest.mark.parametrize(
+        ("arrays", "match"),
+        [
+            ({"images": IMAGES}, "arrays named"),
+            ({"images": IMAGES, "labels": LABELS[:-1]}, "one label per image"),
+            ({"images": IMAGES, "labels": LABELS / 2}, "integers"),
+            ({"images": IMAGES, "labels": LABELS - 1}, r"0\.\.K-1"),
+            ({"images": IMAGES, "labels": np.arange(40)}, "at least 4"),
+            ({"images": IMAGES[0], "labels": LABELS}, "one label per image"),
+            ({"images": IMAGES.astype(complex), "labels": LABELS}, "numbers"),
+            ({"images": np.where(IMAGES[7, 2, 1, 0] == IMAGES, np.nan, IMAGES), "labels": LABELS}, "NaN"),
+            ({"images": IMAGES, "labels": LABELS, "class_names": ["a"]}, r"classes 0\.\.0"),
+            (
+                {
+                    "train_images": IMAGES,
+                    "train_labels": LABELS,
+                    "test_images": IMAGES[:9, :3],
+                    "test_labels": LABELS[:9],
+                },
+                "shape",
+            ),
+        ],
+    )
+    def test_bad_arrays(self, tmp_path: Path, arrays: dict, match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            load_data(write_npz(tmp_path / "d.npz", **arrays))
+
+    def test_pickles_garbage_and_missing_files_are_refused(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "p.npz", images=np.array([{}], dtype=object), labels=LABELS)
+        (tmp_path / "g.npz").write_bytes(b"not a zip")
+        for name in ("p.npz", "g.npz", "nowhere.npz"):
+            with pytest.raises(InputError):
+                load_data(tmp_path / name)
+
+
+class TestFolder:
+    def test_classes_and_files_are_sorted(self, tmp_path: Path) -> None:
+        data = load_data(write_folder(tmp_path / "f"))
+        assert data.class_names == ("class_0", "class_1", "class_2")
+        assert data.input_shape == (7, 5, 3)
+        values = np.concatenate([s.images[:, 0, 0, 0] for s in (data.train, data.validation, data.test)])
+        labels = np.concatenate([s.labels for s in (data.train, data.validation, data.test)])
+        np.testing.assert_array_equal(labels, values // 10)
+        assert load_data(tmp_path / "f", image_size=9).input_shape == (9, 9, 3)
+
+    def test_bad_folders(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path / "f")
+        (folder / "class_1" / "broken.png").write_bytes(b"\x89PNG nothing")
+        with pytest.raises(InputError, match=r"broken\.png"):
+            load_data(folder)
+        (folder / "class_1" / "broken.png").unlink()
+        (folder / "empty").mkdir()
+        with pytest.raises(InputError, match="none in"):
+            load_data(folder)
+        (tmp_path / "one" / "only").mkdir(parents=True)
+        with pytest.raises(InputError, match="two subfolders"):
+            load_data(tmp_path / "one")
+
+    def test_links_out_of_the_folder_are_refused(self, tmp_path: Path) -> None:
+        folder = write_folder(tmp_path / "f")
+        secret = tmp_path / "secret.png"
+        Image.fromarray(IMAGES[0]).save(secret)
+        (folder / "class_0" / "x.png").symlink_to(secret)
+        with pytest.raises(InputError, match="link"):
+            load_data(folder)
+
+    def test_decompression_bombs_are_refused(self, tmp_path: Path, monkeypatch) -> None:
+        folder = write_folder(tmp_path / "f")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # the images have 35 pixels
+        with pytest.raises(InputError, match=r"0\.png"):
+            load_data(folder)
+
+
+class TestTensorflowDatasets:
+    def test_unknown_name_suggests(self) -> None:
+        with pytest.raises(InputError, match=r"cifar10"):
+            load_data("cifar-10")
+
+    def test_unprepared_set_names_the_way_out(self, tmp_path: Path, monkeypatch) -> None:
+        import tensorflow_datasets as tfds
+
+        def offline(*_, **__):
+            raise ConnectionError("no network")
+
+        monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+        with pytest.raises(InputError, match="--data-dir"):
+            load_data("mnist", data_dir=tmp_path)
+
+    def test_cifar10_is_split_as_published(self) -> None:
+        if "TFDS_DATA_DIR" not in os.environ:
+            pytest.skip("TFDS_DATA_DIR is not set; needs a prepared cifar10")
+        data = load_data("cifar10")
+        assert [len(s) for s in (data.train, data.validation, data.test)] == [50_000, 5_000, 5_000]
+        assert data.class_names[3] == "cat"
+        assert data.train_ids is not None and data.train_ids[0] == "train_16399"
+        np.testing.assert_array_equal(np.bincount(data.train.labels), np.full(10, 5000))
+        assert data.train.labels[:5].tolist() == [7, 8, 4, 4, 6]
+
+
+class TestPipelines:
+    split = Split(IMAGES, LABELS)
+
+    def test_labels_follow_row_numbers(self) -> None:
+        given = (LABELS + 1) % 4
+        pipeline = training_pipeline(self.split, given_labels=given, batch_size=7, seed=1, with_rows=True)
+        seen = []
+        for images, labels, rows in pipeline.as_numpy_iterator():
+            np.testing.assert_array_equal(labels, given[rows])
+            np.testing.assert_array_equal(images, IMAGES[rows])
+            seen += rows.tolist()
+        assert sorted(seen) == list(range(40)) and seen != list(range(40))
+
+    @pytest.mark.parametrize("cache", [False, True, "file"])
+    def test_epochs_repeat_across_builds_and_differ_within(self, cache, tmp_path: Path) -> None:
+        def epochs(name: str) -> list:
+            place = str(tmp_path / name) if cache == "file" else cache
+            pipeline = training_pipeline(self.split, batch_size=7, seed=3, augment=True, cache=place)
+            return [[b for b, _ in pipeline.as_numpy_iterator()] for _ in range(2)]
+
+        first, second = epochs("a"), epochs("b")
+        for a, b in zip(first, second, strict=True):
+            for x, y in zip(a, b, strict=True):
+                np.testing.assert_array_equal(x, y)
+        assert any((x != y).any() for x, y in zip(*first, strict=True))
+
+    def test_augmentation_changes_images_but_not_labels(self) -> None:
+        plain = training_pipeline(self.split, batch_size=40, seed=3, with_rows=True)
+        moved = training_pipeline(self.split, batch_size=40, seed=3, with_rows=True, augment=True)
+        (a,), (b,) = plain.as_numpy_iterator(), moved.as_numpy_iterator()
+        np.testing.assert_array_equal(a[2], b[2])
+        np.testing.assert_array_equal(a[1], b[1])
+        assert (a[0] != b[0]).any() and a[0].dtype == b[0].dtype == np.uint8
+
+    def test_every_augmented_image_is_a_shift_of_its_own(self) -> None:
+        out = shift_and_mirror(tf.constant(IMAGES), tf.constant([1, 2])).numpy()
+        for image, result in zip(IMAGES, out, strict=True):
+            padded = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
+            options = [
+                padded[i : i + 5, j : j + 4][:, ::s]
+                for i in range(2 * PADDING + 1)
+                for j in range(2 * PADDING + 1)
+                for s in (1, -1)
+            ]
+            assert any(np.array_equal(result, option) for option in options)
+
+    def test_memory_maps_are_read_by_row(self, tmp_path: Path) -> None:
+        mapped = np.memmap(tmp_path / "images", dtype=np.uint8, mode="w+", shape=IMAGES.shape)
+        mapped[:] = IMAGES
+        pipeline = training_pipeline(Split(mapped, LABELS), batch_size=9, with_rows=True)
+        for images, _, rows in pipeline.as_numpy_iterator():
+            np.testing.assert_array_equal(images, IMAGES[rows])
+
+    def test_evaluation_keeps_row_order(self) -> None:
+        images, labels = (np.concatenate(parts) for parts in zip(*evaluation_pipeline(self.split, 9), strict=True))
+        np.testing.assert_array_equal(images, IMAGES)
+        np.testing.assert_array_equal(labels, LABELS)
+
+    def test_a_model_fits_on_it(self) -> None:
+        import keras
+
+        model = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
+        model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        history = model.fit(training_pipeline(self.split, batch_size=8, augment=True), epochs=2, verbose=0)
+        assert len(history.history["loss"]) == 2
+
+    @pytest.mark.parametrize("options", [{"batch_size": 0}, {"given_labels": LABELS[:3]}, {"given_labels": LABELS / 2}])
+    def test_bad_input(self, options: dict) -> None:
+        with pytest.raises(InputError):
+            training_pipeline(self.split, **options)

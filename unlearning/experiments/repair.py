@@ -1,0 +1,164 @@
+"""Repairing a user's own model: read the flagged rows, run a method, write the model and its record."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearning import methods
+from unlearning.errors import InputError, invalid
+from unlearning.evaluation import accuracy, predict
+from unlearning.experiments.records import RepairResults, write_json
+from unlearning.experiments.run import describe_environment, outcome_fields
+from unlearning.interop import load_model, save_model, set_determinism
+from unlearning.task import REMOVED, Corrections, UnlearningTask
+
+_LONGEST_CSV = 64 * 2**20
+
+
+def read_flagged(path: Path, rows: int, num_classes: int) -> Corrections:
+    """Reads a CSV of flagged rows.
+
+    Args:
+        path: A file with the columns `row` and `corrected_label` (others are ignored); an empty label removes the row.
+        rows: Number of training rows.
+        num_classes: Number of classes.
+
+    Returns:
+        The corrections.
+
+    Raises:
+        InputError: If the file is missing or malformed; the message names the line.
+    """
+    if not path.is_file():
+        raise invalid("flagged", "an existing CSV file", str(path))
+    if path.stat().st_size > _LONGEST_CSV:
+        raise invalid("flagged", f"at most {_LONGEST_CSV} bytes", path.stat().st_size)
+    numbers: dict[int, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = {"row", "corrected_label"} - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(f"{path} lacks the column {' and '.join(sorted(missing))} in its first line.")
+            for record in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in record or any(record[name] is None for name in ("row", "corrected_label")):
+                    raise InputError(f"{where}: expected as many values as columns.")
+                row = _integer(record["row"], f"{where}: row", 0, rows)
+                label = record["corrected_label"].strip()
+                if row in numbers:
+                    raise InputError(f"{where}: row {row} is flagged twice.")
+                numbers[row] = _integer(label, f"{where}: corrected_label", 0, num_classes) if label else REMOVED
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {path} as CSV: {error}") from error
+    if not numbers:
+        raise InputError(f"{path} flags no row.")
+    return Corrections(np.array(list(numbers)), np.array(list(numbers.values())))
+
+
+def _integer(text: str, where: str, low: int, high: int) -> int:
+    text = text.strip()
+    # Only plain digits: int() would also take "1_0" and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and low <= int(text) < high):
+        raise InputError(f"{where}: expected an integer in {low}..{high - 1}, received {text[:50]!r}.")
+    return int(text)
+
+
+def repair_model(
+    *,
+    model: Path,
+    dataset: str,
+    flagged: Path,
+    method: str,
+    out: Path,
+    trainable_from: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | None = None,
+    data_seed: int = 42,
+    image_size: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> RepairResults:
+    """Repairs a `.keras` model and writes the result beside a JSON record.
+
+    Args:
+        model: The trained model.
+        dataset: The data it was trained on; see `unlearning.data.load_data`. Its labels are the given labels.
+        flagged: CSV of flagged rows; see `read_flagged`.
+        method: Registered method.
+        out: Where the repaired model goes; the record goes to the same name with `.json`.
+        trainable_from: First layer to update.
+        overrides: Hyperparameters to change.
+        data_dir: Folder of prepared tensorflow-datasets sets.
+        data_seed: Seed of the splits.
+        image_size: For image folders.
+        seed: Seed of what the method draws.
+        force: Replace existing output.
+
+    Returns:
+        The record, as written.
+
+    Raises:
+        InputError: If anything does not fit; nothing is written then.
+    """
+    record_path = out.with_suffix(".json")
+    if out.suffix != ".keras":
+        raise invalid("out", "a path ending in .keras", str(out))
+    for path in (out, record_path):
+        if path.exists() and not force:
+            raise InputError(f"{path} exists. Pass --force to replace it.")
+    _check_writable(out.parent)
+    overrides = dict(overrides or {})
+    if trainable_from is not None:
+        overrides["trainable_from"] = trainable_from
+    chosen = methods.get(method, overrides)
+    trained = load_model(model)
+
+    from unlearning.data import load_data
+
+    data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    corrections = read_flagged(flagged, len(data.train), data.num_classes)
+    set_determinism(seed)
+    task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed)
+    outcome = chosen.unlearn(trained, task)
+    kept = corrections.labels != REMOVED
+    before, after = (_corrected_accuracy(m, data.train.images, corrections, kept) for m in (trained, outcome.model))
+    results = RepairResults(
+        method=method,
+        hyperparameters=chosen.config(),
+        flagged_rows=len(corrections),
+        removed_rows=int((~kept).sum()),
+        test_accuracy_before=accuracy(trained, data.test),
+        test_accuracy_after=accuracy(outcome.model, data.test),
+        corrected_accuracy_before=before,
+        corrected_accuracy_after=after,
+        **outcome_fields(outcome),
+        environment=describe_environment(),
+    )
+    save_model(outcome.model, out)
+    write_json(record_path, results)
+    return results
+
+
+def _corrected_accuracy(model: Any, images: np.ndarray, corrections: Corrections, kept: np.ndarray) -> float | None:
+    if not kept.any():
+        return None
+    predictions = predict(model, np.asarray(images[corrections.rows[kept]])).argmax(-1)
+    return float(np.mean(predictions == corrections.labels[kept]))
+
+
+def _check_writable(folder: Path) -> None:
+    """Fails before any work if the folder cannot be written to."""
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
+            pass
+    except OSError as error:
+        raise InputError(f"Cannot write to {folder}: {error.strerror or error}") from error

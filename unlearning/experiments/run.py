@@ -1,0 +1,642 @@
+"""Filling an experiment folder: clean model, poisoned models, repairs. A stage is done once and then found again.
+
+A stage is finished when its results file validates and carries the hash of the configuration asked for. Results are
+written last, so that whatever an interruption leaves behind is recomputed (a training resumes from its backup). A
+folder whose configuration differs from the one asked for is refused, never overwritten.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from unlearning import methods
+from unlearning.errors import InputError, invalid
+from unlearning.experiments import layout
+from unlearning.experiments.records import (
+    DataConfig,
+    Environment,
+    PoisonConfig,
+    Record,
+    Solve,
+    TrainConfig,
+    TrainResults,
+    UnlearnConfig,
+    UnlearningResults,
+    Work,
+    config_hash,
+    differing_keys,
+    file_sha256,
+    finite,
+    read_json,
+    write_json,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+    from unlearning.data import ImageData
+    from unlearning.noise import Corruption
+    from unlearning.task import Split, UnlearningOutcome
+
+logger = logging.getLogger(__name__)
+
+_VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodChoice:
+    """One repair to make in every cell.
+
+    Attributes:
+        name: Registered name.
+        overrides: Hyperparameters to change, as `(field, value)` pairs.
+        variant: Text added to the folder name.
+    """
+
+    name: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What `run` is asked for; the fields are its options.
+
+    Attributes:
+        dataset: See `unlearning.data.load_data`.
+        model: See `unlearning.architectures.build`.
+        noise: See `unlearning.noise.corrupt`.
+        budgets: Numbers of rows to corrupt, or None.
+        rates: Shares of rows to corrupt, or None.
+        seeds: Seeds of noise, poisoned model and method.
+        methods: Repairs.
+        data_dir: Where tensorflow-datasets keeps prepared sets.
+        data_seed: Seed of the splits and of the clean model.
+        train_rows: Size of the training subset, or None.
+        image_size: For image folders.
+        labels_file: For human noise.
+        labels_key: For human noise.
+        epochs: Passes over the data.
+        batch_size: Rows a step.
+        learning_rate: Peak learning rate.
+        optimizer: `adam` or `sgd`.
+        schedule: `constant` or `cosine`.
+        weight_decay: Decoupled weight decay.
+        augment: Random shifts and mirroring.
+        mixed_precision: float16 arithmetic.
+        validation: `noisy` or `clean` labels on the validation split.
+        deterministic: Force deterministic kernels.
+        output: Experiment folder; None for the default.
+    """
+
+    dataset: str = "digits"
+    model: str = "cnn_small"
+    noise: str = "flip-pairs"
+    budgets: tuple[int, ...] | None = None
+    rates: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (42,)
+    methods: tuple[MethodChoice, ...] = ()
+    data_dir: str | None = None
+    data_seed: int = 42
+    train_rows: int | None = None
+    image_size: int | None = None
+    labels_file: str | None = None
+    labels_key: str = "worse_label"
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    augment: bool = False
+    mixed_precision: bool = False
+    validation: Literal["noisy", "clean"] = "noisy"
+    deterministic: bool = False
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.budgets and self.rates:
+            raise InputError("Give budgets or rates, not both.")
+        for rate in self.rates or ():
+            if not 0 < rate < 1:
+                raise invalid("rates", "floats in (0, 1)", rate)
+        for budget in self.budgets or ():
+            if budget < 1:
+                raise invalid("budgets", "positive integers", budget)
+        if not self.seeds or min(self.seeds) < 0 or max(self.seeds) >= 2**31:
+            raise invalid("seeds", "integers in 0..2147483647", list(self.seeds))
+        if len(set(self.seeds)) != len(self.seeds):
+            raise invalid("seeds", "distinct integers", list(self.seeds))
+        folders = [(choice.name, choice.variant) for choice in self.methods]
+        if len(set(folders)) != len(folders):
+            raise invalid("methods", "distinct methods", ", ".join(name for name, _ in folders))
+        if self.noise == "human" and self.budgets:
+            raise invalid("budgets", "none with human noise (the labels file decides)", list(self.budgets))
+
+
+class Experiment:
+    """One experiment folder and the settings it is filled with.
+
+    Args:
+        settings: What is asked for.
+
+    Attributes:
+        folder: The experiment folder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        name = _name(settings.dataset)
+        self.folder = settings.output or layout.default_experiment(
+            name, settings.model, settings.noise, settings.train_rows
+        )
+        self._data_config = DataConfig(
+            dataset=name,
+            data_seed=settings.data_seed,
+            train_rows=settings.train_rows,
+            image_size=settings.image_size,
+        )
+        self._methods = {choice: methods.get(choice.name, dict(choice.overrides)) for choice in settings.methods}
+
+    def run(self) -> list[UnlearningResults]:
+        """Runs what is missing and returns the results of every cell and method, in order."""
+        results = []
+        for budget in self.budgets():
+            for seed in self.settings.seeds:
+                self.ensure_poisoned(budget, seed)
+                results += [self.ensure_repaired(budget, seed, choice) for choice in self._methods]
+        return results
+
+    def train(self) -> list[TrainResults]:
+        """Trains the clean model and the poisoned ones where they are missing."""
+        results = [self.ensure_clean()]
+        for budget in self.budgets():
+            results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
+        return results
+
+    def write_configs(self) -> list[Path]:
+        """Writes the configuration files of the whole grid without computing anything else."""
+        written = [self._claim(layout.clean_files(self.folder).config, self._train_config(self.settings.data_seed))]
+        for budget in self.budgets():
+            for seed in self.settings.seeds:
+                files = layout.cell_files(self.folder, budget, seed)
+                written.append(self._claim(files.config, self._train_config(seed)))
+                written.append(self._claim(files.poison_config, self._poison_config(budget, seed)))
+                for choice in self._methods:
+                    config = self._unlearn_config(choice, seed)
+                    written.append(self._claim(self._method_files(files.folder, choice).config, config))
+        return written
+
+    def budgets(self) -> tuple[int, ...]:
+        """Returns the numbers of rows to corrupt; rates and human noise need the number of training rows."""
+        settings = self.settings
+        if settings.noise == "human":
+            return (self._human_budget(),)
+        if settings.budgets:
+            return settings.budgets
+        rows = self._training_rows()
+        return tuple(max(1, round(rate * rows)) for rate in settings.rates or (0.2,))
+
+    def ensure_clean(self) -> TrainResults:
+        """Trains the clean model unless it is there."""
+        files = layout.clean_files(self.folder)
+        config = self._train_config(self.settings.data_seed)
+        self._claim(files.config, config)
+        wanted = config_hash(config)
+        found = _finished(files.results, TrainResults, wanted)
+        if found is not None:
+            return found
+        return self._train(files, config, wanted, corruption=None)
+
+    def ensure_poisoned(self, budget: int, seed: int, need_model: bool = False) -> TrainResults:
+        """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
+        self.ensure_clean()
+        files = layout.cell_files(self.folder, budget, seed)
+        config, poison = self._train_config(seed), self._poison_config(budget, seed)
+        self._claim(files.config, config)
+        self._claim(files.poison_config, poison)
+        wanted = config_hash(config, poison)
+        found = _finished(files.results, TrainResults, wanted)
+        if found is not None and (not need_model or _is_intact(files, found)):
+            return found
+        corruption = self._corruption(budget, seed)
+        corruption.save(files.corruption)
+        return self._train(files, config, wanted, corruption)
+
+    def ensure_repaired(self, budget: int, seed: int, choice: MethodChoice) -> UnlearningResults:
+        """Repairs a poisoned model by one method unless the results are there."""
+        from unlearning.interop import set_determinism
+
+        cell = layout.cell_files(self.folder, budget, seed)
+        files = self._method_files(cell.folder, choice)
+        config = self._unlearn_config(choice, seed)
+        self._claim(files.config, config)
+        train, poison = self._train_config(seed), self._poison_config(budget, seed)
+        wanted = config_hash(self._train_config(self.settings.data_seed), train, poison, config)
+        found = _finished(files.results, UnlearningResults, wanted)
+        if found is not None:
+            return found
+
+        from unlearning.interop import load_model, save_model
+        from unlearning.reporting import figures
+        from unlearning.task import UnlearningTask
+
+        clean, poisoned = self.ensure_clean(), self.ensure_poisoned(budget, seed, need_model=True)
+        set_determinism(seed, self.settings.deterministic)
+        data, corruption = self.data, self._corruption(budget, seed)
+        model = load_model(cell.model)
+        given = corruption.apply(data.train)
+        task = UnlearningTask(
+            train=given,
+            corrections=corruption.corrections(data.train),
+            validation=self._noisy_validation(corruption, seed)
+            if self.settings.validation == "noisy"
+            else data.validation,
+            num_classes=data.num_classes,
+            seed=seed,
+        )
+        logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
+        cpu = time.process_time()
+        outcome = self._methods[choice].unlearn(model, task)
+        cpu = time.process_time() - cpu
+        scores = _score_repair(model, outcome, data, given, corruption)
+        save_model(outcome.model, files.model)
+        _write_csv(files.step_log, outcome.history)
+        _write_csv(files.solver_log, outcome.solver_log)
+        figures.draw_confusions(files.figures, scores.pop("confusions"), data.class_names)
+        figures.draw_steps(files.figures / "steps.png", outcome.history)
+        results = UnlearningResults(
+            method=choice.name,
+            variant=self._variant(choice),
+            config=config,
+            config_hash=wanted,
+            budget=budget,
+            rate=corruption.rate,
+            seed=seed,
+            num_classes=data.num_classes,
+            acc_clean=clean.accuracy,
+            acc_perc_restored=_restored(scores["acc_before_fix"], scores["acc_after_fix"], clean.accuracy),
+            **scores,
+            **outcome_fields(outcome),
+            n_gradients=outcome.work.gradient_rows,
+            unlearning_cpu_s=cpu,
+            training_time_s=poisoned.time,
+            training_cpu_s=poisoned.cpu_time_s,
+            num_params=poisoned.num_params,
+            model_sha256=file_sha256(files.model),
+            environment=describe_environment(),
+        )
+        write_json(files.results, results)
+        return results
+
+    @functools.cached_property
+    def data(self) -> ImageData:
+        """The image set, loaded when first needed."""
+        from unlearning.data import load_data
+
+        settings = self.settings
+        return load_data(
+            settings.dataset,
+            data_dir=settings.data_dir,
+            data_seed=settings.data_seed,
+            train_rows=settings.train_rows,
+            image_size=settings.image_size,
+        )
+
+    def _training_rows(self) -> int:
+        found = _finished(
+            layout.clean_files(self.folder).results,
+            TrainResults,
+            config_hash(self._train_config(self.settings.data_seed)),
+        )
+        return len(self.data.train) if found is None else found.rows
+
+    def _human_budget(self) -> int:
+        """The number of rows people mislabelled; from an earlier run where there is one, since loading takes long."""
+        known = sorted(self.folder.glob("budget-*"))
+        if len(known) == 1 and known[0].name.removeprefix("budget-").isdigit():
+            return int(known[0].name.removeprefix("budget-"))
+        return self._corruption(0, self.settings.seeds[0]).budget
+
+    def _train_config(self, seed: int) -> TrainConfig:
+        settings = self.settings
+        return TrainConfig(
+            data=self._data_config,
+            model=settings.model,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            optimizer=settings.optimizer,
+            schedule=settings.schedule,
+            weight_decay=settings.weight_decay,
+            augment=settings.augment,
+            mixed_precision=settings.mixed_precision,
+            deterministic=settings.deterministic,
+            seed=seed,
+        )
+
+    def _poison_config(self, budget: int, seed: int) -> PoisonConfig:
+        human = self.settings.noise == "human"
+        return PoisonConfig(
+            noise=self.settings.noise,
+            budget=budget,
+            seed=seed,
+            labels_key=self.settings.labels_key if human else None,
+        )
+
+    def _unlearn_config(self, choice: MethodChoice, seed: int) -> UnlearnConfig:
+        return UnlearnConfig(
+            method=choice.name,
+            variant=self._variant(choice),
+            hyperparameters=self._methods[choice].config(),
+            validation=self.settings.validation,
+            seed=seed,
+        )
+
+    def _variant(self, choice: MethodChoice) -> str:
+        """The two validation protocols live side by side."""
+        protocol = "clean-validation" if self.settings.validation == "clean" else ""
+        return "-".join(part for part in (choice.variant, protocol) if part)
+
+    def _method_files(self, cell: Path, choice: MethodChoice) -> layout.MethodFiles:
+        return layout.method_files(cell, choice.name, self._variant(choice))
+
+    def _claim(self, path: Path, config: Record) -> Path:
+        """Writes a configuration, or makes sure that the one already there is the same."""
+        if path.is_file():
+            there = read_json(path, type(config))
+            if there != config:
+                differences = "; ".join(differing_keys(there, config))
+                raise InputError(
+                    f"{path.parent} holds another configuration: {differences}. "
+                    "Choose another --output, or remove the folder."
+                )
+        else:
+            write_json(path, config)
+        return path
+
+    def _corruption(self, budget: int, seed: int) -> Corruption:
+        from unlearning.noise import corrupt
+
+        settings, data = self.settings, self.data
+        return corrupt(
+            settings.noise,
+            data.train,
+            budget=None if settings.noise == "human" else budget,
+            seed=seed,
+            num_classes=data.num_classes,
+            data_name=data.name,
+            ids=data.train_ids,
+            labels_file=settings.labels_file,
+            labels_key=settings.labels_key,
+            pixel_max=data.pixel_max,
+        )
+
+    def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
+        """The validation rows as the user would have them: wrong in the same way as the training rows."""
+        from unlearning.noise import corrupt_alike
+
+        data = self.data
+        alike = corrupt_alike(
+            corruption,
+            data.validation,
+            num_classes=data.num_classes,
+            seed=seed + _VALIDATION_SEED,
+            data_name=data.name,
+        )
+        return alike.apply(data.validation)
+
+    def _train(
+        self, files: layout.TrainedFiles, config: TrainConfig, wanted: str, corruption: Corruption | None
+    ) -> TrainResults:
+        from unlearning.architectures import build
+        from unlearning.evaluation import accuracy, report
+        from unlearning.interop import set_determinism
+        from unlearning.training import ShuffledBatches, TrainSettings, building_context, train
+
+        data = self.data
+        given = data.train if corruption is None else corruption.apply(data.train)
+        set_determinism(config.seed, config.deterministic)
+        with building_context(config.mixed_precision):
+            model = build(
+                config.model,
+                input_shape=data.input_shape,
+                num_classes=data.num_classes,
+                pixel_max=data.pixel_max,
+                seed=config.seed,
+            )
+        logger.info("training %s", files.folder)
+        model, trained = train(
+            model,
+            ShuffledBatches(
+                given.images, given.labels, batch_size=config.batch_size, seed=config.seed, augment=config.augment
+            ),
+            settings=TrainSettings(
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                learning_rate=config.learning_rate,
+                optimizer=config.optimizer,
+                schedule=config.schedule,
+                weight_decay=config.weight_decay,
+                augment=config.augment,
+                mixed_precision=config.mixed_precision,
+            ),
+            checkpoint=files.model,
+            log=files.log,
+            backup_dir=files.backup,
+            seed=config.seed,
+        )
+        table = report(model, data.test)
+        noisy = None if corruption is None else accuracy(model, self._noisy_validation(corruption, config.seed))
+        results = TrainResults.model_validate(
+            {
+                **finite(table | {"test_loss": table.pop("loss")}),
+                "config_hash": wanted,
+                "train_loss": trained.train_loss,
+                "epochs_for_min": trained.epochs_for_min,
+                "time": trained.time,
+                "cpu_time_s": trained.cpu_time_s,
+                "rows": len(data.train),
+                "corrupted_rows": 0 if corruption is None else corruption.budget,
+                "validation_accuracy_clean": accuracy(model, data.validation),
+                "validation_accuracy_noisy": noisy,
+                "num_params": sum(int(v.numpy().size) for v in model.trainable_variables),
+                "model_sha256": file_sha256(files.model),
+                "data_sha256": data.fingerprint(),
+                "environment": describe_environment(),
+            }
+        )
+        write_json(files.results, results)
+        return results
+
+
+def reopen(
+    run_dir: Path,
+    method: str,
+    overrides: Mapping[str, Any],
+    *,
+    variant: str,
+    validation: Literal["noisy", "clean"],
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    labels_file: str | None = None,
+) -> tuple[Experiment, int, int]:
+    """Rebuilds the experiment of an existing cell from its configuration files.
+
+    Args:
+        run_dir: The cell's folder, `.../budget-<B>/seed-<S>`.
+        method: The method to run there.
+        overrides: Its changed hyperparameters.
+        variant: Text added to the method's folder name.
+        validation: Labels of the validation rows.
+        dataset: Path of the data, where it is a file or folder (paths are not recorded).
+        data_dir: Folder of prepared tensorflow-datasets sets.
+        labels_file: For human noise.
+
+    Returns:
+        The experiment, the budget and the seed.
+
+    Raises:
+        InputError: If the folder is no cell, or its configuration is missing or damaged.
+    """
+    folder, budget, seed = layout.parse_cell(run_dir)
+    files = layout.cell_files(folder, budget, seed)
+    if not files.poison_config.is_file():
+        raise invalid("run_dir", "a cell with poison_config.json (made by run, train or configs)", str(run_dir))
+    poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
+    if dataset is not None and _name(dataset) != config.data.dataset:
+        raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
+    recorded = config.model_dump(exclude={"schema_version", "data", "seed"})
+    settings = Settings(
+        **recorded,
+        **config.data.model_dump(exclude={"dataset"}),
+        dataset=dataset or config.data.dataset,
+        noise=poison.noise,
+        budgets=None if poison.noise == "human" else (budget,),
+        seeds=(seed,),
+        methods=(MethodChoice(method, tuple(overrides.items()), variant),),
+        validation=validation,
+        data_dir=data_dir,
+        labels_file=labels_file,
+        labels_key=poison.labels_key or "worse_label",
+        output=folder,
+    )
+    return Experiment(settings), budget, seed
+
+
+def describe_environment() -> Environment:
+    """Returns versions, device and thread count of this process."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return Environment(
+        python=platform.python_version(),
+        tensorflow=tf.__version__,
+        keras=keras.__version__,
+        numpy=np.__version__,
+        device=", ".join(names) if names else f"CPU ({platform.machine()})",
+        threads=tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
+    )
+
+
+def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
+    """Returns the fields that repair records share, from a method's outcome."""
+    return {
+        "applied": outcome.applied,
+        "status": str(outcome.status),
+        "validation_accuracy_before": outcome.validation_accuracy_before,
+        "validation_accuracy_after": outcome.validation_accuracy_after,
+        "work": Work(**dataclasses.asdict(outcome.work)),
+        "unlearning_duration_s": outcome.duration_s,
+        "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
+        "history": [finite(dict(row)) for row in outcome.history],
+    }
+
+
+def _score_repair(
+    model: keras.Model, outcome: UnlearningOutcome, data: ImageData, given: Split, corruption: Corruption
+) -> dict[str, Any]:
+    """Scores both models on the test split and on the bad training rows."""
+    import numpy as np
+
+    from unlearning.evaluation import confusion, predict
+    from unlearning.task import OutcomeStatus, SolveStatus
+
+    rows = corruption.rows
+    scores: dict[str, Any] = {"confusions": {}}
+    for when, key, scored in (("before", "acc_before_fix", model), ("after", "acc_after_fix", outcome.model)):
+        matrix = confusion(scored, data.test, data.num_classes)
+        scores["confusions"][when] = matrix
+        scores[key] = float(np.trace(matrix) / matrix.sum())
+        predictions = predict(scored, given.images[rows]).argmax(-1) if len(rows) else None
+        for name, labels in (
+            ("corrected_accuracy", corruption.true_labels),
+            ("bad_label_agreement", corruption.given_labels),
+        ):
+            value = None if predictions is None else float(np.mean(predictions == labels[rows]))
+            scores[f"{name}_{when}"] = value
+    bad = {SolveStatus.DIVERGED, SolveStatus.NON_FINITE}
+    scores["diverged"] = outcome.status is OutcomeStatus.NON_FINITE or any(s.status in bad for s in outcome.solves)
+    return scores
+
+
+def _restored(before: float, after: float, clean: float) -> float | None:
+    from unlearning.evaluation import restored_share
+
+    return restored_share(before, after, clean)
+
+
+T = TypeVar("T", TrainResults, UnlearningResults)
+
+
+def _finished(path: Path, kind: type[T], wanted: str) -> T | None:
+    """Returns the results of a finished stage, or None where there are none."""
+    if not path.is_file():
+        return None
+    results = read_json(path, kind)
+    if results.config_hash != wanted:
+        raise InputError(
+            f"{path} was made with another configuration than the one asked for. "
+            "Choose another --output, or remove the folder."
+        )
+    return results
+
+
+def _is_intact(files: layout.TrainedFiles, results: TrainResults) -> bool:
+    """Whether the weights of a finished training are there, byte for byte."""
+    if not files.model.is_file():
+        logger.warning("%s is missing; training it again.", files.model)
+        return False
+    if file_sha256(files.model) != results.model_sha256:
+        logger.warning("%s does not match its recorded SHA-256; training it again.", files.model)
+        return False
+    return True
+
+
+def _name(dataset: str) -> str:
+    """The name under which a data set is recorded: paths stay out of records."""
+    if dataset.endswith(".npz") or Path(dataset).is_dir():
+        return Path(dataset).resolve().stem
+    return dataset.replace(":", "-")
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    import io
+
+    import pandas as pd
+
+    buffer = io.StringIO()
+    pd.DataFrame(list(rows)).to_csv(buffer, index=False)
+    write_text(path, buffer.getvalue())

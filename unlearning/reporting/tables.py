@@ -1,0 +1,107 @@
+"""Aligned text tables of results, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from unlearning.experiments.records import TrainResults, UnlearningResults
+
+_COLUMNS = (
+    "budget",
+    "seed",
+    "method",
+    "clean",
+    "before",
+    "after",
+    "restored",
+    "val.",
+    "seconds",
+    "gradients",
+    "products",
+)
+
+
+def tabulate(results: Sequence[UnlearningResults]) -> pd.DataFrame:
+    """Returns one row a result, in the table's units.
+
+    Args:
+        results: Repairs.
+
+    Returns:
+        A frame with percentages (`clean`, `before`, `after`: test accuracy; `restored`: share of the lost accuracy that
+        came back), seconds, and thousands of per-example gradients and curvature products.
+    """
+    rows = [
+        {
+            "budget": r.budget,
+            "seed": str(r.seed),
+            "method": f"{r.method}-{r.variant}" if r.variant else r.method,
+            "clean": 100 * r.acc_clean,
+            "before": 100 * r.acc_before_fix,
+            "after": 100 * r.acc_after_fix,
+            "restored": None if r.acc_perc_restored is None else 100 * r.acc_perc_restored,
+            "val.": 100 * (r.validation_accuracy_after - r.validation_accuracy_before),
+            "seconds": r.unlearning_duration_s,
+            "gradients": r.work.gradient_rows / 1000,
+            "products": r.work.curvature_rows / 1000,
+        }
+        for r in results
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def format_results(results: Sequence[UnlearningResults]) -> str:
+    """Formats repairs as a table, with mean and standard deviation over seeds where there are several."""
+    if not results:
+        return "No repairs yet."
+    frame = tabulate(results)
+    formatted = frame.copy()
+    for name, digits in zip(_COLUMNS[3:], (1, 1, 1, 1, 1, 1, 0, 0), strict=True):
+        sign = "+" if name == "val." else ""
+        formatted[name] = [
+            "-" if pd.isna(value) else f"{value:{sign}.{digits}f}{'k' if digits == 0 else ''}" for value in frame[name]
+        ]
+    lines = [formatted.to_string(index=False)]
+    groups = frame.groupby(["budget", "method"], sort=False)
+    if any(len(group) > 1 for _, group in groups):
+        numbers = [*_COLUMNS[4:7], "seconds"]
+        summary = pd.DataFrame(
+            [
+                {
+                    "budget": budget,
+                    "method": method,
+                    "seeds": len(group),
+                    **{n: f"{group[n].mean():.1f} ± {group[n].std(ddof=1):.1f}" for n in numbers},
+                }
+                for (budget, method), group in groups
+            ]
+        )
+        lines += ["", "Mean ± standard deviation over seeds:", summary.to_string(index=False)]
+    lines += [
+        "",
+        "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
+        "val.: points gained on the validation rows; gradients, products: thousands of per-example evaluations.",
+    ]
+    return "\n".join(lines)
+
+
+def format_training(results: Sequence[tuple[str, TrainResults]]) -> str:
+    """Formats trained models as a table, from `(name, results)` pairs."""
+    frame = pd.DataFrame(
+        [
+            {
+                "model": name,
+                "rows": r.rows,
+                "corrupted": r.corrupted_rows,
+                "test accuracy": f"{100 * r.accuracy:.1f}",
+                "train loss": f"{r.train_loss:.4f}",
+                "test loss": f"{r.test_loss:.3f}",
+                "best epoch": r.epochs_for_min,
+                "seconds": f"{r.time:.1f}",
+            }
+            for name, r in results
+        ]
+    )
+    return frame.to_string(index=False)
