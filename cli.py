@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,26 @@ def _prepare(quiet: bool) -> None:
     library.handlers = [handler]
     library.setLevel(logging.WARNING if quiet else logging.INFO)
     library.propagate = False  # TensorFlow gives the root logger a handler of its own
+    _import_tensorflow()
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there)."""
+    sys.stderr.flush()
+    visible = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+        except BaseException:
+            hidden.seek(0)
+            os.write(visible, hidden.read())
+            raise
+        finally:
+            os.dup2(visible, 2)
+            os.close(visible)
 
 
 def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]

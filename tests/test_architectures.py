@@ -24,7 +24,7 @@ def test_cnn_is_the_published_network() -> None:
 
 def test_sizes_of_the_others() -> None:
     small = build("cnn_small", input_shape=(32, 32, 3), num_classes=10)
-    assert parameters(small.trainable_variables) == 768_298
+    assert parameters(small.trainable_variables) == 769_162
     resnet = build("resnet18", input_shape=(32, 32, 3), num_classes=10)
     assert parameters(resnet.trainable_variables) == 11_173_962
 

@@ -118,19 +118,7 @@ class TestRun:
         assert done.returncode == 0 and time.perf_counter() - started < 10
         assert [r["method"] for r in json.loads(done.stdout)] == ["first-order", "second-order"]
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
-        quick = (
-            "import sys; sys.argv = ['cli.py', 'run', *sys.argv[1:]]; import cli\n"
-            "try: cli.main()\nexcept SystemExit as e: assert not e.code\n"
-            "assert 'tensorflow' not in sys.modules\n"
-        )
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(
-            [sys.executable, "-c", quick, *TINY, "--output", "e"],
-            cwd=experiment.parent,
-            env=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        assert done.stderr == "", "no log noise"
 
     def test_a_fresh_process_gives_equal_numbers(self, experiment: Path, tmp_path: Path) -> None:
         done = cli("run", *TINY, "--output", "again", cwd=tmp_path)
@@ -342,7 +330,7 @@ def assert_refused(done: subprocess.CompletedProcess, match: str) -> None:
         (("run", "--train-rows", "99999"), "train_rows"),
         (("run", "--set", "second-order.stpes=1"), "steps"),
         (("run", "--set", "third-order.steps=1"), "METHOD.FIELD"),
-        (("run", "--variant", "../../up"), "variant"),
+        (("run", "--variant", "../../up"), "letters"),
         (("run", "--output", "file/e"), "file"),
         (("unlearn", "second-order", "nowhere"), "run_dir"),
         (("unlearn", "second-order", "budget-5/seed-1"), "poison_config"),

@@ -71,7 +71,7 @@ class TestLayout:
         with pytest.raises(InputError):
             layout.check_name("variant", name)
         with pytest.raises(InputError):
-            layout.method_files(Path("cell"), "../first-order" if not name else name)
+            layout.method_files(Path("cell"), name)
 
     @pytest.mark.parametrize("folder", ["x", "budget-1/seed-x", "budget-/seed-1", "seed-1/budget-1"])
     def test_what_is_not_a_cell(self, folder: str) -> None:

@@ -26,6 +26,12 @@ def available() -> tuple[str, ...]:
     return tuple(ARCHITECTURES)
 
 
+def check_known(name: str) -> None:
+    """Raises `InputError` if there is no architecture of this name."""
+    if name not in ARCHITECTURES:
+        raise invalid("model", f"one of {', '.join(ARCHITECTURES)}", name)
+
+
 def build(
     name: str,
     *,
@@ -49,8 +55,7 @@ def build(
     Raises:
         InputError: If the name is unknown, or shape or class count make no sense.
     """
-    if name not in ARCHITECTURES:
-        raise invalid("model", f"one of {', '.join(ARCHITECTURES)}", name)
+    check_known(name)
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise invalid("input_shape", "(height, width, channels)", input_shape)
     if num_classes < 2:

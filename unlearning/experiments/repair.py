@@ -13,7 +13,7 @@ from unlearning import methods
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import accuracy, predict
 from unlearning.experiments.records import RepairResults, write_json
-from unlearning.experiments.run import describe_environment, outcome_fields
+from unlearning.experiments.run import check_writable, describe_environment, outcome_fields
 from unlearning.interop import load_model, save_model, set_determinism
 from unlearning.task import REMOVED, Corrections, UnlearningTask
 
@@ -112,7 +112,7 @@ def repair_model(
     for path in (out, record_path):
         if path.exists() and not force:
             raise InputError(f"{path} exists. Pass --force to replace it.")
-    _check_writable(out.parent)
+    check_writable(out.parent)
     overrides = dict(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
@@ -150,15 +150,3 @@ def _corrected_accuracy(model: Any, images: np.ndarray, corrections: Corrections
         return None
     predictions = predict(model, np.asarray(images[corrections.rows[kept]])).argmax(-1)
     return float(np.mean(predictions == corrections.labels[kept]))
-
-
-def _check_writable(folder: Path) -> None:
-    """Fails before any work if the folder cannot be written to."""
-    import tempfile
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
-            pass
-    except OSError as error:
-        raise InputError(f"Cannot write to {folder}: {error.strerror or error}") from error

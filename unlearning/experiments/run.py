@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from unlearning.data import ImageData
     from unlearning.noise import Corruption
     from unlearning.task import Split, UnlearningOutcome
+    from unlearning.training import TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -165,10 +166,12 @@ class Experiment:
             train_rows=settings.train_rows,
             image_size=settings.image_size,
         )
+        self._corruptions: dict[tuple[int, int], Corruption] = {}
         self._methods = {choice: methods.get(choice.name, dict(choice.overrides)) for choice in settings.methods}
 
     def run(self) -> list[UnlearningResults]:
         """Runs what is missing and returns the results of every cell and method, in order."""
+        self._check_grid()
         results = []
         for budget in self.budgets():
             for seed in self.settings.seeds:
@@ -178,6 +181,7 @@ class Experiment:
 
     def train(self) -> list[TrainResults]:
         """Trains the clean model and the poisoned ones where they are missing."""
+        self._check_grid()
         results = [self.ensure_clean()]
         for budget in self.budgets():
             results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
@@ -185,6 +189,7 @@ class Experiment:
 
     def write_configs(self) -> list[Path]:
         """Writes the configuration files of the whole grid without computing anything else."""
+        self._check_grid()
         written = [self._claim(layout.clean_files(self.folder).config, self._train_config(self.settings.data_seed))]
         for budget in self.budgets():
             for seed in self.settings.seeds:
@@ -195,6 +200,21 @@ class Experiment:
                     config = self._unlearn_config(choice, seed)
                     written.append(self._claim(self._method_files(files.folder, choice).config, config))
         return written
+
+    def _check_grid(self) -> None:
+        """Finds every mistake that can be found before the first file is written or the first epoch trained."""
+        from unlearning.architectures import check_known
+
+        check_known(self.settings.model)
+        _train_settings(self._train_config(self.settings.data_seed))
+        for budget in self.budgets():
+            for seed in self.settings.seeds:
+                cell = layout.cell_files(self.folder, budget, seed)
+                for choice in self._methods:
+                    self._method_files(cell.folder, choice)
+                if not cell.results.is_file():
+                    self._corruption(budget, seed)
+        check_writable(self.folder)
 
     def budgets(self) -> tuple[int, ...]:
         """Returns the numbers of rows to corrupt; rates and human noise need the number of training rows."""
@@ -387,8 +407,10 @@ class Experiment:
     def _corruption(self, budget: int, seed: int) -> Corruption:
         from unlearning.noise import corrupt
 
+        if (budget, seed) in self._corruptions:
+            return self._corruptions[budget, seed]
         settings, data = self.settings, self.data
-        return corrupt(
+        corruption = corrupt(
             settings.noise,
             data.train,
             budget=None if settings.noise == "human" else budget,
@@ -400,6 +422,8 @@ class Experiment:
             labels_key=settings.labels_key,
             pixel_max=data.pixel_max,
         )
+        self._corruptions[budget, seed] = corruption
+        return corruption
 
     def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
@@ -421,7 +445,7 @@ class Experiment:
         from unlearning.architectures import build
         from unlearning.evaluation import accuracy, report
         from unlearning.interop import set_determinism
-        from unlearning.training import ShuffledBatches, TrainSettings, building_context, train
+        from unlearning.training import ShuffledBatches, building_context, train
 
         data = self.data
         given = data.train if corruption is None else corruption.apply(data.train)
@@ -440,16 +464,7 @@ class Experiment:
             ShuffledBatches(
                 given.images, given.labels, batch_size=config.batch_size, seed=config.seed, augment=config.augment
             ),
-            settings=TrainSettings(
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                learning_rate=config.learning_rate,
-                optimizer=config.optimizer,
-                schedule=config.schedule,
-                weight_decay=config.weight_decay,
-                augment=config.augment,
-                mixed_precision=config.mixed_precision,
-            ),
+            settings=_train_settings(config),
             checkpoint=files.model,
             log=files.log,
             backup_dir=files.backup,
@@ -531,6 +546,19 @@ def reopen(
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _train_settings(config: TrainConfig) -> TrainSettings:
+    from unlearning.training import TrainSettings
+
+    return TrainSettings(**config.model_dump(exclude={"schema_version", "data", "model", "deterministic", "seed"}))
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `InputError` if a folder cannot be made or written to; leaves nothing behind."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"Cannot write to {folder}: {existing} is not a writable folder.")
 
 
 def describe_environment() -> Environment:
