@@ -268,7 +268,7 @@ class Lissa:
     Agarwal, Bullins and Hazan (JMLR 18, 2017), in the form and with the constants of the published CIFAR-10 code of
     Warnecke et al. (NDSS 2023): `H_batch` is the Hessian of the summed loss of `batch_rows` rows, batches run through
     one random permutation, and the loop ends `patience - 1` iterations after the smallest L1 norm of an update. That
-    rule stops on sampling noise, long before convergence, so the report carries the true residual of the returned
+    rule stops on sampling noise, long before convergence, so the report can carry the true residual of the returned
     vector on the full sum; `status` is `early_stop` where the rule struck.
 
     Attributes:
@@ -285,12 +285,13 @@ class Lissa:
     patience: int = 20
     max_iterations: int | None = None
 
-    def bind(self, objective: Objective, seed: int) -> Callable[..., Solution]:
+    def bind(self, objective: Objective, seed: int, measure_residual: bool = True) -> Callable[..., Solution]:
         """Compiles the loop over an objective's rows.
 
         Args:
             objective: Its rows are sampled, with their labels.
             seed: Seed of the permutations; each solve draws a new one.
+            measure_residual: Spend one more pass over all rows on the residual; NaN is reported without.
 
         Returns:
             A function of `parameters` and `right_hand_side`, both `(size,)`, returning a `Solution` with one vector.
@@ -313,8 +314,8 @@ class Lissa:
                 new = rhs + (1 - self.damping) * u - product / self.scale
                 norm = tf.reduce_sum(tf.cast(tf.abs(new - u), tf.float64))
                 smaller = norm < best
-                since = tf.where(smaller, 2, since + 1)
                 going = tf.math.is_finite(norm) & ~(~smaller & (since >= self.patience))
+                since = tf.where(smaller, 2, since + 1)  # the published counter starts at 2
                 return i + 1, new, tf.where(smaller, norm, best), since, going, norms.write(i, norm)
 
             start = (
@@ -341,11 +342,16 @@ class Lissa:
             vector, iterations, going, norms = run(parameters, right_hand_side, permutation)
             iterations = int(iterations)
             finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
-            # The system that the recursion has as its fixed point, with the batch Hessian's expectation.
-            damped = apply_summed_hessian(parameters, vector) * (batch / rows) + self.damping * self.scale * vector
-            residual = float(tf.norm(right_hand_side - damped) / tf.norm(right_hand_side)) if finite else float("inf")
+            residual = float("inf")
+            if finite and measure_residual:
+                # The system that the recursion has as its fixed point, with the batch Hessian's expectation.
+                damped = apply_summed_hessian(parameters, vector) * (batch / rows)
+                damped += self.damping * self.scale * vector
+                residual = float(tf.norm(right_hand_side - damped) / tf.norm(right_hand_side))
+            elif finite:
+                residual = float("nan")
             status = SolveStatus.MAX_ITERATIONS
-            if not finite or (not bool(going) and iterations < self.patience):
+            if not finite or (not bool(going) and iterations <= self.patience):  # grew from the first iteration on
                 status = SolveStatus.DIVERGED
             elif not bool(going):
                 status = SolveStatus.EARLY_STOP

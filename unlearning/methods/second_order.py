@@ -73,7 +73,7 @@ class SecondOrder(FeatureSettings, Method):
     patience: int = 2
     solver: Literal["cg", "lissa", "dense"] = "cg"
     curvature: Curvature = "gauss-newton"
-    curvature_rows: int | None = 8192
+    curvature_rows: int | None = 4096
     smoothing: float = 0.1
     dampings: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
     step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -175,7 +175,8 @@ class SecondOrder(FeatureSettings, Method):
             lissa = Lissa(
                 self.lissa_scale, self.lissa_damping, self.lissa_batch_rows, self.lissa_patience, self.lissa_iterations
             )
-            recursion = lissa.bind(problem.corrected, int(rng.integers(2**31)))
+            # Without the cache a residual costs as much as the recursion itself, which would falsify its timing.
+            recursion = lissa.bind(problem.corrected, int(rng.integers(2**31)), measure_residual=self.cache_features)
 
             def solve_lissa(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
                 solution = recursion(parameters, gradient)
