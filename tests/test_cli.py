@@ -189,7 +189,15 @@ class TestOtherCommands:
         for folder in ("e", cell, cell / "first-order"):
             done = cli("show", folder, cwd=tmp_path)
             assert done.returncode == 0 and "first-order" in done.stdout
-            assert max(map(len, done.stdout.splitlines())) <= 110
+            assert max(map(len, done.stdout.splitlines())) <= 100
+
+    def test_the_stored_corruption_is_what_counts(self, experiment: Path, tmp_path: Path) -> None:
+        """Not one drawn anew: the model was trained on the stored one, and human labels need no file again."""
+        shutil.copytree(experiment, tmp_path / "e")
+        (tmp_path / "e/budget-60/seed-1/corruption.npz").write_bytes(b"damaged")
+        done = cli("unlearn", "first-order", "e/budget-60/seed-1", "--variant", "again", cwd=tmp_path)
+        assert_refused(done, "Cannot read the corruption")
+        assert not list(tmp_path.rglob("first-order-again/unlearning_results.json"))
 
     def test_train_then_run(self, tmp_path: Path) -> None:
         done = cli("train", *TINY, "--output", "e", cwd=tmp_path)

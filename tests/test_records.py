@@ -41,6 +41,15 @@ TRAIN = TrainConfig(
     deterministic=False,
     seed=42,
 )
+SCORES = {"precision": 1.0, "recall": 0.5, "f1-score": 0.6, "support": 3.0}
+RESULTS = {
+    **{str(k): SCORES for k in range(2)},
+    **{"accuracy": 0.5, "macro avg": SCORES, "weighted avg": SCORES},
+    **{"config_hash": "x", "train_loss": 0.1, "test_loss": 0.2, "epochs_for_min": 3, "time": 1.0},
+    **{"cpu_time_s": 1.0, "rows": 5, "corrupted_rows": 0, "validation_accuracy_clean": 0.5},
+    **{"validation_accuracy_noisy": None, "num_params": 7, "model_sha256": "y", "data_sha256": "z"},
+    "environment": {"python": "3", "tensorflow": "2", "keras": "3", "numpy": "2", "device": "CPU", "threads": 2},
+}
 
 
 class TestLayout:
@@ -127,26 +136,10 @@ class TestRecords:
                 read_json(tmp_path / name, TrainConfig)
 
     def test_results_keep_the_published_keys(self, tmp_path: Path) -> None:
-        scores = {"precision": 1.0, "recall": 0.5, "f1-score": 0.6, "support": 3.0}
-        content = {
-            **{str(k): scores for k in range(2)},
-            **{"accuracy": 0.5, "macro avg": scores, "weighted avg": scores},
-            **{"config_hash": "x", "train_loss": 0.1, "test_loss": 0.2, "epochs_for_min": 3, "time": 1.0},
-            **{"cpu_time_s": 1.0, "rows": 5, "corrupted_rows": 0, "validation_accuracy_clean": 0.5},
-            **{"validation_accuracy_noisy": None, "num_params": 7, "model_sha256": "y", "data_sha256": "z"},
-            "environment": {
-                "python": "3",
-                "tensorflow": "2",
-                "keras": "3",
-                "numpy": "2",
-                "device": "CPU",
-                "threads": 2,
-            },
-        }
-        results = TrainResults.model_validate(content)
+        results = TrainResults.model_validate(RESULTS)
         write_json(tmp_path / "r.json", results)
         stored = json.loads((tmp_path / "r.json").read_text())
-        assert stored["0"] == scores and stored["macro avg"] == scores and stored["schema_version"] == 1
+        assert stored["0"] == SCORES and stored["macro avg"] == SCORES and stored["schema_version"] == 1
         assert read_json(tmp_path / "r.json", TrainResults) == results
 
     def test_what_is_not_a_number_becomes_null(self) -> None:
@@ -235,6 +228,21 @@ class TestSettings:
         with pytest.raises(InputError, match=r"epochs \(30 there, 7 now\)"):
             Experiment(Settings(**settings, epochs=7)).write_configs()
         assert {path: path.read_bytes() for path in paths} == before
+
+    def test_other_data_under_the_same_name_are_refused(self, tmp_path: Path) -> None:
+        """Configurations record names, not paths or content; the results carry the hash."""
+        images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+        path = tmp_path / "data.npz"
+        np.savez(path, images=images, labels=np.arange(60) % 3)
+        settings = Settings(dataset=str(path), budgets=(6,), output=tmp_path / "e")
+        first = Experiment(settings)
+        wanted = config_hash(read_json(first.write_configs()[0], TrainConfig))
+        results = {**RESULTS, "config_hash": wanted, "data_sha256": first.data.fingerprint()}
+        write_json(tmp_path / "e/clean/train_results.json", TrainResults.model_validate(results))
+        assert Experiment(settings).ensure_clean().config_hash == wanted
+        np.savez(path, images=images, labels=np.arange(60)[::-1] % 3)
+        with pytest.raises(InputError, match="are not those"):
+            Experiment(settings).ensure_clean()
 
     def test_variants_and_protocols_have_folders_of_their_own(self, tmp_path: Path) -> None:
         shared = {"budgets": (50,), "output": tmp_path / "e"}

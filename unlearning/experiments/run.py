@@ -233,9 +233,11 @@ class Experiment:
         self._claim(files.config, config)
         wanted = config_hash(config)
         found = _finished(files.results, TrainResults, wanted)
-        if found is not None:
-            return found
-        return self._train(files, config, wanted, corruption=None)
+        if found is None:
+            return self._train(files, config, wanted, corruption=None)
+        if _is_path(self.settings.dataset):
+            self._check_data(found)
+        return found
 
     def ensure_poisoned(self, budget: int, seed: int, need_model: bool = False) -> TrainResults:
         """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
@@ -272,6 +274,7 @@ class Experiment:
 
         clean, poisoned = self.ensure_clean(), self.ensure_poisoned(budget, seed, need_model=True)
         set_determinism(seed, self.settings.deterministic)
+        self._check_data(poisoned)
         data, corruption = self.data, self._corruption(budget, seed)
         model = load_model(cell.model)
         given = corruption.apply(data.train)
@@ -331,6 +334,18 @@ class Experiment:
             train_rows=settings.train_rows,
             image_size=settings.image_size,
         )
+
+    @functools.cached_property
+    def _data_sha256(self) -> str:
+        return self.data.fingerprint()
+
+    def _check_data(self, results: TrainResults) -> None:
+        """Raises `InputError` unless the data are those of a finished training; configurations know only the name."""
+        if self._data_sha256 != results.data_sha256:
+            raise InputError(
+                f"The data in {self.settings.dataset} are not those that {self.folder} was made with. "
+                "Choose another --output, or remove the folder."
+            )
 
     def _training_rows(self) -> int:
         found = _finished(
@@ -405,11 +420,15 @@ class Experiment:
         return path
 
     def _corruption(self, budget: int, seed: int) -> Corruption:
-        from unlearning.noise import corrupt
+        from unlearning.noise import Corruption, corrupt
 
         if (budget, seed) in self._corruptions:
             return self._corruptions[budget, seed]
         settings, data = self.settings, self.data
+        cell = layout.cell_files(self.folder, budget, seed)
+        if cell.results.is_file() and cell.corruption.is_file():  # what the finished model was really trained on
+            self._corruptions[budget, seed] = Corruption.load(cell.corruption)
+            return self._corruptions[budget, seed]
         corruption = corrupt(
             settings.noise,
             data.train,
@@ -486,7 +505,7 @@ class Experiment:
                 "validation_accuracy_noisy": noisy,
                 "num_params": sum(int(v.numpy().size) for v in model.trainable_variables),
                 "model_sha256": file_sha256(files.model),
-                "data_sha256": data.fingerprint(),
+                "data_sha256": self._data_sha256,
                 "environment": describe_environment(),
             }
         )
@@ -653,9 +672,14 @@ def _is_intact(files: layout.TrainedFiles, results: TrainResults) -> bool:
     return True
 
 
+def _is_path(dataset: str) -> bool:
+    """Whether a data set is a file or folder of the user's, which may change under one name."""
+    return dataset.endswith(".npz") or Path(dataset).is_dir()
+
+
 def _name(dataset: str) -> str:
     """The name under which a data set is recorded: paths stay out of records."""
-    if dataset.endswith(".npz") or Path(dataset).is_dir():
+    if _is_path(dataset):
         return Path(dataset).resolve().stem
     return dataset.replace(":", "-")
 

@@ -76,7 +76,7 @@ class SecondOrder(FeatureSettings, Method):
     curvature_rows: int | None = 4096
     smoothing: float = 0.1
     dampings: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
-    step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
+    step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     cg_iterations: int = 20
     cg_rtol: float = 1e-3
     power_iterations: int = 10

@@ -18,7 +18,7 @@ _COLUMNS = (
     "restored",
     "val.",
     "seconds",
-    "gradients",
+    "grads",
     "products",
 )
 
@@ -37,19 +37,26 @@ def tabulate(results: Sequence[UnlearningResults]) -> pd.DataFrame:
         {
             "budget": r.budget,
             "seed": str(r.seed),
-            "method": f"{r.method}-{r.variant}" if r.variant else r.method,
+            "method": _describe_method(r),
             "clean": 100 * r.acc_clean,
             "before": 100 * r.acc_before_fix,
             "after": 100 * r.acc_after_fix,
             "restored": None if r.acc_perc_restored is None else 100 * r.acc_perc_restored,
             "val.": 100 * (r.validation_accuracy_after - r.validation_accuracy_before),
             "seconds": r.unlearning_duration_s,
-            "gradients": r.work.gradient_rows / 1000,
+            "grads": r.work.gradient_rows / 1000,
             "products": r.work.curvature_rows / 1000,
         }
         for r in results
     ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _describe_method(result: UnlearningResults) -> str:
+    """The method with its variant; the validation protocol is shortened to keep the table narrow."""
+    variant = result.variant.removesuffix("clean-validation").removesuffix("-")
+    name = f"{result.method}-{variant}" if variant else result.method
+    return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
 def format_results(results: Sequence[UnlearningResults]) -> str:
@@ -58,11 +65,9 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
         return "No repairs yet."
     frame = tabulate(results)
     formatted = frame.copy()
-    for name, digits in zip(_COLUMNS[3:], (1, 1, 1, 1, 1, 1, 0, 0), strict=True):
+    for name in _COLUMNS[3:]:
         sign = "+" if name == "val." else ""
-        formatted[name] = [
-            "-" if pd.isna(value) else f"{value:{sign}.{digits}f}{'k' if digits == 0 else ''}" for value in frame[name]
-        ]
+        formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
     lines = [formatted.to_string(index=False)]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
@@ -82,8 +87,10 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
     lines += [
         "",
         "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
-        "val.: points gained on the validation rows; gradients, products: thousands of per-example evaluations.",
+        "val.: points gained on validation rows; grads, products: thousands of per-example evaluations.",
     ]
+    if any(result.config.validation == "clean" for result in results):
+        lines.append("(clean): choices made on true validation labels.")
     return "\n".join(lines)
 
 
