@@ -1,6 +1,6 @@
 """Times one Gauss-Newton product on cached features against one through the whole network.
 
-    python tests/benchmarks/head_products.py [--rows 50000] [--model cnn]
+    PYTHONPATH=. python tests/benchmarks/head_products.py [--rows 50000] [--model cnn]
 
 Random weights and images: the arithmetic, and so the time, is the same as for trained ones.
 """

@@ -1,6 +1,6 @@
 """Time and peak memory of one repair against the number of training rows, each in a process of its own.
 
-    python tests/benchmarks/scaling.py [--rows 5000,10000,20000,50000] [--model cnn] [--method second-order-single]
+    PYTHONPATH=. python tests/benchmarks/scaling.py [--rows 5000,10000,20000,50000] [--model cnn] [--method NAME]
 
 Random 32x32x3 images and random weights: the work of a fixed number of steps does not depend on their content.
 """

@@ -109,7 +109,7 @@ class MethodFiles:
 
     @property
     def solver_log(self) -> Path:
-        """One row a solver iteration."""
+        """One row a solver iteration (methods that solve only)."""
         return self.folder / "log_solver.csv"
 
     @property

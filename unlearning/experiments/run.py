@@ -294,7 +294,8 @@ class Experiment:
         scores = _score_repair(model, outcome, data, given, corruption)
         save_model(outcome.model, files.model)
         _write_csv(files.step_log, outcome.history)
-        _write_csv(files.solver_log, outcome.solver_log)
+        if outcome.solver_log:
+            _write_csv(files.solver_log, outcome.solver_log)
         figures.draw_confusions(files.figures, scores.pop("confusions"), data.class_names)
         figures.draw_steps(files.figures / "steps.png", outcome.history)
         results = UnlearningResults(
