@@ -319,6 +319,17 @@ class TestHead:
         out = head.logits([v.value for v in head.variables], store.fetch(tf.range(8, dtype=tf.int64)))
         np.testing.assert_allclose(tf.nn.softmax(out), model(split.images), atol=1e-6)
 
+    def test_a_softmax_inside_a_nested_model_is_undone_by_a_logarithm(self) -> None:
+        inner = small_model(softmax=True)
+        model = keras.Sequential([keras.Input((6, 6, 1)), inner])
+        head, plain = Head(model, "all"), Head(inner, "all")
+        images = tf.constant(blobs(8).images)
+        logits = []
+        for one in (head, plain):
+            one.check(blobs(8).images, 3)
+            logits.append(one.logits([v.value for v in one.variables], images))
+        np.testing.assert_allclose(tf.nn.softmax(logits[0]), tf.nn.softmax(logits[1]), atol=1e-6)
+
     def test_subclassed_model(self) -> None:
         model = Subclassed()
         model(np.zeros((1, 6, 6, 1), np.float32))

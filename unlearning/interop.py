@@ -93,9 +93,8 @@ def copy_model(model: keras.Model) -> keras.Model:
 def as_logit_model(model: keras.Model) -> keras.Model:
     """Returns an independent copy of a classifier that outputs logits in full precision.
 
-    A final softmax (in the last layer's `activation`, or a layer of its own) is taken off. A subclassed model that
-    outputs probabilities gets a logarithm instead: `log p` equals the logits up to a constant per row, which no
-    softmax loss sees.
+    A final softmax (in the last layer's `activation`, or a layer of its own) is taken off. Where it is out of reach, in
+    a subclassed or nested model, the copy still outputs probabilities, and `Head` takes their logarithm.
 
     Args:
         model: A classifier whose output has shape `(rows, classes)`.
@@ -107,11 +106,11 @@ def as_logit_model(model: keras.Model) -> keras.Model:
     Raises:
         InputError: If the output is not one row of at least two class scores per image.
     """
-    shape = getattr(model, "output_shape", None) if _is_graph(model) else None
+    shape = getattr(model, "output_shape", None) if has_graph(model) else None
     if shape is not None and (not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None or shape[-1] < 2):
         raise invalid("model", "one output of shape (rows, classes) with at least two classes", shape)
     work = _copy(model, float32=True)
-    if not _is_graph(work):
+    if not has_graph(work):
         return work
     last = work.layers[-1]
     if isinstance(last, keras.layers.Softmax):
@@ -130,7 +129,8 @@ def outputs_probabilities(scores: np.ndarray) -> bool:
     return bool(scores.size and scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
 
 
-def _is_graph(model: keras.Model) -> bool:
+def has_graph(model: keras.Model) -> bool:
+    """Whether a model is Sequential or functional, so that it can be cut at a layer."""
     return isinstance(model, keras.Sequential) or hasattr(model, "operations")
 
 
@@ -145,7 +145,7 @@ def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
         return type(layer).from_config(config)
 
     try:
-        if _is_graph(model):
+        if has_graph(model):
             copied = keras.models.clone_model(model, clone_function=clone)
         else:
             copied = type(model).from_config(model.get_config())

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import InputError, invalid
-from unlearning.interop import as_logit_model, copy_model, outputs_probabilities
+from unlearning.interop import as_logit_model, copy_model, has_graph, outputs_probabilities
 
 _POOLING = (
     keras.layers.Flatten,
@@ -43,7 +43,6 @@ class Head:
         boundary: Name of the first updated layer, or `"all"`.
         size: Number of parameters in the flat vector.
         dtype: Their TensorFlow dtype.
-        num_classes: Number of outputs, or None until a subclassed model has been called.
 
     Raises:
         InputError: If the layer does not exist, has no trainable weights at or behind it, or the graph cannot be cut
@@ -59,7 +58,7 @@ class Head:
         layers = self._work.layers
         if self.boundary != ALL:
             position = [layer.name for layer in layers].index(self.boundary)
-            if cache_features and _has_graph(self._work) and position > 0:
+            if cache_features and has_graph(self._work) and position > 0:
                 self._backbone, self._function = _cut(self._work, layers[position])
             layers = layers[position:]
         tracked = {id(v): v for layer in layers for v in layer.trainable_variables}
@@ -73,14 +72,12 @@ class Head:
         self.size = sum(self._sizes)
         self._takes_log = False
         # A subclassed model's `call` need not know about training and inference.
-        takes_training = _has_graph(self._work) or "training" in inspect.signature(self._work.call).parameters
+        takes_training = has_graph(self._work) or "training" in inspect.signature(self._work.call).parameters
         self._inference = {"training": False} if takes_training else {}
-        output = self._work.output_shape if _has_graph(self._work) else None
-        self.num_classes = output[-1] if output else None
 
     def check(self, images: np.ndarray, num_classes: int) -> None:
         """Runs a few images through the model and raises `InputError` if shapes or class counts do not fit."""
-        expected = self._work.input_shape[1:] if _has_graph(self._work) else None
+        expected = self._work.input_shape[1:] if has_graph(self._work) else None
         if expected is not None and (
             len(expected) != images.ndim - 1
             or any(e not in (None, r) for e, r in zip(expected, images.shape[1:], strict=True))
@@ -88,15 +85,13 @@ class Head:
             raise invalid(
                 "images", f"images of the model's input shape {expected}", f"images of shape {images.shape[1:]}"
             )
-        scores = np.asarray(
-            self._original(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64
-        )
+        scores = np.asarray(self._work(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64)
         if scores.ndim != 2 or scores.shape[1] != num_classes:
             raise invalid(
                 "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"
             )
-        self.num_classes = num_classes
-        self._takes_log = not _has_graph(self._work) and outputs_probabilities(scores)
+        # A softmax that `as_logit_model` cannot reach (in a subclassed or nested model) is undone by a logarithm.
+        self._takes_log = outputs_probabilities(scores)
 
     def parameters(self) -> tf.Tensor:
         """Returns the model's own parameters as one flat vector of shape `(size,)`."""
@@ -163,10 +158,6 @@ class Head:
         model = copy_model(self._original)
         model.set_weights(self._work.get_weights())
         return model
-
-
-def _has_graph(model: keras.Model) -> bool:
-    return isinstance(model, keras.Sequential) or hasattr(model, "operations")
 
 
 def _choose_boundary(model: keras.Model, name: str | None) -> str:

@@ -21,21 +21,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import invalid
 from unlearning.influence.objective import Curvature
-from unlearning.influence.problem import FeatureSettings, InfluenceProblem
+from unlearning.influence.problem import InfluenceProblem
 from unlearning.influence.solvers import ConjugateGradient, Lissa, Solution, estimate_lambda_max, solve_dense
-from unlearning.methods.base import Method, conclude
-from unlearning.methods.first_order import summed_gradient
-from unlearning.task import OutcomeStatus, SolveReport, SolveStatus, UnlearningOutcome, UnlearningTask
+from unlearning.methods.stepwise import Propose, Step, StepwiseUpdate
+from unlearning.task import SolveStatus
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +40,7 @@ _BAD = (SolveStatus.DIVERGED, SolveStatus.NON_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
-class SecondOrder(FeatureSettings, Method):
+class SecondOrder(StepwiseUpdate):
     """The second-order update, and its repetition.
 
     Attributes:
@@ -60,8 +57,6 @@ class SecondOrder(FeatureSettings, Method):
         cg_iterations: Most products a solve.
         cg_rtol: Relative residual of the least damped system at which a solve ends.
         power_iterations: Products spent on the largest eigenvalue, once.
-        rows: Which rows drive the step (see `FirstOrder.rows`).
-        error_rows: Rows a step with `rows="errors"`.
         lissa_scale: See `Lissa`.
         lissa_damping: See `Lissa`.
         lissa_batch_rows: See `Lissa`.
@@ -70,18 +65,17 @@ class SecondOrder(FeatureSettings, Method):
     """
 
     steps: int = 6
+    error_rows: int = 1024
     patience: int = 2
     solver: Literal["cg", "lissa", "dense"] = "cg"
     curvature: Curvature = "gauss-newton"
     curvature_rows: int | None = 4096
     smoothing: float = 0.1
     dampings: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
-    step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    step_lengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     cg_iterations: int = 20
     cg_rtol: float = 1e-3
     power_iterations: int = 10
-    rows: Literal["flagged", "errors"] = "flagged"
-    error_rows: int = 1024
     lissa_scale: float = 2e5
     lissa_damping: float = 1e-4
     lissa_batch_rows: int = 1024
@@ -89,7 +83,8 @@ class SecondOrder(FeatureSettings, Method):
     lissa_iterations: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "patience", "cg_iterations", "power_iterations", "error_rows"):
+        super().__post_init__()
+        for name in ("patience", "cg_iterations", "power_iterations"):
             if getattr(self, name) < 1:
                 raise invalid(name, "a positive integer", getattr(self, name))
         if self.curvature_rows is not None and self.curvature_rows < 1:
@@ -101,70 +96,17 @@ class SecondOrder(FeatureSettings, Method):
             if not values or min(values) <= 0:
                 raise invalid(name, "a non-empty list of positive floats", values)
 
-    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
-        """See `Method.unlearn`."""
-        started = time.perf_counter()
-        problem = InfluenceProblem(model, task, self)
-        if not len(task.corrections):
-            return conclude(model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED)
-        rng = np.random.default_rng(task.seed)
+    def _is_over(self, steps_without_gain: int) -> bool:
+        # The published schedule runs all of its steps; stopping early is ours.
+        return steps_without_gain >= self.patience and self.rows == "flagged"
+
+    def _prepare(self, problem: InfluenceProblem, rng: np.random.Generator) -> Propose:
         solve = self._solver(problem, rng)
-        current = best = problem.initial
-        best_accuracy = problem.validation_accuracy(current)
-        history: list[dict[str, Any]] = [
-            {
-                "step": 0,
-                "validation_accuracy": best_accuracy,
-                "damping": 0.0,
-                "step_length": 0.0,
-                "seconds": time.perf_counter() - started,
-            }
-        ]
-        solves: list[SolveReport] = []
-        solver_log: list[dict[str, Any]] = []
-        status, without_gain = None, 0
-        for step in range(1, self.steps + 1):
-            gradient = summed_gradient(problem, current, self.rows, self.error_rows, rng)
-            if gradient is None or not bool(tf.reduce_any(gradient != 0)):
-                break
-            if not bool(tf.reduce_all(tf.math.is_finite(gradient))):
-                status = OutcomeStatus.NON_FINITE
-                break
-            solution = solve(current, gradient)
-            solves.extend(solution.reports)
-            solver_log.extend({"step": step, **row} for row in solution.log)
-            accuracy, candidate, damping, length = self._choose(problem, current, solution)
-            if candidate is None:
-                status = OutcomeStatus.NON_FINITE
-                break
-            current = candidate
-            history.append(
-                {
-                    "step": step,
-                    "validation_accuracy": accuracy,
-                    "damping": damping,
-                    "step_length": length,
-                    "seconds": time.perf_counter() - started,
-                }
-            )
-            without_gain = 0 if accuracy > best_accuracy else without_gain + 1
-            if accuracy > best_accuracy:
-                best, best_accuracy = current, accuracy
-            # The published schedule runs all of its steps; stopping early is ours.
-            if without_gain >= self.patience and self.rows == "flagged":
-                break
-        proposal = None if best is problem.initial else problem.head.repaired(best)
-        return conclude(
-            model,
-            proposal,
-            task,
-            started=started,
-            work=problem.work,
-            history=history,
-            solves=solves,
-            solver_log=solver_log,
-            status=status,
-        )
+
+        def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
+            return self._choose(problem, current, solve(current, gradient))
+
+        return propose
 
     def _solver(
         self, problem: InfluenceProblem, rng: np.random.Generator
@@ -212,14 +154,11 @@ class SecondOrder(FeatureSettings, Method):
 
         return solve
 
-    def _choose(
-        self, problem: InfluenceProblem, current: tf.Tensor, solution: Solution
-    ) -> tuple[float, tf.Tensor | None, float, float]:
+    def _choose(self, problem: InfluenceProblem, current: tf.Tensor, solution: Solution) -> Step:
         """Scores every damping and step length on validation; ties go to the more cautious candidate."""
         lengths = (1.0,) if self.solver == "lissa" else tuple(sorted(self.step_lengths))
-        best: tuple[float, tf.Tensor | None, float, float] = (-1.0, None, 0.0, 0.0)
-        order = sorted(range(len(solution.reports)), key=lambda i: -solution.reports[i].damping)
-        for position in order:
+        best = Step(None, -1.0, {}, failed=True)
+        for position in sorted(range(len(solution.reports)), key=lambda i: -solution.reports[i].damping):
             report = solution.reports[position]
             if report.status in _BAD:
                 logger.warning("The %s solve ended as %s; its step is not taken.", report.solver, report.status)
@@ -227,6 +166,6 @@ class SecondOrder(FeatureSettings, Method):
             for length in lengths:
                 candidate = current - length * solution.vectors[position]
                 accuracy = problem.validation_accuracy(candidate)
-                if accuracy > best[0]:
-                    best = (accuracy, candidate, report.damping, length)
-        return best
+                if accuracy > best.accuracy:
+                    best = Step(candidate, accuracy, {"damping": report.damping, "step_length": length})
+        return dataclasses.replace(best, solves=solution.reports, solver_log=solution.log)
