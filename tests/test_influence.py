@@ -430,6 +430,15 @@ class TestProblem:
             problem.right_hand_side(elsewhere), corrected.gradient(elsewhere) - given.gradient(at), atol=1e-8
         )
 
+    def test_half_precision_features_are_close(self) -> None:
+        corrections = Corrections(np.arange(5), np.zeros(5, int))
+        half, full = (self.problem(corrections, feature_dtype=d)[0] for d in ("float16", "float64"))
+        expected = full.right_hand_side(full.initial)
+        error = tf.norm(half.right_hand_side(half.initial) - expected) / tf.norm(expected)
+        assert 0 < float(error) < 1e-2
+        with pytest.raises(InputError, match="feature_dtype"):
+            self.problem(corrections, feature_dtype="int8")
+
     def test_work_is_counted_where_it_is_done(self) -> None:
         problem, _ = self.problem(Corrections(np.arange(5), np.zeros(5, int)))
         assert problem.work.forward_rows == 60 + 20

@@ -225,11 +225,12 @@ def test_one_epoch_on_another_backend(tmp_path: Path, backend: str) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
         "from unlearning.architectures import build; from unlearning.training import *\n"
+        "assert 'tensorflow' not in sys.modules  # Keras itself may import it later, where it is installed\n"
         "d = Path(sys.argv[1]); m = build('cnn_small', input_shape=(8, 8, 1), num_classes=3, seed=0)\n"
         "x, y = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1)).astype('uint8'), np.arange(32) % 3\n"
         "_, r = train(m, ShuffledBatches(x, y, batch_size=16), "
         "settings=TrainSettings(epochs=1), checkpoint=d / 'm.keras', log=d / 'l.csv')\n"
-        "assert np.isfinite(r.train_loss) and 'tensorflow' not in sys.modules\n"
+        "assert np.isfinite(r.train_loss)\n"
     )
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
