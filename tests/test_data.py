@@ -66,6 +66,11 @@ class TestDigits:
         with pytest.raises(InputError, match="train_rows"):
             load_data("digits", train_rows=rows)
 
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_impossible_seeds(self, seed: int) -> None:
+        with pytest.raises(InputError, match="data_seed"):
+            load_data("digits", data_seed=seed)
+
 
 class TestNpz:
     def test_one_part_is_divided(self, tmp_path: Path) -> None:
@@ -91,6 +96,10 @@ class TestNpz:
         data = load_data(write_npz(tmp_path / "d.npz", images=IMAGES[..., 0] / 255.0, labels=LABELS))
         assert data.input_shape == (5, 4, 1) and data.pixel_max == 1.0
 
+    def test_named_classes_may_lack_rows(self, tmp_path: Path) -> None:
+        path = write_npz(tmp_path / "d.npz", images=IMAGES, labels=LABELS % 2 * 2, class_names=list("abc"))
+        assert load_data(path).num_classes == 3
+
     @pytest.mark.parametrize(
         ("arrays", "match"),
         [
@@ -102,7 +111,21 @@ class TestNpz:
             ({"images": IMAGES[0], "labels": LABELS}, "one label per image"),
             ({"images": IMAGES.astype(complex), "labels": LABELS}, "numbers"),
             ({"images": np.where(IMAGES[7, 2, 1, 0] == IMAGES, np.nan, IMAGES), "labels": LABELS}, "NaN"),
-            ({"images": IMAGES, "labels": LABELS, "class_names": ["a"]}, r"classes 0\.\.0"),
+            ({"images": IMAGES, "labels": LABELS, "class_names": list("abc")}, r"classes 0\.\.2"),
+            ({"images": IMAGES, "labels": LABELS, "class_names": "abcd"}, "class_names"),
+            ({"images": IMAGES, "labels": LABELS % 2 * 10**6}, "1000000 occurs, but 1 does not"),
+            ({"images": IMAGES, "labels": LABELS + 1}, "4 occurs, but 0 does not"),
+            ({"images": IMAGES, "labels": LABELS * 0}, "two classes"),
+            ({"images": IMAGES[:, :0], "labels": LABELS}, "one pixel"),
+            (
+                {
+                    "train_images": IMAGES,
+                    "train_labels": LABELS,
+                    "test_images": IMAGES[:1],
+                    "test_labels": LABELS[:1],
+                },
+                "two rows",
+            ),
             (
                 {
                     "train_images": IMAGES,
@@ -135,6 +158,8 @@ class TestFolder:
         labels = np.concatenate([s.labels for s in (data.train, data.validation, data.test)])
         np.testing.assert_array_equal(labels, values // 10)
         assert load_data(tmp_path / "f", image_size=9).input_shape == (9, 9, 3)
+        with pytest.raises(InputError, match="image_size"):
+            load_data(tmp_path / "f", image_size=0)
 
     def test_bad_folders(self, tmp_path: Path) -> None:
         folder = write_folder(tmp_path / "f")

@@ -55,10 +55,17 @@ class TestEveryKind:
         assert alike.kind == kind and alike.budget == 20
         np.testing.assert_array_equal(alike.true_labels, other.labels)
 
-    def test_impossible_budgets(self, kind: str) -> None:
-        for budget in (0, 201):
+    def test_impossible_requests(self, kind: str) -> None:
+        for budget in (0, 201, 20.5, None):
             with pytest.raises(InputError, match="budget"):
                 make(kind, make_split(), budget=budget)
+        for seed in (-1, 2**32):
+            with pytest.raises(InputError, match="seed"):
+                make(kind, make_split(), seed=seed)
+        with pytest.raises(InputError, match="num_classes"):
+            make(kind, make_split(classes=1), num_classes=1)
+        with pytest.raises(InputError, match=r"classes 0\.\.4"):
+            make(kind, make_split(), num_classes=5)
 
     def test_record_survives_the_disk(self, kind: str, tmp_path: Path) -> None:
         corruption = make(kind, make_split())
@@ -66,6 +73,7 @@ class TestEveryKind:
         again = Corruption.load(tmp_path / "sub" / "c.npz")
         assert again.sha256() == corruption.sha256() and again.patch == corruption.patch
         assert [p.name for p in (tmp_path / "sub").iterdir()] == ["c.npz"]
+        assert (tmp_path / "sub" / "c.npz").stat().st_mode & 0o777 == 0o644
 
 
 class TestFlipPairs:
@@ -103,6 +111,21 @@ class TestFlipPairs:
             corrupt("flip-pairs", split, budget=10, seed=0, num_classes=2)
         with pytest.raises(InputError, match="at least 10"):
             make("flip-pairs", make_split(), budget=9)
+
+    @pytest.mark.parametrize(("classes", "flips"), [(2, 30), (3, 20), (5, 24)])
+    def test_other_rows_get_the_same_rate_for_any_number_of_classes(self, classes: int, flips: int) -> None:
+        """With an odd K the middle class faces itself, so budget 30 makes only 30 (K-1)/K flips."""
+        split = Split(np.zeros((150, 1, 1, 1)), np.arange(150) % classes)
+        corruption = corrupt("flip-pairs", split, budget=30, seed=0, num_classes=classes)
+        alike = corrupt_alike(corruption, split, num_classes=classes, seed=1)
+        assert corruption.budget == alike.budget == flips
+        assert corruption.rows.tolist() != alike.rows.tolist()
+
+    @pytest.mark.parametrize(("rows", "flips"), [(49, 0), (50, 10), (99, 10), (100, 20)])
+    def test_the_budget_of_other_rows_is_rounded_down(self, rows: int, flips: int) -> None:
+        split, other = (Split(np.zeros((n, 1, 1, 1)), np.arange(n) % 10) for n in (200, rows))
+        alike = corrupt_alike(make("flip-pairs", split), other, num_classes=10, seed=1)
+        assert alike.budget == flips
 
 
 class TestOtherKinds:
@@ -186,6 +209,7 @@ class TestHuman:
         path = self.write(tmp_path / "n.npz", split, order)
         corruption = make("human", split, budget=None, ids=ids, labels_file=path)
         np.testing.assert_array_equal(corruption.rows, np.arange(50))
+        assert make("human", split, budget=0, ids=ids, labels_file=path).sha256() == corruption.sha256()
         alike = corrupt_alike(corruption, make_split(4000, seed=2), num_classes=10, seed=1)
         assert abs(alike.rate - corruption.rate) < 0.03
         shift = (alike.given_labels - alike.true_labels)[alike.rows] % 10
@@ -207,6 +231,9 @@ class TestHuman:
         fails("labels_key", labels_key="best_label")
         fails("other data", ids=ids[::-1])
         fails("train_00000", ids=np.array(["test_1"] * 200))
+        fails("one id per row", ids=ids[:-1])
+        for wrong in (np.zeros(300), np.zeros((300, 1), int), np.array(3), np.array(["1"] * 300)):
+            fails("arrays of integers", labels_file=self.write(tmp_path / "w.npz", split, order, worse_label=wrong))
         fails("one length", labels_file=self.write(tmp_path / "l.npz", split, order, worse_label=np.zeros(3, int)))
         fails("labels 0", labels_file=self.write(tmp_path / "m.npz", split, order, worse_label=np.full(300, 77)))
         np.savez(tmp_path / "p.npz", clean_label=np.array([{}], dtype=object))

@@ -108,6 +108,10 @@ def load_data(
         >>> len(data.train), len(data.validation), len(data.test), data.input_shape
         (1257, 270, 270, (8, 8, 1))
     """
+    if not 0 <= data_seed < 2**32:
+        raise invalid("data_seed", "an integer in 0..2**32-1", data_seed)
+    if image_size is not None and image_size < 1:
+        raise invalid("image_size", "a positive number of pixels", image_size)
     text = os.fspath(source)
     if text == "digits":
         digits = load_digits()
@@ -154,6 +158,8 @@ def _divide(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
 
 def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
     """Halves the test images as the published experiments do: the first half is the test split."""
+    if len(labels) < 2:
+        raise invalid("test labels", "at least two rows, to be halved into test and validation", len(labels))
     test_images, validation_images, test_labels, validation_labels = train_test_split(
         images, labels, test_size=0.5, random_state=seed
     )
@@ -161,6 +167,8 @@ def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
 
 
 def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
+    if len(class_names) < 2:
+        raise invalid("data", "at least two classes", f"{name} with {len(class_names)}")
     largest = 0.0
     splits: dict[str, Split] = {}
     for part in ("train", "validation", "test"):
@@ -188,6 +196,8 @@ def _check(name: str, images: np.ndarray, labels: np.ndarray) -> None:
         raise invalid(f"{name} images", "numbers", f"dtype {images.dtype}")
     if images.ndim not in (3, 4):
         raise invalid(f"{name} images", "shape (rows, height, width) or (rows, height, width, channels)", images.shape)
+    if 0 in images.shape[1:]:
+        raise invalid(f"{name} images", "images of at least one pixel", images.shape)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise invalid(
             f"{name} labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}"
@@ -226,9 +236,21 @@ def _load_npz(path: Path, seed: int) -> ImageData:
             ", ".join(sorted(arrays)) or "an empty file",
         )
     if "class_names" in arrays:
+        if arrays["class_names"].ndim != 1:
+            raise invalid("class_names", "a one-dimensional array", f"shape {arrays['class_names'].shape}")
         names = [str(name) for name in arrays["class_names"]]
     else:
-        names = [str(k) for k in range(1 + max(int(labels.max()) for _, labels in parts.values()))]
+        for part, (images, labels) in parts.items():
+            _check(part, images, labels)
+        # Without names the labels alone say how many classes there are; a gap is more likely a mistake.
+        found = np.unique(np.concatenate([labels for _, labels in parts.values()]))
+        if not np.array_equal(found, np.arange(len(found))):
+            missing = next(k for k in range(len(found)) if k != found[k])
+            raise InputError(
+                f"The labels in {path.name} are not classes 0..K-1: {found[-1]} occurs, but {missing} does not. "
+                "Renumber them, or name all classes in an array class_names."
+            )
+        names = [str(k) for k in found]
     return _assemble(path.stem, parts, names)
 
 

@@ -57,7 +57,7 @@ def corrupt(
     Args:
         kind: One of `NOISE_KINDS`.
         split: Images and true labels; not changed.
-        budget: Number of rows to corrupt; None for `human`, whose file decides.
+        budget: Number of rows to corrupt; None or 0 for `human`, whose file decides.
         seed: Seed of the choice of rows and labels.
         num_classes: Number of classes `K`.
         data_name: Name of the image set; `asymmetric` knows maps for `cifar10` and `cifar100`.
@@ -76,10 +76,11 @@ def corrupt(
     """
     if kind not in NOISE_KINDS:
         raise invalid("noise", f"one of {', '.join(NOISE_KINDS)}", kind)
+    _check(split, seed, num_classes)
     if kind == "human":
-        if budget is not None:
+        if budget:
             raise invalid("budget", "no budget with human noise (the labels file decides)", budget)
-    elif budget is None or not 1 <= budget <= len(split):
+    elif not isinstance(budget, (int, np.integer)) or not 1 <= budget <= len(split):
         raise invalid("budget", f"an integer in 1..{len(split)}, the number of rows", budget)
     return NOISE_KINDS[kind](
         Request(
@@ -123,13 +124,19 @@ def corrupt_alike(
 
     Returns:
         The corruption of `split`.
+
+    Raises:
+        InputError: If the labels of `split` are not classes, or it has too few rows of the classes to corrupt.
     """
+    _check(split, seed, num_classes)
     if corruption.kind == "human":
         return labels.from_transitions(corruption, split, num_classes, seed)
     budget = round(corruption.rate * len(split))
     if corruption.kind == "flip-pairs":
-        budget -= budget % num_classes
-    if budget < 1 or (corruption.kind == "flip-pairs" and budget < num_classes):
+        # An odd number of classes leaves the middle one facing itself: its share of the budget changes nothing.
+        flipping = num_classes - num_classes % 2
+        budget = corruption.budget * len(split) // (len(corruption.true_labels) * flipping) * num_classes
+    if budget < 1:
         return Corruption(corruption.kind, seed, split.labels.copy(), split.labels.copy())
     return corrupt(
         corruption.kind,
@@ -142,3 +149,13 @@ def corrupt_alike(
         target=0 if corruption.patch is None else corruption.patch.target,
         pixel_max=255.0 if corruption.patch is None else corruption.patch.value,
     )
+
+
+def _check(split: Split, seed: int, num_classes: int) -> None:
+    """Refuses what no kind of noise can work with."""
+    if num_classes < 2:
+        raise invalid("num_classes", "at least 2, as a wrong label is another class", num_classes)
+    if not 0 <= seed < 2**32:
+        raise invalid("seed", "an integer in 0..2**32-1", seed)
+    if len(split) and not 0 <= split.labels.min() <= split.labels.max() < num_classes:
+        raise invalid("labels", f"classes 0..{num_classes - 1}", f"{split.labels.min()}..{split.labels.max()}")

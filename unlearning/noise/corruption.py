@@ -137,6 +137,7 @@ class Corruption:
                     header=np.array(self._header()),
                     sha256=np.array(self.sha256()),
                 )
+            os.chmod(name, 0o644)  # temporary files are private; results are for others to read
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

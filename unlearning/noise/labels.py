@@ -152,8 +152,13 @@ def human(request: Request) -> Corruption:
     for name in ("clean_label", key):
         if name not in arrays:
             raise invalid("labels_key", f"an array of {path.name}: {', '.join(sorted(arrays))}", name)
-    if len({len(arrays["clean_label"]), len(arrays[key])}) != 1:
+        if arrays[name].ndim != 1 or not np.issubdtype(arrays[name].dtype, np.integer):
+            found = f"{name}: {arrays[name].dtype} of shape {arrays[name].shape}"
+            raise invalid("labels_file", "one-dimensional arrays of integers", found)
+    if len(arrays["clean_label"]) != len(arrays[key]):
         raise invalid("labels_file", "arrays of one length", f"{len(arrays['clean_label'])} and {len(arrays[key])}")
+    if len(request.ids) != len(request.split):
+        raise invalid("ids", f"one id per row ({len(request.split)})", len(request.ids))
     positions = []
     for identifier in request.ids:
         prefix, _, number = str(identifier).rpartition("_")
