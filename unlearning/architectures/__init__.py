@@ -15,9 +15,11 @@ import keras
 
 from unlearning.architectures.cnn import cnn, cnn_small
 from unlearning.architectures.resnet import resnet18
+from unlearning.architectures.vgg import vgg11_bn
+from unlearning.architectures.vit import vit
 from unlearning.errors import invalid
 
-ARCHITECTURES = {"cnn": cnn, "cnn_small": cnn_small, "resnet18": resnet18}
+ARCHITECTURES = {"cnn": cnn, "cnn_small": cnn_small, "resnet18": resnet18, "vgg11_bn": vgg11_bn, "vit": vit}
 """Builders by name, each a function of `(input_shape, num_classes, pixel_max)`."""
 
 

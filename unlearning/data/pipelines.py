@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from unlearning.data.listed import ImageFiles
 from unlearning.errors import invalid
 from unlearning.task import Split
 
@@ -108,8 +109,8 @@ def shift_and_mirror(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _lookup(images: np.ndarray):  # type: ignore[no-untyped-def]
-    """Returns a graph function from row numbers to images: one tensor in memory, or reads of a memory map."""
-    if not isinstance(images, np.memmap):
+    """Returns a graph function from row numbers to images: one tensor in memory, or reads from disk."""
+    if not isinstance(images, (np.memmap, ImageFiles)):
         table = tf.constant(images)
         return lambda rows: tf.gather(table, rows)
 

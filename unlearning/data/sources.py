@@ -1,10 +1,12 @@
-"""Image sets from four kinds of source, split once and for all by a seed.
+"""Image sets from several kinds of source, split once and for all by a seed.
 
 - `digits`: the 1,797 handwritten digits that ship with scikit-learn (8x8 grey images); needs no network.
 - a tensorflow-datasets name such as `cifar10`: read where it is prepared, downloaded only where it is not.
 - a `.npz` file: arrays `images` and `labels`, or `train_images`, `train_labels`, `test_images`, `test_labels` (and
   `validation_images`, `validation_labels`); optionally `class_names`.
 - a folder with one subfolder of image files a class.
+- `clothing1m:PATH`, `webvision:PATH` or `mini-webvision:PATH`: a folder in the official layout of a set with real label
+  noise, read image by image; see `unlearning.data.listed`.
 
 Row numbers of the training split never change: they are positions in the source's own order (or, with `train_rows`, in
 a seeded subset kept in that order).
@@ -30,6 +32,7 @@ from unlearning.task import Split
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _TFDS_BATCH = 1000
+_LISTED = ("clothing1m", "webvision", "mini-webvision")
 _HELD_OUT = 0.3  # validation and test together, where a source has only one part
 
 
@@ -67,11 +70,19 @@ class ImageData:
         return height, width, channels
 
     def fingerprint(self) -> str:
-        """Returns a SHA-256 over images and labels of all three splits, as hexadecimal text."""
+        """Returns a SHA-256 over images and labels of all three splits, as hexadecimal text.
+
+        Images that are read from disk one by one enter with their paths and file sizes only.
+        """
+        from unlearning.data.listed import ImageFiles
+
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             digest.update(str((split.images.shape, split.images.dtype)).encode())
-            digest.update(np.ascontiguousarray(split.images).data)
+            if isinstance(split.images, ImageFiles):
+                digest.update(split.images.digest())
+            else:
+                digest.update(np.ascontiguousarray(split.images).data)
             digest.update(split.labels.tobytes())
         return digest.hexdigest()
 
@@ -95,7 +106,8 @@ def load_data(
         data_dir: Where tensorflow-datasets keeps prepared sets (default: `TFDS_DATA_DIR`, else its own default).
         data_seed: Seed of the splits.
         train_rows: Keep only this many training rows, drawn at random and left in order.
-        image_size: Height and width to which the images of a folder are resized (default: those of the first one).
+        image_size: Height and width to which image files are resized (default: those of the first one; 224 for the
+            sets with real label noise).
 
     Returns:
         The set.
@@ -108,11 +120,16 @@ def load_data(
         >>> len(data.train), len(data.validation), len(data.test), data.input_shape
         (1257, 270, 270, (8, 8, 1))
     """
-    if not 0 <= data_seed < 2**32:
-        raise invalid("data_seed", "an integer in 0..2**32-1", data_seed)
-    if image_size is not None and image_size < 1:
-        raise invalid("image_size", "a positive number of pixels", image_size)
+    _check_options(data_seed, image_size)
     text = os.fspath(source)
+    kind, colon, root = text.partition(":")
+    if colon and kind in _LISTED:
+        from unlearning.data.listed import load_clothing1m, load_webvision
+
+        if kind == "clothing1m":
+            return load_clothing1m(root, image_size=image_size, train_rows=train_rows, data_seed=data_seed)
+        mini = kind == "mini-webvision"
+        return load_webvision(root, mini=mini, image_size=image_size, train_rows=train_rows, data_seed=data_seed)
     if text == "digits":
         digits = load_digits()
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
@@ -126,14 +143,26 @@ def load_data(
         data = _load_tfds(text, data_dir, data_seed)
     if train_rows is None:
         return data
-    if not 1 <= train_rows <= len(data.train):
-        raise invalid("train_rows", f"an integer in 1..{len(data.train)}", train_rows)
-    rows = np.sort(np.random.default_rng(data_seed).choice(len(data.train), train_rows, replace=False))
+    rows = _draw_rows(len(data.train), train_rows, data_seed)
     return dataclasses.replace(
         data,
         train=Split(data.train.images[rows], data.train.labels[rows]),
         train_ids=None if data.train_ids is None else data.train_ids[rows],
     )
+
+
+def _check_options(data_seed: int, image_size: int | None) -> None:
+    if not 0 <= data_seed < 2**32:
+        raise invalid("data_seed", "an integer in 0..2**32-1", data_seed)
+    if image_size is not None and image_size < 1:
+        raise invalid("image_size", "a positive number of pixels", image_size)
+
+
+def _draw_rows(total: int, train_rows: int, seed: int) -> np.ndarray:
+    """Draws the training rows to keep, in order."""
+    if not 1 <= train_rows <= total:
+        raise invalid("train_rows", f"an integer in 1..{total}", train_rows)
+    return np.sort(np.random.default_rng(seed).choice(total, train_rows, replace=False))
 
 
 Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -169,7 +198,6 @@ def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
 def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
     if len(class_names) < 2:
         raise invalid("data", "at least two classes", f"{name} with {len(class_names)}")
-    largest = 0.0
     splits: dict[str, Split] = {}
     for part in ("train", "validation", "test"):
         images, labels = parts[part]
@@ -180,9 +208,9 @@ def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.nda
             raise invalid(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
         if images.shape[1:] != splits.get("train", Split(images, labels)).images.shape[1:]:
             raise invalid(f"{part} images", "images of the training images' shape", images.shape[1:])
-        largest = max(largest, float(images.max()))
         splits[part] = Split(images, labels)
-    unit = np.issubdtype(splits["train"].images.dtype, np.floating) and largest <= 1
+    floating = np.issubdtype(splits["train"].images.dtype, np.floating)
+    unit = floating and all(split.images.max() <= 1 for split in splits.values())
     return ImageData(
         name, **splits, class_names=tuple(class_names), pixel_max=1.0 if unit else 255.0, train_ids=train_ids
     )
@@ -296,7 +324,7 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) ->
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise InputError(
             f"Unknown data set {name!r}. Expected 'digits', a .npz file, an image folder, "
-            f"or a tensorflow-datasets name.{hint}"
+            f"a tensorflow-datasets name, or {', '.join(f'{kind}:PATH' for kind in _LISTED)}.{hint}"
         ) from error
     features = builder.info.features
     if not {"image", "label"} <= set(getattr(features, "keys", set)()):
