@@ -103,7 +103,7 @@ _method_options = _options(
         "method_names",
         default="first-order,second-order",
         show_default=True,
-        help=f"Any of {', '.join(methods.available())}; or 'all'.",
+        help=f"Any of {', '.join(methods.available())}; chains such as sap+second-order; or 'all'.",
     ),
     click.option(
         "--set",
@@ -241,9 +241,8 @@ def show(directory: Path, as_json: bool) -> None:
 @click.option("--data", "dataset", required=True, help=_DATA_HELP)
 @click.option(
     "--flagged",
-    required=True,
     type=click.Path(path_type=Path),
-    help="CSV with the columns row,corrected_label; an empty label removes the row.",
+    help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
 )
 @click.option("--method", default="second-order", show_default=True, help=f"One of {', '.join(methods.available())}.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The repaired model (.keras).")
@@ -256,7 +255,7 @@ def show(directory: Path, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @_quiet_option
 def repair(quiet: bool, **options: Any) -> None:
-    """Correct your own MODEL.keras, given the rows whose labels are wrong.
+    """Correct your own MODEL.keras, given the rows whose labels are wrong (`--method sap`: without).
 
     Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
     hyperparameters and work.

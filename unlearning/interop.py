@@ -6,6 +6,7 @@ computed: same weights, inference-friendly float32 arithmetic, and logits instea
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from pathlib import Path
@@ -127,6 +128,41 @@ def outputs_probabilities(scores: np.ndarray) -> bool:
     """Tells whether rows of class scores are probabilities (non-negative, each row summing to one)."""
     scores = np.asarray(scores, dtype=np.float64)
     return bool(scores.size and scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
+
+
+def check_classifier(model: keras.Model, images: np.ndarray, num_classes: int) -> np.ndarray:
+    """Runs a few images through a model to see whether they fit each other.
+
+    Args:
+        model: A classifier.
+        images: Array of shape `(rows, height, width, channels)`.
+        num_classes: Number of classes.
+
+    Returns:
+        float64 class scores of up to 8 images.
+
+    Raises:
+        InputError: If the shape of the images or the number of outputs does not fit.
+    """
+    expected = model.input_shape[1:] if has_graph(model) else None
+    shape = images.shape[1:]
+    if expected is not None and (
+        len(expected) != len(shape) or any(e not in (None, r) for e, r in zip(expected, shape, strict=True))
+    ):
+        raise invalid("images", f"images of the model's input shape {expected}", f"images of shape {shape}")
+    few = np.asarray(images[:8], dtype=np.float32)
+    scores = np.asarray(keras.ops.convert_to_numpy(model(few, **inference_arguments(model))), dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[1] != num_classes:
+        raise invalid(
+            "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"
+        )
+    return scores
+
+
+def inference_arguments(model: keras.Model) -> dict[str, bool]:
+    """Returns the keyword arguments that call a model in inference mode; a subclassed `call` may know none."""
+    takes_training = has_graph(model) or "training" in inspect.signature(model.call).parameters
+    return {"training": False} if takes_training else {}
 
 
 def has_graph(model: keras.Model) -> bool:

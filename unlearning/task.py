@@ -207,6 +207,7 @@ class UnlearningOutcome:
         solver_log: One mapping a solver iteration: the rows of `log_solver.csv`.
         work: Per-example evaluations spent.
         duration_s: Wall-clock seconds, feature pass and hyperparameter search included.
+        details: What else a method wants in the result files, as JSON-ready values.
     """
 
     model: Any
@@ -219,3 +220,4 @@ class UnlearningOutcome:
     solver_log: Sequence[Mapping[str, Any]]
     work: WorkCount
     duration_s: float
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)

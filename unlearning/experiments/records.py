@@ -199,6 +199,7 @@ class UnlearningResults(Record):
         num_params: Trainable parameters of the model.
         solves: One entry a linear solve.
         history: One entry a step.
+        details: What the method adds, such as the spectra and trusted rows of `sap`; by stage in a chain.
         model_sha256: Hash of the stored repaired weights.
         environment: Versions and device.
     """
@@ -234,6 +235,7 @@ class UnlearningResults(Record):
     num_params: int
     solves: list[Solve]
     history: list[dict[str, float | int | str | None]]
+    details: dict[str, Any] = {}
     model_sha256: str
     environment: Environment
 
@@ -259,6 +261,7 @@ class RepairResults(Record):
         unlearning_duration_s: Wall-clock seconds.
         solves: One entry a linear solve.
         history: One entry a step.
+        details: What the method adds.
         environment: Versions and device.
     """
 
@@ -279,6 +282,7 @@ class RepairResults(Record):
     unlearning_duration_s: float
     solves: list[Solve]
     history: list[dict[str, float | int | str | None]]
+    details: dict[str, Any] = {}
     environment: Environment
 
 

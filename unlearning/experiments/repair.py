@@ -73,7 +73,7 @@ def repair_model(
     *,
     model: Path,
     dataset: str,
-    flagged: Path,
+    flagged: Path | None,
     method: str,
     out: Path,
     trainable_from: str | None = None,
@@ -89,7 +89,7 @@ def repair_model(
     Args:
         model: The trained model.
         dataset: The data it was trained on; see `unlearning.data.load_data`. Its labels are the given labels.
-        flagged: CSV of flagged rows; see `read_flagged`.
+        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none.
         method: Registered method.
         out: Where the repaired model goes; the record goes to the same name with `.json`.
         trainable_from: First layer to update.
@@ -117,12 +117,20 @@ def repair_model(
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
     chosen = methods.get(method, overrides)
+    if flagged is None and methods.needs_flagged(method):
+        raise InputError(
+            f"The method {method} needs flagged rows: give a CSV file with --flagged, or use --method sap."
+        )
     trained = load_model(model)
 
     from unlearning.data import load_data
 
     data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
-    corrections = read_flagged(flagged, len(data.train), data.num_classes)
+    corrections = (
+        Corrections(np.empty(0, np.int64), np.empty(0, np.int64))
+        if flagged is None
+        else read_flagged(flagged, len(data.train), data.num_classes)
+    )
     set_determinism(seed)
     task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed)
     outcome = chosen.unlearn(trained, task)

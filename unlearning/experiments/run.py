@@ -298,6 +298,9 @@ class Experiment:
             _write_csv(files.solver_log, outcome.solver_log)
         figures.draw_confusions(files.figures, scores.pop("confusions"), data.class_names)
         figures.draw_steps(files.figures / "steps.png", outcome.history)
+        projection = outcome.details.get("sap", outcome.details)
+        if "layers" in projection:
+            figures.draw_projection(files.figures / "projection.png", projection, outcome.history)
         results = UnlearningResults(
             method=choice.name,
             variant=self._variant(choice),
@@ -610,6 +613,7 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
         "unlearning_duration_s": outcome.duration_s,
         "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
         "history": [finite(dict(row)) for row in outcome.history],
+        "details": finite(dict(outcome.details)),
     }
 
 

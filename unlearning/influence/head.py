@@ -7,7 +7,6 @@ product tens of times cheaper than differentiating through the whole model.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import keras
@@ -15,7 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import InputError, invalid
-from unlearning.interop import as_logit_model, copy_model, has_graph, outputs_probabilities
+from unlearning.interop import (
+    as_logit_model,
+    check_classifier,
+    copy_model,
+    has_graph,
+    inference_arguments,
+    outputs_probabilities,
+)
 
 _POOLING = (
     keras.layers.Flatten,
@@ -71,25 +77,11 @@ class Head:
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self.size = sum(self._sizes)
         self._takes_log = False
-        # A subclassed model's `call` need not know about training and inference.
-        takes_training = has_graph(self._work) or "training" in inspect.signature(self._work.call).parameters
-        self._inference = {"training": False} if takes_training else {}
+        self._inference = inference_arguments(self._work)
 
     def check(self, images: np.ndarray, num_classes: int) -> None:
         """Runs a few images through the model and raises `InputError` if shapes or class counts do not fit."""
-        expected = self._work.input_shape[1:] if has_graph(self._work) else None
-        if expected is not None and (
-            len(expected) != images.ndim - 1
-            or any(e not in (None, r) for e, r in zip(expected, images.shape[1:], strict=True))
-        ):
-            raise invalid(
-                "images", f"images of the model's input shape {expected}", f"images of shape {images.shape[1:]}"
-            )
-        scores = np.asarray(self._work(np.asarray(images[:8], dtype=np.float32), **self._inference), dtype=np.float64)
-        if scores.ndim != 2 or scores.shape[1] != num_classes:
-            raise invalid(
-                "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"
-            )
+        scores = check_classifier(self._work, images, num_classes)
         # A softmax that `as_logit_model` cannot reach (in a subclassed or nested model) is undone by a logarithm.
         self._takes_log = outputs_probabilities(scores)
 

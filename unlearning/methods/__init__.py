@@ -1,5 +1,7 @@
 """The registry of unlearning methods: one file a method, presets by name.
 
+Methods compose: `sap+second-order` runs the second on what the first returns (see `chain`).
+
 To add a method, write `unlearning/methods/<name>.py` with a frozen dataclass that derives from `base.Method`, and add
 one line to `_REGISTRY`. The command line, the contract test and the result files pick it up from there. Importing this
 package imports no TensorFlow; a method's module is imported when the method is asked for.
@@ -31,6 +33,7 @@ class _Entry:
     attribute: str
     summary: str
     preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs_flagged: bool = True
 
 
 _REGISTRY = {
@@ -62,6 +65,12 @@ _REGISTRY = {
         "the published schedule: LiSSA on 1,024 misclassified rows a step",
         {"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
     ),
+    "sap": _Entry(
+        "sap",
+        "Sap",
+        "project every kernel onto what trusted rows need; no labels flagged",
+        needs_flagged=False,
+    ),
 }
 
 
@@ -75,13 +84,18 @@ def summaries() -> dict[str, str]:
     return {name: entry.summary for name, entry in _REGISTRY.items()}
 
 
+def needs_flagged(name: str) -> bool:
+    """Tells whether a method, or any stage of a chain, does nothing without flagged rows."""
+    return any(_REGISTRY[stage].needs_flagged for stage in name.split("+") if stage in _REGISTRY)
+
+
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
     """Builds a method by name.
 
     Args:
-        name: A registered name.
+        name: A registered name, or several joined by `+`, to be run one after the other.
         overrides: Hyperparameters to change, by field name. Text is read as JSON where it is JSON (`"0.1"`, `"[1, 2]"`,
-            `"null"`) and as a plain string otherwise.
+            `"null"`) and as a plain string otherwise. In a chain the name of the stage comes first: `sap.rounds`.
 
     Returns:
         The method, a frozen dataclass.
@@ -93,8 +107,10 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
         >>> get("second-order", {"steps": "3"}).config()["steps"]
         3
     """
+    if "+" in name:
+        return _chain(name, overrides or {})
     if name not in _REGISTRY:
-        raise invalid("method", f"one of {', '.join(_REGISTRY)}", name)
+        raise invalid("method", f"one of {', '.join(_REGISTRY)}, or several joined by '+'", name)
     entry = _REGISTRY[name]
     cls = getattr(importlib.import_module(f"unlearning.methods.{entry.module}"), entry.attribute)
     known = {field.name for field in dataclasses.fields(cls)}
@@ -104,6 +120,20 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
             raise invalid(f"{name}.{field}", f"one of the hyperparameters {', '.join(sorted(known))}", field)
         values[field] = _parse(name, field, value, cls)
     return cls(**values)
+
+
+def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
+    from unlearning.methods.chain import Chain
+
+    by_stage: dict[str, dict[str, Any]] = {stage: {} for stage in name.split("+")}
+    for key, value in overrides.items():
+        stage, _, field = key.partition(".")
+        if stage not in by_stage or not field:
+            raise invalid(f"{name}.{key}", f"STAGE.FIELD with a stage among {', '.join(by_stage)}", key)
+        by_stage[stage][field] = value
+    if len(by_stage) != name.count("+") + 1:
+        raise invalid("method", "a chain of different methods", name)
+    return Chain(tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
 
 
 def _parse(name: str, field: str, value: Any, cls: type) -> Any:

@@ -56,6 +56,8 @@ def conclude(
     solves: Sequence[SolveReport] = (),
     solver_log: Sequence[Mapping[str, Any]] = (),
     status: OutcomeStatus | None = None,
+    scores: tuple[float, float] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> UnlearningOutcome:
     """Scores a proposal against the unmodified model and returns the better one.
 
@@ -69,18 +71,20 @@ def conclude(
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration.
         status: Why there is no proposal, where there is none.
+        scores: Validation accuracies of model and proposal, where `accuracy` has already measured them.
+        details: What else the result files keep.
 
     Returns:
         The outcome.
     """
-    before = accuracy(model, task.validation)
-    rows, chosen, after = len(task.validation), None, before
+    before = accuracy(model, task.validation) if scores is None else scores[0]
+    rows, chosen, after = len(task.validation) if scores is None else 0, None, before
     if proposal is not None:
         rows *= 2
         if not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
             status = OutcomeStatus.NON_FINITE
         else:
-            score = accuracy(proposal, task.validation)
+            score = accuracy(proposal, task.validation) if scores is None else scores[1]
             if score > before:
                 chosen, after, status = proposal, score, OutcomeStatus.IMPROVED
     return UnlearningOutcome(
@@ -94,4 +98,5 @@ def conclude(
         solver_log=tuple(solver_log),
         work=work + WorkCount(forward_rows=rows),
         duration_s=time.perf_counter() - started,
+        details=details or {},
     )

@@ -46,14 +46,48 @@ def draw_steps(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     _save(figure, path)
 
 
-def _axes(width: float, height: float):  # type: ignore[no-untyped-def]
+def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+    """Draws the spectra of a projection's layers, and validation accuracy over its scale `alpha`.
+
+    Args:
+        path: The PNG.
+        details: `layers`, each with `name`, `ranks` and `ratios`.
+        history: Rows with `alpha`, `round` and `validation_accuracy`; the first is the unmodified network.
+    """
+    figure, (left, right) = _axes(10, 4, columns=2)
+    colours = _colours(len(details["layers"]))
+    for layer, colour in zip(details["layers"], colours, strict=True):
+        left.plot(layer["ranks"], layer["ratios"], color=colour, label=layer["name"])
+    smallest = min((r for layer in details["layers"] for r in layer["ratios"] if r > 1e-12), default=1e-12)
+    left.set(xscale="log", yscale="log", ylim=(smallest / 2, 1), xlabel="rank", ylabel="share of the second moment")
+    if len(details["layers"]) <= _MOST_NAMES:
+        left.legend(fontsize=6)
+    right.axhline(100 * history[0]["validation_accuracy"], color="grey", linestyle="--", label="unmodified")
+    scored = [row for row in history if row.get("alpha") and not row.get("layer")]
+    for number in sorted({row["round"] for row in scored}):
+        rows = [row for row in scored if row["round"] == number]
+        accuracies = [100 * row["validation_accuracy"] for row in rows]
+        right.plot([row["alpha"] for row in rows], accuracies, marker="o", label=f"round {number}")
+    right.set(xscale="log", xlabel="alpha", ylabel="validation accuracy (%)")
+    right.grid(alpha=0.3)
+    right.legend()
+    _save(figure, path)
+
+
+def _colours(count: int) -> list:
+    import matplotlib
+
+    return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.95, count)))
+
+
+def _axes(width: float, height: float, columns: int = 1):  # type: ignore[no-untyped-def]
     # A figure of its own canvas: no display, no global state, nothing to close.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(1, columns)
 
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]

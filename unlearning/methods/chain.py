@@ -1,0 +1,72 @@
+"""Several methods one after the other, each on what the one before returned.
+
+Every stage is never worse on validation than its input, so the whole is never worse than the input model. History,
+solves, work and time are those of all stages.
+
+Example:
+    >>> from unlearning.methods import get
+    >>> get("sap+second-order", {"second-order.steps": 4}).config()["second-order"]["steps"]
+    4
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import keras
+
+from unlearning.methods.base import Method
+from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain(Method):
+    """A sequence of methods.
+
+    Attributes:
+        stages: Names and methods, in order.
+    """
+
+    stages: tuple[tuple[str, Method], ...]
+
+    def config(self) -> dict[str, Any]:
+        """See `Method.config`: the hyperparameters of each stage under its name."""
+        return {name: method.config() for name, method in self.stages}
+
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        """See `Method.unlearn`."""
+        started = time.perf_counter()
+        current = model
+        outcomes: dict[str, UnlearningOutcome] = {}
+        history: list[dict[str, Any]] = []
+        for name, method in self.stages:
+            begun = time.perf_counter() - started
+            outcome = outcomes[name] = method.unlearn(current, task)
+            current = outcome.model
+            # The first row of a stage scores its input, which the stage before has already done.
+            rows = outcome.history[1:] if history else outcome.history
+            for row in rows:
+                shifted = {"seconds": row["seconds"] + begun} if "seconds" in row else {}
+                history.append({**row, **shifted, "step": len(history), "stage": name})
+        parts = list(outcomes.values())
+        improved = next((part.status for part in parts if part.applied), None)
+        return UnlearningOutcome(
+            model=current,
+            applied=any(part.applied for part in parts),
+            status=improved or max((part.status for part in parts), key=_gravity),
+            validation_accuracy_before=parts[0].validation_accuracy_before,
+            validation_accuracy_after=parts[-1].validation_accuracy_after,
+            history=tuple(history),
+            solves=tuple(solve for part in parts for solve in part.solves),
+            solver_log=tuple({"stage": name, **row} for name, part in outcomes.items() for row in part.solver_log),
+            work=sum((part.work for part in parts), WorkCount()),
+            duration_s=time.perf_counter() - started,
+            details={name: dict(part.details) for name, part in outcomes.items() if part.details},
+        )
+
+
+def _gravity(status: OutcomeStatus) -> int:
+    """Which of several statuses to report when no stage changed anything."""
+    return (OutcomeStatus.NOTHING_FLAGGED, OutcomeStatus.NOTHING_IMPROVED, OutcomeStatus.NON_FINITE).index(status)

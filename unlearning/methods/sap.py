@@ -1,0 +1,50 @@
+"""Scaled Activation Projection as a method: nobody needs to say which labels are wrong.
+
+    K' = alpha P ((alpha - 1) P + I)^-1 K,   P = second moment of a layer's inputs on trusted rows, trace 1
+
+Kodge, Ravikumar, Saha and Roy, AAAI 2025. The work is done by the callback in `unlearning.projection`; here it runs on
+a copy of a trained model. Unlike the published code, neither the trusted rows nor `alpha` are chosen with true labels.
+
+Example:
+    >>> from unlearning.methods.sap import Sap
+    >>> outcome = Sap(trusted_count=500).unlearn(model, task)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import keras
+
+from unlearning.interop import check_classifier, copy_model
+from unlearning.methods.base import Method, conclude
+from unlearning.projection.callback import ProjectionSettings, ScaledActivationProjection
+from unlearning.task import UnlearningOutcome, UnlearningTask
+
+
+@dataclasses.dataclass(frozen=True)
+class Sap(ProjectionSettings, Method):
+    """The projection of a trained model; flagged rows are not looked at."""
+
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        """See `Method.unlearn`."""
+        started = time.perf_counter()
+        check_classifier(model, task.train.images, task.num_classes)
+        proposal = copy_model(model)
+        callback = ScaledActivationProjection(
+            task.train, task.validation, settings=self, trusted_rows=task.trusted_rows, seed=task.seed
+        )
+        callback.set_model(proposal)
+        report = callback.project()
+        return conclude(
+            model,
+            proposal if report.applied else None,
+            task,
+            started=started,
+            work=report.work,
+            scores=(report.validation_accuracy_before, report.validation_accuracy_after),
+            history=report.history,
+            status=report.status,
+            details=report.details(),
+        )

@@ -1,0 +1,160 @@
+"""One streaming pass over the trusted rows: the uncentred second moment of what every kernel multiplies.
+
+`C = sum_i a_i a_i'` over the rows `a_i` of a site, in float64: the interesting values of `alpha` reach 1e6, and a
+float32 sum is wrong in the digits that then matter. Where a site has fewer rows than columns the rows themselves
+are smaller than `C`, and are kept instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from unlearning.errors import invalid
+from unlearning.interop import inference_arguments
+from unlearning.projection.sites import Site, observing
+
+
+@dataclasses.dataclass(eq=False)
+class Statistics:
+    """What is known about the rows of one site.
+
+    Attributes:
+        rows: Number of rows gathered.
+        trace: Sum of squares of all of them, shape `(groups,)`.
+        gram: `C`, float64 of shape `(groups, columns, columns)`; None while the rows are kept instead.
+        kept: The rows, float64 of shape `(groups, rows, columns)`, where they are fewer than the columns.
+    """
+
+    rows: int
+    trace: np.ndarray
+    gram: np.ndarray | None
+    kept: np.ndarray | None
+
+
+class _Accumulator:
+    """Keeps rows while they are few and their second moment from then on."""
+
+    def __init__(self, site: Site, seed: Any) -> None:
+        self._site, self._rng = site, np.random.default_rng(seed)
+        self._pending: list[np.ndarray] = []
+        self._gram: np.ndarray | None = None
+        self._trace = np.zeros(site.groups)
+        self._rows = 0
+
+    def add(self, inputs: np.ndarray, rows_per_example: int) -> None:
+        positions = self._site.positions(inputs)
+        shape = (len(inputs), positions)
+        if positions > rows_per_example:
+            # Drawn example by example from one stream, so that the batch size does not matter.
+            keys = self._rng.random(shape, dtype=np.float32)
+            chosen = np.argpartition(keys, rows_per_example, axis=1)[:, :rows_per_example]
+        else:
+            chosen = np.broadcast_to(np.arange(positions), shape)
+        rows = self._site.rows(inputs, chosen)
+        self._rows += rows.shape[1]
+        self._trace += np.einsum("gnc,gnc->g", rows, rows)
+        if self._gram is None:
+            self._pending.append(rows)
+            if self._rows < self._site.columns:
+                return
+            rows, self._pending = np.concatenate(self._pending, axis=1), []
+            self._gram = np.zeros((self._site.groups, self._site.columns, self._site.columns))
+        for gram, part in zip(self._gram, rows, strict=True):
+            gram += part.T @ part
+
+    def result(self) -> Statistics:
+        kept = np.concatenate(self._pending, axis=1) if self._pending else None
+        return Statistics(self._rows, self._trace, self._gram, kept)
+
+
+def collect(
+    model: keras.Model,
+    sites: Sequence[Site],
+    images: np.ndarray,
+    *,
+    max_rows: int = 20_000,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> list[Statistics]:
+    """Pushes images through the model once and gathers the statistics of all sites.
+
+    Args:
+        model: The model to which the sites belong, in inference mode.
+        sites: The kernels.
+        images: Trusted images, shape `(rows, height, width, channels)`.
+        max_rows: About how many rows a site gathers; where a layer has more positions (pixels, tokens), the same number
+            is drawn from every image.
+        seed: Seed of that draw.
+        batch_size: Images a forward pass.
+
+    Returns:
+        One entry a site. A site that the forward pass does not reach has zero rows.
+
+    Raises:
+        InputError: If there is no image.
+    """
+    if not len(images):
+        raise invalid("trusted rows", "at least one row", "none")
+    if max_rows < 1:
+        raise invalid("max_rows", "a positive integer", max_rows)
+    accumulators = {id(site.layer): _Accumulator(site, (seed, number)) for number, site in enumerate(sites)}
+    per_example = -(-max_rows // len(images))
+
+    def wrap(layer: keras.layers.Layer, call: Callable) -> Callable:
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            inputs = args[0] if args else kwargs["inputs"]
+            accumulators[id(layer)].add(keras.ops.convert_to_numpy(inputs), per_example)
+            return call(*args, **kwargs)
+
+        return observed
+
+    inference = inference_arguments(model)
+    with observing([site.layer for site in sites], wrap):
+        for start in range(0, len(images), batch_size):
+            model(np.asarray(images[start : start + batch_size]), **inference)
+    return [accumulators[id(site.layer)].result() for site in sites]
+
+
+def recalibrate_batch_norm(model: keras.Model, images: np.ndarray, batch_size: int = 128) -> int:
+    """Replaces the moving statistics of batch normalisation by those of the model's present weights.
+
+    All other layers stay in inference mode (no dropout). Batches count equally.
+
+    Args:
+        model: The model; changed in place.
+        images: Images from the training distribution; labels play no part.
+        batch_size: Images a batch; a shorter last batch is left out, unless it is the only one.
+
+    Returns:
+        The number of batch normalisation layers.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+
+    def wrap(_: keras.layers.Layer, call: Callable) -> Callable:
+        def normalised(inputs: Any, **kwargs: Any) -> Any:
+            return call(inputs, **{**kwargs, "training": True})
+
+        return normalised
+
+    inference = inference_arguments(model)
+    starts = range(0, max(len(images) - batch_size + 1, 1), batch_size)
+    try:
+        with observing(layers, wrap):
+            for number, start in enumerate(starts):
+                for layer in layers:
+                    layer.momentum = number / (number + 1)  # makes the moving average a plain one
+                model(np.asarray(images[start : start + batch_size]), **inference)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    return len(layers)
