@@ -20,7 +20,10 @@ import click
 from unlearning import methods
 from unlearning.errors import InputError
 
-_DATA_HELP = "digits, a tensorflow-datasets name, a .npz file, or a folder with one subfolder a class."
+_DATA_HELP = (
+    "digits, a tensorflow-datasets name, a .npz file, a folder with one subfolder a class, "
+    "or clothing1m:DIR, webvision:DIR, mini-webvision:DIR."
+)
 
 
 class _Group(click.Group):
@@ -62,6 +65,16 @@ def _assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) 
     return parsed
 
 
+def _constants(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    """Parses `name=number` options."""
+    try:
+        return tuple((name, float(value)) for name, value in _assignments(context, parameter, texts).items())
+    except ValueError as error:
+        raise click.BadParameter(f"expected name=number: {error}") from error
+
+
 def _options(*options: Callable) -> Callable:
     """Applies several click options in the order written."""
     return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
@@ -72,16 +85,30 @@ _data_options = _options(
     click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR)."),
     click.option("--data-seed", default=42, show_default=True, help="Seed of the splits and of the clean model."),
     click.option("--train-rows", type=int, help="Use a random subset of this many training rows."),
-    click.option("--image-size", type=int, help="Side in pixels to which a folder's images are resized."),
+    click.option("--image-size", type=int, help="Side in pixels to which image files are resized."),
 )
 _training_options = _options(
-    click.option("--model", default="cnn_small", show_default=True, help="cnn, cnn_small or resnet18."),
+    click.option("--model", default="cnn_small", show_default=True, help="cnn, cnn_small, resnet18, vgg11_bn or vit."),
     click.option("--epochs", default=30, show_default=True, help="Passes over the training rows."),
     click.option("--batch-size", default=128, show_default=True, help="Rows a training step."),
     click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate."),
     click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True),
     click.option("--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True),
     click.option("--weight-decay", default=0.0, show_default=True, help="Decoupled weight decay."),
+    click.option(
+        "--objective",
+        default="cross-entropy",
+        show_default=True,
+        help="cross-entropy, mixup, sam, logit-clip, mentornet, mentormix or label-smoothing.",
+    ),
+    click.option(
+        "--objective-option",
+        "objective_options",
+        multiple=True,
+        callback=_constants,
+        metavar="NAME=NUMBER",
+        help="Change a constant of the objective, such as alpha=0.4; repeatable.",
+    ),
     click.option("--augment", is_flag=True, help="Random shifts and mirroring while training."),
     click.option("--mixed-precision", is_flag=True, help="Compute in float16 while training."),
     click.option("--deterministic", is_flag=True, help="Force deterministic kernels."),
@@ -250,7 +277,7 @@ def show(directory: Path, as_json: bool) -> None:
 @click.option("--set", "overrides", multiple=True, callback=_assignments, metavar="FIELD=VALUE", help="Repeatable.")
 @click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
 @click.option("--data-seed", default=42, show_default=True, help="Seed of the splits; row numbers depend on it.")
-@click.option("--image-size", type=int, help="Side in pixels to which a folder's images are resized.")
+@click.option("--image-size", type=int, help="Side in pixels to which image files are resized.")
 @click.option("--seed", default=0, show_default=True, help="Seed of what the method draws.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @_quiet_option

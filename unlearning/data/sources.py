@@ -32,7 +32,7 @@ from unlearning.task import Split
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _TFDS_BATCH = 1000
-_LISTED = ("clothing1m", "webvision", "mini-webvision")
+LISTED = ("clothing1m", "webvision", "mini-webvision")
 _HELD_OUT = 0.3  # validation and test together, where a source has only one part
 
 
@@ -123,7 +123,7 @@ def load_data(
     _check_options(data_seed, image_size)
     text = os.fspath(source)
     kind, colon, root = text.partition(":")
-    if colon and kind in _LISTED:
+    if colon and kind in LISTED:
         from unlearning.data.listed import load_clothing1m, load_webvision
 
         if kind == "clothing1m":
@@ -324,7 +324,7 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) ->
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise InputError(
             f"Unknown data set {name!r}. Expected 'digits', a .npz file, an image folder, "
-            f"a tensorflow-datasets name, or {', '.join(f'{kind}:PATH' for kind in _LISTED)}.{hint}"
+            f"a tensorflow-datasets name, or {', '.join(f'{kind}:PATH' for kind in LISTED)}.{hint}"
         ) from error
     features = builder.info.features
     if not {"image", "label"} <= set(getattr(features, "keys", set)()):

@@ -14,7 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from unlearning.errors import InputError, invalid
 
@@ -53,6 +60,16 @@ class TrainConfig(Record):
     mixed_precision: bool
     deterministic: bool
     seed: int
+    objective: str = "cross-entropy"
+    objective_options: dict[str, float] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_plain_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves the plain objective out, so that files (and hashes) from before there were others stay valid."""
+        content = handler(self)
+        if self.objective == "cross-entropy":
+            del content["objective"], content["objective_options"]
+        return content
 
 
 class PoisonConfig(Record):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.data import ImageData
+    from unlearning.methods.base import Method
     from unlearning.noise import Corruption
     from unlearning.task import Split, UnlearningOutcome
     from unlearning.training import TrainSettings
@@ -94,6 +95,8 @@ class Settings:
         weight_decay: Decoupled weight decay.
         augment: Random shifts and mirroring.
         mixed_precision: float16 arithmetic.
+        objective: What training minimises; see `unlearning.training.objectives`.
+        objective_options: Its options, as `(name, value)` pairs.
         validation: `noisy` or `clean` labels on the validation split.
         deterministic: Force deterministic kernels.
         output: Experiment folder; None for the default.
@@ -120,6 +123,8 @@ class Settings:
     weight_decay: float = 0.0
     augment: bool = False
     mixed_precision: bool = False
+    objective: str = "cross-entropy"
+    objective_options: tuple[tuple[str, float], ...] = ()
     validation: Literal["noisy", "clean"] = "noisy"
     deterministic: bool = False
     output: Path | None = None
@@ -289,7 +294,7 @@ class Experiment:
         )
         logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
         cpu = time.process_time()
-        outcome = self._methods[choice].unlearn(model, task)
+        outcome = self._method(choice).unlearn(model, task)
         cpu = time.process_time() - cpu
         scores = _score_repair(model, outcome, data, given, corruption)
         save_model(outcome.model, files.model)
@@ -381,6 +386,8 @@ class Experiment:
             mixed_precision=settings.mixed_precision,
             deterministic=settings.deterministic,
             seed=seed,
+            objective=settings.objective,
+            objective_options=dict(settings.objective_options),
         )
 
     def _poison_config(self, budget: int, seed: int) -> PoisonConfig:
@@ -396,10 +403,14 @@ class Experiment:
         return UnlearnConfig(
             method=choice.name,
             variant=self._variant(choice),
-            hyperparameters=self._methods[choice].config(),
+            hyperparameters=self._method(choice).config(),
             validation=self.settings.validation,
             seed=seed,
         )
+
+    def _method(self, choice: MethodChoice) -> Method:
+        """The method, with the recipe of this experiment where it follows one."""
+        return self._methods[choice].adapt(_train_settings(self._train_config(self.settings.data_seed)))
 
     def _variant(self, choice: MethodChoice) -> str:
         """The two validation protocols live side by side."""
@@ -554,6 +565,7 @@ def reopen(
     if dataset is not None and _name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
     recorded = config.model_dump(exclude={"schema_version", "data", "seed"})
+    recorded["objective_options"] = tuple(recorded.get("objective_options", {}).items())
     settings = Settings(
         **recorded,
         **config.data.model_dump(exclude={"dataset"}),
@@ -574,7 +586,9 @@ def reopen(
 def _train_settings(config: TrainConfig) -> TrainSettings:
     from unlearning.training import TrainSettings
 
-    return TrainSettings(**config.model_dump(exclude={"schema_version", "data", "model", "deterministic", "seed"}))
+    recipe = config.model_dump(exclude={"schema_version", "data", "model", "deterministic", "seed"})
+    # The losses of other objectives cannot be compared across epochs (burn-in, blends, no lower bound).
+    return TrainSettings(**recipe, monitor="loss" if config.objective == "cross-entropy" else "last")
 
 
 def check_writable(folder: Path) -> None:
@@ -679,14 +693,25 @@ def _is_intact(files: layout.TrainedFiles, results: TrainResults) -> bool:
 
 def _is_path(dataset: str) -> bool:
     """Whether a data set is a file or folder of the user's, which may change under one name."""
-    return dataset.endswith(".npz") or Path(dataset).is_dir()
+    return dataset.endswith(".npz") or Path(dataset).is_dir() or _listed_kind(dataset) is not None
 
 
 def _name(dataset: str) -> str:
     """The name under which a data set is recorded: paths stay out of records."""
+    kind = _listed_kind(dataset)
+    if kind is not None:
+        return kind
     if _is_path(dataset):
         return Path(dataset).resolve().stem
     return dataset.replace(":", "-")
+
+
+def _listed_kind(dataset: str) -> str | None:
+    """The kind in `clothing1m:DIR` and its like; None for other data sets."""
+    from unlearning.data.sources import LISTED
+
+    kind, colon, _ = dataset.partition(":")
+    return kind if colon and kind in LISTED else None
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -71,6 +71,18 @@ _REGISTRY = {
         "project every kernel onto what trusted rows need; no labels flagged",
         needs_flagged=False,
     ),
+    "retraining": _Entry("retraining", "Retraining", "the gold standard: the same recipe on corrected labels"),
+    "retraining-unflagged": _Entry(
+        "retraining", "Retraining", "the same recipe without the flagged rows", {"rows": "unflagged"}
+    ),
+    "fine-tuning": _Entry("fine_tuning", "FineTuning", "a tenth of the epochs again, on corrected labels"),
+    "fine-tuning-trusted": _Entry(
+        "fine_tuning",
+        "FineTuning",
+        "the same on trusted rows; no labels flagged",
+        {"rows": "trusted"},
+        needs_flagged=False,
+    ),
 }
 
 

@@ -11,14 +11,25 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
 
 from unlearning.evaluation import accuracy
 from unlearning.interop import copy_model
-from unlearning.task import OutcomeStatus, SolveReport, UnlearningOutcome, UnlearningTask, WorkCount
+from unlearning.task import (
+    REMOVED,
+    OutcomeStatus,
+    SolveReport,
+    Split,
+    UnlearningOutcome,
+    UnlearningTask,
+    WorkCount,
+)
+
+if TYPE_CHECKING:
+    from unlearning.training import TrainSettings
 
 
 class Method(abc.ABC):
@@ -39,10 +50,40 @@ class Method(abc.ABC):
             InputError: If model and task do not fit each other.
         """
 
+    def adapt(self, recipe: TrainSettings) -> Self:
+        """Returns the method with what it left open filled in from the recipe that the model was trained with.
+
+        Args:
+            recipe: How the model was trained.
+        """
+        return self
+
     def config(self) -> dict[str, Any]:
         """Returns the hyperparameters as JSON-ready values."""
         assert dataclasses.is_dataclass(self)
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True) -> Split:
+    """Returns the training rows as they should have been.
+
+    Args:
+        task: The task.
+        keep_flagged: Whether flagged rows stay, with their corrected labels and images; removed ones never do.
+
+    Returns:
+        Images and labels of the rows that stay, in split order.
+    """
+    flagged = task.corrections
+    labels = task.train.labels.copy()
+    labels[flagged.rows] = flagged.labels if keep_flagged else REMOVED
+    if keep_flagged and flagged.images is not None:
+        images = np.array(task.train.images)
+        images[flagged.rows] = flagged.images
+    else:
+        images = task.train.images
+    kept = np.flatnonzero(labels != REMOVED)
+    return Split(images if len(kept) == len(labels) else images[kept], labels[kept])
 
 
 def conclude(

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from unlearning.methods.base import Method
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
+
+if TYPE_CHECKING:
+    from unlearning.training import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Chain(Method):
     def config(self) -> dict[str, Any]:
         """See `Method.config`: the hyperparameters of each stage under its name."""
         return {name: method.config() for name, method in self.stages}
+
+    def adapt(self, recipe: TrainSettings) -> Chain:
+        """See `Method.adapt`: each stage is."""
+        return Chain(tuple((name, method.adapt(recipe)) for name, method in self.stages))
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""

@@ -28,6 +28,7 @@ from unlearning.task import OutcomeStatus, Split, WorkCount
 logger = logging.getLogger(__name__)
 
 _SPECTRUM_POINTS = 24
+_CLEAR_LOSS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ProjectionSettings:
 
     Attributes:
         alphas: Scales to try, each greater than 1; larger ones change less.
-        patience: The search ends after this many alphas in a row below the unmodified network (and the best so far).
+        patience: The search ends after this many alphas in a row that lose over a point against the unmodified network.
         trusted_count: Number of trusted rows.
         selection: `"loss"`, `"curvature"` or `"random"`; see `select_trusted`.
         balanced: Trust equally many rows of every given class.
@@ -307,11 +308,12 @@ class _Search:
             for site, projector, kernel in live:
                 site.assign(self._project(projector, kernel, alpha))
             if self._try(number, alpha):
-                chosen, falls = dict.fromkeys(range(len(live)), alpha), 0
-            else:
-                falls += 1
-                if falls == self._settings.patience:
-                    break
+                chosen = dict.fromkeys(range(len(live)), alpha)
+            # Accuracy over alpha has dips; only a clear loss says that the rest of the grid is lost, too.
+            hurt = self._history[-1]["validation_accuracy"] < self._history[0]["validation_accuracy"] - _CLEAR_LOSS
+            falls = falls + 1 if hurt else 0
+            if falls == self._settings.patience:
+                break
         return chosen
 
     def _one_by_one(

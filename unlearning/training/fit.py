@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
-from unlearning.training.batches import ShuffledBatches
+from unlearning.training.objectives import check_objective, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,9 @@ class TrainSettings:
         weight_decay: Decoupled weight decay.
         augment: Random shifts and mirroring (used by whoever makes the batches).
         mixed_precision: float16 arithmetic with float32 weights (used where the model is built).
-        monitor: The logged value whose minimum marks the best epoch.
+        monitor: The logged value whose minimum marks the best epoch, or `"last"` for the last epoch.
+        objective: What is minimised; see `unlearning.training.objectives`.
+        objective_options: Its options, by name.
     """
 
     epochs: int
@@ -58,6 +60,8 @@ class TrainSettings:
     augment: bool = False
     mixed_precision: bool = False
     monitor: str = "loss"
+    objective: str = "cross-entropy"
+    objective_options: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -67,6 +71,7 @@ class TrainSettings:
             raise invalid("learning_rate", "a positive float", self.learning_rate)
         if self.weight_decay < 0:
             raise invalid("weight_decay", "a float of at least 0", self.weight_decay)
+        check_objective(self.objective, self.objective_options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,16 +151,26 @@ def train(
         else:
             folder = backup_dir
             folder.mkdir(parents=True, exist_ok=True)
-        _compile(model, data, settings)
+        ready = prepare(
+            settings.objective,
+            model,
+            data,
+            num_classes=model.output_shape[-1],
+            epochs=settings.epochs,
+            seed=seed,
+            options=settings.objective_options,
+        )
+        fitted, data = ready.model, ready.data  # shares its layers with `model`, which is what is stored
+        _compile(fitted, data, settings, ready.loss)
         keeper = _Keeper(folder, settings, seed, data)
         tuple_data = isinstance(data, tuple)
-        model.fit(
+        fitted.fit(
             *(data if tuple_data else (data,)),
             batch_size=settings.batch_size if tuple_data else None,
             epochs=settings.epochs,
             validation_data=validation,
             shuffle=tuple_data,  # Keras would shuffle the order of a PyDataset's batches with a state that is not ours
-            initial_epoch=keeper.restore(model),
+            initial_epoch=keeper.restore(fitted),
             callbacks=[keeper, _Bar(settings.epochs), *callbacks],
             verbose=0,
         )
@@ -165,7 +180,7 @@ def train(
                 f"Training diverged in epoch {len(keeper.rows) + 1}: the loss is not finite. "
                 "Lower the learning rate, or look for non-finite pixels."
             )
-        model.load_weights(keeper.best_weights)
+        fitted.load_weights(keeper.best_weights)
         _replace(checkpoint, model.save)
         _replace(log, lambda name: _write_csv(Path(name), keeper.rows))
         if backup_dir is not None:
@@ -180,7 +195,7 @@ def train(
     return model, report
 
 
-def _compile(model: keras.Model, data: Any, settings: TrainSettings) -> None:
+def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras.losses.Loss) -> None:
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine":
         batches = -(-len(data[0]) // settings.batch_size) if isinstance(data, tuple) else len(data)
@@ -190,7 +205,6 @@ def _compile(model: keras.Model, data: Any, settings: TrainSettings) -> None:
         optimizer = keras.optimizers.Adam(rate, amsgrad=True, weight_decay=decay)
     else:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
@@ -244,6 +258,8 @@ class _Keeper(keras.callbacks.Callback):
     @property
     def best(self) -> dict[str, float]:
         """The log row of the best epoch so far."""
+        if self._monitor == "last":
+            return self.rows[-1]
         return min(self.rows, key=lambda row: row[self._monitor])
 
     @property
@@ -253,9 +269,9 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # All that is random in an epoch depends on seed and epoch alone: a resumed run repeats what it would have done.
-        if isinstance(self._data, ShuffledBatches):
+        if hasattr(self._data, "start_at"):
             self._data.start_at(epoch)
-        for number, layer in enumerate(self.model.layers):
+        for number, layer in enumerate([*self.model.layers, self.model]):
             generator = getattr(layer, "seed_generator", None)
             if generator is not None:
                 state = np.random.SeedSequence((self._seed, epoch, number)).generate_state(2)
@@ -272,8 +288,8 @@ class _Keeper(keras.callbacks.Callback):
             self.diverged = True
             self.model.stop_training = True
             return
-        if self._monitor not in logs:
-            raise invalid("monitor", f"one of {', '.join(logs)}", self._monitor)
+        if self._monitor not in (*logs, "last"):
+            raise invalid("monitor", f"last, or one of {', '.join(logs)}", self._monitor)
         self.rows.append(
             {
                 "epoch": epoch + 1,

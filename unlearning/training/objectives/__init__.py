@@ -6,7 +6,7 @@ Every object works in anybody's `compile` and `fit`; nothing here knows the rest
 from unlearning.training.objectives.losses import GeneralizedLabelSmoothing, LogitClip
 from unlearning.training.objectives.mentor import MentorMixModel, MentorNetModel
 from unlearning.training.objectives.mixup import MixUp
-from unlearning.training.objectives.prepare import DEFAULTS, OBJECTIVES, Prepared, prepare
+from unlearning.training.objectives.prepare import DEFAULTS, OBJECTIVES, Prepared, check_objective, prepare
 from unlearning.training.objectives.sam import SharpnessAwareModel
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "MixUp",
     "Prepared",
     "SharpnessAwareModel",
+    "check_objective",
     "prepare",
 ]

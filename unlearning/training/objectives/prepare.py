@@ -53,6 +53,17 @@ class Prepared:
     loss: keras.losses.Loss
 
 
+def check_objective(name: str, options: Mapping[str, float] | None = None) -> None:
+    """Raises `InputError` if there is no objective of this name, or it has no such options."""
+    if name not in OBJECTIVES:
+        raise invalid("objective", f"one of {', '.join(OBJECTIVES)}", name)
+    known = DEFAULTS[name]
+    unknown = sorted(set(options or {}) - set(known))
+    if unknown:
+        expected = f"only {', '.join(known)}" if known else "none"
+        raise invalid("options", f"{expected} for the objective {name}", ", ".join(unknown))
+
+
 def prepare(
     name: str,
     model: keras.Model,
@@ -88,14 +99,8 @@ def prepare(
         >>> ready.model.fit(ready.data, epochs=30, shuffle=False)
         >>> model.save("model.keras")
     """
-    if name not in OBJECTIVES:
-        raise invalid("name", f"one of {', '.join(OBJECTIVES)}", name)
-    known = DEFAULTS[name]
-    unknown = sorted(set(options or {}) - set(known))
-    if unknown:
-        expected = f"only {', '.join(known)}" if known else "none"
-        raise invalid("options", f"{expected} for the objective {name}", ", ".join(unknown))
-    values: dict[str, Any] = {**known, **(options or {})}
+    check_objective(name, options)
+    values: dict[str, Any] = {**DEFAULTS[name], **(options or {})}
     loss: keras.losses.Loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if name == "mixup":
         mixed = MixUp(data, num_classes=num_classes, seed=seed, **values)

@@ -1,0 +1,107 @@
+"""Retraining: the gold standard that every repair is measured against, and what it costs.
+
+The same architecture, fresh weights and the same recipe, on the corrected rows or without the flagged ones.
+
+Example:
+    >>> from unlearning.methods.retraining import Retraining
+    >>> outcome = Retraining(rows="unflagged", epochs=20).unlearn(model, task)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from unlearning.errors import invalid
+from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph
+from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
+from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, train
+
+_EPOCHS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Retraining(Method):
+    """Training anew.
+
+    Attributes:
+        rows: `"corrected"` trains on all rows with corrected labels (less the removed ones), `"unflagged"` only on the
+            rows nobody flagged.
+        epochs: Passes over them; null for the recipe's.
+        recipe: Fields of `TrainSettings`; null for those the model was trained with, where an experiment knows them.
+    """
+
+    rows: Literal["corrected", "unflagged"] = "corrected"
+    epochs: int | None = None
+    recipe: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def adapt(self, recipe: TrainSettings) -> Retraining:
+        """See `Method.adapt`."""
+        return self if self.recipe is not None else dataclasses.replace(self, recipe=dataclasses.asdict(recipe))
+
+    def settings(self) -> TrainSettings:
+        """Returns the recipe that is followed."""
+        known = {field.name for field in dataclasses.fields(TrainSettings)}
+        values = dict(self.recipe or {})
+        for name in values:
+            if name not in known:
+                raise invalid("recipe", f"fields among {', '.join(sorted(known))}", name)
+        values["epochs"] = self.epochs if self.epochs is not None else values.get("epochs", _EPOCHS)
+        return TrainSettings(**values)
+
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        """See `Method.unlearn`."""
+        started = time.perf_counter()
+        check_classifier(model, task.train.images, task.num_classes)
+        if not has_graph(model):
+            raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
+        settings = self.settings()
+        rows = corrected_rows(task, keep_flagged=self.rows == "corrected")
+        keras.utils.set_random_seed(task.seed)
+        fresh = keras.models.clone_model(as_logit_model(model))
+        history: list[dict[str, Any]] = []
+        proposal, status, epochs = None, None, settings.epochs
+        with tempfile.TemporaryDirectory(prefix="retraining-") as folder:
+            try:
+                fresh, report = train(
+                    fresh,
+                    ShuffledBatches(
+                        rows.images,
+                        rows.labels,
+                        batch_size=settings.batch_size,
+                        seed=task.seed,
+                        augment=settings.augment,
+                    ),
+                    settings=settings,
+                    checkpoint=Path(folder, "model.keras"),
+                    log=Path(folder, "log.csv"),
+                    seed=task.seed,
+                )
+            except TrainingDivergedError:
+                status, epochs = OutcomeStatus.NON_FINITE, 1
+            else:
+                proposal = copy_model(model)
+                proposal.set_weights(fresh.get_weights())
+                history = [{"epoch": row["epoch"], "train_loss": row["loss"]} for row in report.history]
+        outcome = conclude(
+            model,
+            proposal,
+            task,
+            started=started,
+            work=WorkCount(gradient_rows=epochs * len(rows)),
+            status=status,
+        )
+        ends = [
+            {"step": 0, "validation_accuracy": outcome.validation_accuracy_before},
+            {"step": 1, "validation_accuracy": outcome.validation_accuracy_after},
+        ]
+        return dataclasses.replace(outcome, history=tuple(ends), details={"epochs": history})
