@@ -42,6 +42,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def subset(self, rows: np.ndarray) -> Split:
+        """Returns the rows with the given numbers (or under a mask); images that are read from disk stay there."""
+        images: Any = self.images
+        return Split(images.subset(rows) if hasattr(images, "subset") else images[rows], self.labels[rows])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corrections:

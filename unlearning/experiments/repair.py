@@ -15,7 +15,7 @@ from unlearning.evaluation import accuracy, predict
 from unlearning.experiments.records import RepairResults, write_json
 from unlearning.experiments.run import check_writable, describe_environment, outcome_fields
 from unlearning.interop import load_model, save_model, set_determinism
-from unlearning.task import REMOVED, Corrections, UnlearningTask
+from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
 
 _LONGEST_CSV = 64 * 2**20
 
@@ -135,7 +135,7 @@ def repair_model(
     task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed)
     outcome = chosen.unlearn(trained, task)
     kept = corrections.labels != REMOVED
-    before, after = (_corrected_accuracy(m, data.train.images, corrections, kept) for m in (trained, outcome.model))
+    before, after = (_corrected_accuracy(m, data.train, corrections, kept) for m in (trained, outcome.model))
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
@@ -153,8 +153,8 @@ def repair_model(
     return results
 
 
-def _corrected_accuracy(model: Any, images: np.ndarray, corrections: Corrections, kept: np.ndarray) -> float | None:
+def _corrected_accuracy(model: Any, train: Split, corrections: Corrections, kept: np.ndarray) -> float | None:
     if not kept.any():
         return None
-    predictions = predict(model, np.asarray(images[corrections.rows[kept]])).argmax(-1)
+    predictions = predict(model, train.subset(corrections.rows[kept]).images).argmax(-1)
     return float(np.mean(predictions == corrections.labels[kept]))

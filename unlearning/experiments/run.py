@@ -646,7 +646,7 @@ def _score_repair(
         matrix = confusion(scored, data.test, data.num_classes)
         scores["confusions"][when] = matrix
         scores[key] = float(np.trace(matrix) / matrix.sum())
-        predictions = predict(scored, given.images[rows]).argmax(-1) if len(rows) else None
+        predictions = predict(scored, given.subset(rows).images).argmax(-1) if len(rows) else None
         for name, labels in (
             ("corrected_accuracy", corruption.true_labels),
             ("bad_label_agreement", corruption.given_labels),

@@ -22,11 +22,37 @@ MEMORY_LIMIT_BYTES = 2**30
 _FORWARD_ROWS = 512
 
 
+class _Stacked:
+    """Arrays stacked one below the other, without a copy of them."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.dtype = np.result_type(*(part.dtype for part in parts))
+        self.nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        for owner in np.unique(owners):
+            here = owners == owner
+            values[here] = self._parts[owner][rows[here] - self._starts[owner]]
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.concatenate(self._parts, dtype=dtype)
+
+
 class RowStore:
     """Rows of one fixed shape, served by number inside or outside of a compiled graph.
 
     Args:
-        array: Array of shape `(rows, ...)`; a memory map stays on disk.
+        array: Array of shape `(rows, ...)`; a memory map stays on disk, and other arrays that are read from disk are
+            decoded once if they fit below the limit.
         dtype: The dtype in which rows are served.
         memory_limit_bytes: Arrays above this size are read batch by batch instead of being held as one tensor.
 
@@ -41,7 +67,7 @@ class RowStore:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         on_disk = isinstance(array, np.memmap) or array.nbytes > memory_limit_bytes
         self._array = array if on_disk else None
-        self._tensor = None if on_disk else tf.constant(array)
+        self._tensor = None if on_disk else tf.constant(np.asarray(array))
 
     @property
     def in_memory(self) -> bool:
@@ -84,7 +110,7 @@ class RowStore:
             raise invalid("feature_dtype", "'float32', 'float16' or 'float64'", feature_dtype)
         total = sum(len(part) for part in parts)
         if not head.is_cached:
-            images = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            images: Any = parts[0] if len(parts) == 1 else _Stacked(parts)
             return cls(images, head.dtype, memory_limit_bytes)
         shape = (total, *head.feature_shape)
         folder = None

@@ -83,7 +83,8 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True) -> Split:
     else:
         images = task.train.images
     kept = np.flatnonzero(labels != REMOVED)
-    return Split(images if len(kept) == len(labels) else images[kept], labels[kept])
+    rows = Split(images, labels)
+    return rows if len(kept) == len(labels) else rows.subset(kept)
 
 
 def conclude(

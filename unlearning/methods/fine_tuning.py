@@ -127,7 +127,7 @@ class FineTuning(Method):
                 num_classes=task.num_classes,
                 seed=task.seed,
             )
-        return Split(task.train.images[chosen], task.train.labels[chosen]), work
+        return task.train.subset(chosen), work
 
     def _freeze(self, model: keras.Model) -> None:
         if self.trainable_from is None:

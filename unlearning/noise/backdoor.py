@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.noise.corruption import Corruption, Patch, Request
+from unlearning.noise.corruption import Corruption, Patch, Request, require_in_memory
 
 _SHARE = 8  # the patch covers an eighth of the shorter side
 
 
 def patch_images(request: Request) -> Corruption:
     """Patches `budget` rows that are not of the target class and gives them its label."""
+    require_in_memory(request.split, "A backdoor changes pixels")
     true = request.split.labels
     if not 0 <= request.target < request.num_classes:
         raise invalid("target", f"a class 0..{request.num_classes - 1}", request.target)

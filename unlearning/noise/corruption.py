@@ -94,7 +94,7 @@ class Corruption:
             split: The rows with their true labels.
 
         Raises:
-            InputError: If these are not the rows that were corrupted.
+            InputError: If these are not the rows that were corrupted, or images to patch are not in memory.
         """
         if not np.array_equal(split.labels, self.true_labels):
             raise InputError(
@@ -103,6 +103,7 @@ class Corruption:
             )
         images = split.images
         if self.patch is not None:
+            require_in_memory(split, "A backdoor changes pixels")
             images = np.array(images)
             images[self.patched_rows] = self.patch.apply(images[self.patched_rows])
         return Split(images, self.given_labels)
@@ -199,3 +200,21 @@ class Request:
     label_map: Mapping[int, int] | None
     target: int
     pixel_max: float
+
+
+def require_in_memory(split: Split, reason: str) -> None:
+    """Refuses images that are read from disk one by one.
+
+    Args:
+        split: The rows to corrupt.
+        reason: Beginning of the message: what the noise does with images.
+
+    Raises:
+        InputError: If the images are not a NumPy array.
+    """
+    if not isinstance(split.images, np.ndarray):
+        raise InputError(
+            f"{reason} and needs the images in memory, but these are read from disk one by one. Use noise that changes "
+            "labels alone (such as 'symmetric' or 'pair'), or read rows that fit into memory: "
+            "Split(np.asarray(split.images), split.labels)."
+        )

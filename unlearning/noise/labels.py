@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unlearning.errors import InputError, invalid
-from unlearning.noise.corruption import Corruption, Request
+from unlearning.noise.corruption import Corruption, Request, require_in_memory
 from unlearning.task import Split
 
 CIFAR10_MAP = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -110,6 +110,7 @@ def instance_dependent(request: Request) -> Corruption:
     image to scores of the other classes. Their flip probabilities vary by row; here `budget` rows are drawn without
     replacement in proportion to such probabilities, so that the number of flips is exact.
     """
+    require_in_memory(request.split, "Instance-dependent noise compares the pixels of all rows that it changes")
     true, classes = request.split.labels, request.num_classes
     rng = np.random.default_rng(request.seed)
     rates = np.clip(rng.normal(request.budget / len(true), 0.1, len(true)), 1e-3, 1)

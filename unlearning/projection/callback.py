@@ -275,7 +275,7 @@ class _Search:
         """Returns the alphas that improved the network (empty where none did), and whether all numbers were finite."""
         settings = self._settings
         self._model.set_weights(self._best_weights)
-        images = np.asarray(self._train.images[trusted])
+        images = self._train.subset(trusted).images
         statistics = collect(self._model, self._sites, images, max_rows=settings.max_rows, seed=self._seed)
         self._work += WorkCount(forward_rows=len(images))
         if not all(np.isfinite(entry.trace).all() for entry in statistics):
@@ -342,7 +342,7 @@ class _Search:
     def _try(self, number: int, alpha: float | None, layer: str | None = None) -> bool:
         """Scores the network as it stands and keeps its weights if it is the best so far."""
         if len(self._recalibration):
-            recalibrate_batch_norm(self._model, np.asarray(self._train.images[self._recalibration]))
+            recalibrate_batch_norm(self._model, self._train.subset(self._recalibration).images)
             self._work += WorkCount(forward_rows=len(self._recalibration))
         weights = self._model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):

@@ -105,7 +105,7 @@ def select_trusted(
     pool = np.arange(len(split))
     if candidates is not None and candidates < len(pool):
         pool = np.sort(rng.choice(pool, candidates, replace=False))
-    rows = Split(split.images[pool], split.labels[pool]) if len(pool) < len(split) else split
+    rows = split.subset(pool) if len(pool) < len(split) else split
     if by == "loss":
         scores, work = cross_entropy(model, rows), WorkCount(forward_rows=len(pool))
     elif by == "curvature":
