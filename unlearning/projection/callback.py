@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -76,6 +76,12 @@ class ProjectionSettings:
                 raise invalid(name, "a positive integer", getattr(self, name))
         if self.candidates is not None and self.candidates < self.trusted_count:
             raise invalid("candidates", f"at least trusted_count ({self.trusted_count}), or null", self.candidates)
+        for name, choices in (("selection", get_args(Selection)), ("statistics", ("activations", "isotropic"))):
+            if getattr(self, name) not in choices:
+                raise invalid(name, f"one of {', '.join(choices)}", getattr(self, name))
+        for name in ("include", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise invalid(name, "a list of patterns", getattr(self, name))
         if self.batch_norm_rows < 0:
             raise invalid("batch_norm_rows", "an integer of at least 0", self.batch_norm_rows)
 
@@ -93,7 +99,8 @@ class ProjectionReport:
         history: One mapping a scored network: `step`, `round`, `alpha`, `layer` (of a per-layer search),
             `validation_accuracy`, `seconds`.
         layers: One mapping a projected layer of the first round: `name`, `rows`, `columns`, `route`, `kept` (the mean
-            eigenvalue of the projection at the chosen alpha, or null), and `ranks`, `ratios`: points of its spectrum.
+            eigenvalue of the projection at the chosen alpha; null where none was chosen, or the layer is very wide),
+            and `ranks`, `ratios`: points of its spectrum.
         skipped: Reason by name of every layer that was left alone.
         trusted_rows: int64 row numbers.
         work: Per-example evaluations.
@@ -173,13 +180,18 @@ class ScaledActivationProjection(keras.callbacks.Callback):
         self._settings = dataclasses.replace(settings or ProjectionSettings(), **overrides)
         if trusted_rows is not None:
             trusted_rows = np.asarray(trusted_rows)
-            outside = not len(trusted_rows) or trusted_rows.min() < 0 or trusted_rows.max() >= len(self._train)
-            if trusted_rows.ndim != 1 or outside:
-                raise invalid("trusted_rows", f"row numbers 0..{len(self._train) - 1}, at least one", trusted_rows)
+            usable = trusted_rows.ndim == 1 and len(trusted_rows) and np.issubdtype(trusted_rows.dtype, np.integer)
+            if not usable or trusted_rows.min() < 0 or trusted_rows.max() >= len(self._train):
+                expected = f"an array of row numbers 0..{len(self._train) - 1}, at least one"
+                raise invalid("trusted_rows", expected, trusted_rows)
         self._given = trusted_rows
         self._every, self._seed = every, seed
         self._pending = False
         self.reports: list[ProjectionReport] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Finds the layers to project, so that a model without any is refused before it is trained."""
+        find_sites(self.model, self._settings.include, self._settings.exclude)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Projects where `every` says so; Keras calls this."""
@@ -201,6 +213,8 @@ class ScaledActivationProjection(keras.callbacks.Callback):
         Raises:
             InputError: If the model has no layer to project.
         """
+        if not isinstance(self.model, keras.Model):
+            raise invalid("model", "a model (pass the callback to fit, or call set_model)", self.model)
         search = _Search(self.model, self._train, self._validation, self._settings, self._seed)
         report = search.run(self._given)
         self.reports.append(report)
@@ -222,10 +236,8 @@ class _Search:
         self._history: list[dict[str, Any]] = []
         self._sites, self._skipped = find_sites(model, settings.include, settings.exclude)
         self._layers: list[dict[str, Any]] = []
-        self._recalibration = np.sort(
-            np.random.default_rng((seed, 1)).choice(
-                len(train), min(settings.batch_norm_rows, len(train)), replace=False
-            )
+        self._recalibration = np.random.default_rng((seed, 1)).choice(
+            len(train), min(settings.batch_norm_rows, len(train)), replace=False
         )
 
     def run(self, given: np.ndarray | None) -> ProjectionReport:
@@ -249,10 +261,11 @@ class _Search:
             trusted = given.astype(np.int64)
         alphas: list[dict[str, float]] = []
         for number in range(1, settings.rounds + 1):
-            chosen, finite = self._round(number, trusted)
-            if not finite:
+            best = self._best
+            chosen = self._round(number, trusted)
+            if chosen is None and not alphas:
                 status = OutcomeStatus.NON_FINITE
-            if not chosen:
+            if chosen is None or self._best <= best:
                 break
             alphas.append(chosen)
             status = OutcomeStatus.IMPROVED
@@ -271,8 +284,8 @@ class _Search:
             duration_s=time.perf_counter() - self._started,
         )
 
-    def _round(self, number: int, trusted: np.ndarray) -> tuple[dict[str, float], bool]:
-        """Returns the alphas that improved the network (empty where none did), and whether all numbers were finite."""
+    def _round(self, number: int, trusted: np.ndarray) -> dict[str, float] | None:
+        """Returns the best alphas by layer, or None where the activations are not finite."""
         settings = self._settings
         self._model.set_weights(self._best_weights)
         images = self._train.subset(trusted).images
@@ -280,7 +293,7 @@ class _Search:
         self._work += WorkCount(forward_rows=len(images))
         if not all(np.isfinite(entry.trace).all() for entry in statistics):
             logger.warning("SAP met activations that are not finite.")
-            return {}, False
+            return None
         live: list[tuple[Site, Projector, np.ndarray]] = []
         tries = len(settings.alphas) * (2 if settings.per_layer else 1)
         for site, entry in zip(self._sites, statistics, strict=True):
@@ -298,7 +311,7 @@ class _Search:
             chosen = self._one_by_one(number, live, chosen)
         if number == 1:
             self._describe(live, chosen)
-        return {live[k][0].name: alpha for k, alpha in chosen.items()}, True
+        return {live[k][0].name: alpha for k, alpha in chosen.items()}
 
     def _common(self, number: int, live: Sequence[tuple[Site, Projector, np.ndarray]]) -> dict[int, float]:
         """Searches one alpha for all layers, from the safe end."""
@@ -310,7 +323,7 @@ class _Search:
             if self._try(number, alpha):
                 chosen = dict.fromkeys(range(len(live)), alpha)
             # Accuracy over alpha has dips; only a clear loss says that the rest of the grid is lost, too.
-            hurt = self._history[-1]["validation_accuracy"] < self._history[0]["validation_accuracy"] - _CLEAR_LOSS
+            hurt = self._last < self._history[0]["validation_accuracy"] - _CLEAR_LOSS
             falls = falls + 1 if hurt else 0
             if falls == self._settings.patience:
                 break
@@ -347,6 +360,7 @@ class _Search:
         weights = self._model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):
             logger.warning("SAP with alpha %s gives weights that are not finite; they are not taken.", alpha)
+            self._last = 0.0
             return False
         score = self._score(number, alpha, layer)
         if score <= self._best:
@@ -355,7 +369,7 @@ class _Search:
         return True
 
     def _score(self, number: int, alpha: float | None = None, layer: str | None = None) -> float:
-        score = accuracy(self._model, self._validation)
+        score = self._last = accuracy(self._model, self._validation)
         self._work += WorkCount(forward_rows=len(self._validation))
         row: dict[str, Any] = {
             "step": len(self._history),
@@ -373,7 +387,9 @@ class _Search:
         for k, (_, projector, _) in enumerate(live):
             ratios = projector.ratios()
             columns = self._layers[k]["columns"]
-            kept = float(scaled_ratios(ratios, chosen[k]).sum(1).mean() / columns) if k in chosen else None
+            # The rest of a spectrum that is not known as a whole is not guessed.
+            whole = ratios.shape[1] == min(self._layers[k]["rows"], columns)
+            kept = float(scaled_ratios(ratios, chosen[k]).sum(1).mean() / columns) if k in chosen and whole else None
             mean = ratios.mean(0)  # over groups
             ranks = np.unique(np.geomspace(1, len(mean), min(_SPECTRUM_POINTS, len(mean))).round().astype(int))
             self._layers[k] |= {"kept": kept, "ranks": ranks.tolist(), "ratios": mean[ranks - 1].tolist()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.evaluation import predict, probabilities
-from unlearning.interop import as_logit_model
+from unlearning.interop import as_logit_model, inference_arguments, outputs_probabilities
 from unlearning.task import Split, WorkCount
 
 Selection = Literal["loss", "random", "curvature"]
@@ -44,13 +44,17 @@ def curvature(model: keras.Model, split: Split, *, seed: int = 0, batch_size: in
     import tensorflow as tf
 
     work = as_logit_model(model)
+    # A softmax out of reach, in a nested or subclassed model, stays.
+    takes_log = outputs_probabilities(np.asarray(work(np.asarray(split.images[:8]), **inference_arguments(work))))
     step = _CURVATURE_STEP * float(max(np.max(split.images[:256]), 1))
 
     @tf.function(reduce_retracing=True)
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, work(images, training=False))
+            scores = work(images, **inference_arguments(work))
+            logits = tf.math.log(scores + np.finfo(np.float32).tiny) if takes_log else scores
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tape.gradient(loss, images)  # of the sum over rows: each row's own gradient
 
     rng = np.random.default_rng(seed)

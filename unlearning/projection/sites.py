@@ -74,6 +74,8 @@ class _Contraction(Site):
             raise NotImplementedError("its equation contracts nothing")
         if any(c in letters and c in output for c in self._kernel):
             raise NotImplementedError("its kernel depends on the position")
+        if any(c not in self._kernel and c not in output for c in letters):
+            raise NotImplementedError("its equation sums over positions")
         super().__init__(name, layer)
 
     def _spread(self, inputs: np.ndarray) -> np.ndarray:

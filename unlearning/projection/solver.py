@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import eigsh
 
 from unlearning.errors import invalid
 from unlearning.projection.statistics import Statistics
 
 _EIGEN_COST = 4.5  # of an eigendecomposition, in columns^3 operations of the speed of a Cholesky solve (measured)
+_WIDE = 3000  # columns beyond which the whole spectrum costs more than the projection
+_LEADING = 64
 
 
 def scaled_ratios(ratios: np.ndarray, alpha: float) -> np.ndarray:
@@ -122,8 +125,20 @@ class Projector:
         return alpha / (alpha - 1) * (kernel - shift * cho_solve(factor, kernel, check_finite=False))
 
     def ratios(self) -> np.ndarray:
-        """Returns the shares `r`, descending, of shape `(groups, min(rows, columns))`; each group's sum is 1."""
-        if self._values is None:
+        """Returns the largest shares `r`, descending, of shape `(groups, count)`.
+
+        All of them (their sum is 1) where the columns are at most a few thousand; the leading ones of wider layers.
+        """
+        if self._values is not None:
+            values = self._values
+        else:
             assert self._gram is not None
-            self._values = np.linalg.eigvalsh(self._gram)
-        return np.clip(self._values, 0, None)[:, ::-1] / self._trace
+            wide = self._gram.shape[-1] > _WIDE
+            values = np.stack([_leading(gram) for gram in self._gram]) if wide else np.linalg.eigvalsh(self._gram)
+        return np.clip(values, 0, None)[:, ::-1] / self._trace
+
+
+def _leading(gram: np.ndarray) -> np.ndarray:
+    """Returns the largest eigenvalues, ascending."""
+    start = np.full(len(gram), len(gram) ** -0.5)
+    return np.sort(eigsh(gram, _LEADING, v0=start, return_eigenvectors=False))

@@ -37,39 +37,54 @@ class Statistics:
 
 
 class _Accumulator:
-    """Keeps rows while they are few and their second moment from then on."""
+    """Gathers the rows of one site, or their second moment where that is smaller.
 
-    def __init__(self, site: Site, seed: Any) -> None:
-        self._site, self._rng = site, np.random.default_rng(seed)
-        self._pending: list[np.ndarray] = []
+    Args:
+        site: The site.
+        examples: How many examples will pass.
+        rows_per_example: At most how many rows of each are taken.
+        seed: Seeds that draw.
+    """
+
+    def __init__(self, site: Site, examples: int, rows_per_example: int, seed: Sequence[int]) -> None:
+        self._site, self._examples, self._rows_per_example = site, examples, rows_per_example
+        self._seed, self._streams = list(seed), dict[int, np.random.Generator]()
+        self._kept: list[np.ndarray] = []
         self._gram: np.ndarray | None = None
         self._trace = np.zeros(site.groups)
         self._rows = 0
+        self.call = 0
 
-    def add(self, inputs: np.ndarray, rows_per_example: int) -> None:
+    def add(self, inputs: np.ndarray) -> None:
         positions = self._site.positions(inputs)
-        shape = (len(inputs), positions)
-        if positions > rows_per_example:
-            # Drawn example by example from one stream, so that the batch size does not matter.
-            keys = self._rng.random(shape, dtype=np.float32)
-            chosen = np.argpartition(keys, rows_per_example, axis=1)[:, :rows_per_example]
-        else:
-            chosen = np.broadcast_to(np.arange(positions), shape)
+        taken = min(positions, self._rows_per_example)
+        chosen = np.broadcast_to(np.arange(positions), (len(inputs), positions))
+        if taken < positions:
+            # Drawn example by example, from one stream for each call of a shared layer: batch size does not matter.
+            stream = self._streams.setdefault(self.call, np.random.default_rng([*self._seed, self.call]))
+            keys = stream.random(chosen.shape, dtype=np.float32)
+            chosen = np.argpartition(keys, taken - 1, axis=1)[:, :taken]
+        self.call += 1
         rows = self._site.rows(inputs, chosen)
         self._rows += rows.shape[1]
         self._trace += np.einsum("gnc,gnc->g", rows, rows)
+        if self._gram is None and self._examples * taken < self._site.columns:
+            self._kept.append(rows)
+        else:
+            self._add_products(rows)
+
+    def _add_products(self, rows: np.ndarray) -> None:
         if self._gram is None:
-            self._pending.append(rows)
-            if self._rows < self._site.columns:
-                return
-            rows, self._pending = np.concatenate(self._pending, axis=1), []
             self._gram = np.zeros((self._site.groups, self._site.columns, self._site.columns))
         for gram, part in zip(self._gram, rows, strict=True):
             gram += part.T @ part
 
     def result(self) -> Statistics:
-        kept = np.concatenate(self._pending, axis=1) if self._pending else None
-        return Statistics(self._rows, self._trace, self._gram, kept)
+        if self._gram is not None or self._rows >= self._site.columns:  # a shared layer may gather more than foreseen
+            for rows in self._kept:
+                self._add_products(rows)
+            return Statistics(self._rows, self._trace, self._gram, None)
+        return Statistics(self._rows, self._trace, None, np.concatenate(self._kept, axis=1) if self._kept else None)
 
 
 def collect(
@@ -102,13 +117,16 @@ def collect(
         raise invalid("trusted rows", "at least one row", "none")
     if max_rows < 1:
         raise invalid("max_rows", "a positive integer", max_rows)
-    accumulators = {id(site.layer): _Accumulator(site, (seed, number)) for number, site in enumerate(sites)}
     per_example = -(-max_rows // len(images))
+    accumulators = {
+        id(site.layer): _Accumulator(site, len(images), per_example, (seed, number))
+        for number, site in enumerate(sites)
+    }
 
     def wrap(layer: keras.layers.Layer, call: Callable) -> Callable:
         def observed(*args: Any, **kwargs: Any) -> Any:
             inputs = args[0] if args else kwargs["inputs"]
-            accumulators[id(layer)].add(keras.ops.convert_to_numpy(inputs), per_example)
+            accumulators[id(layer)].add(keras.ops.convert_to_numpy(inputs))
             return call(*args, **kwargs)
 
         return observed
@@ -116,6 +134,8 @@ def collect(
     inference = inference_arguments(model)
     with observing([site.layer for site in sites], wrap):
         for start in range(0, len(images), batch_size):
+            for accumulator in accumulators.values():
+                accumulator.call = 0
             model(np.asarray(images[start : start + batch_size]), **inference)
     return [accumulators[id(site.layer)].result() for site in sites]
 
@@ -123,7 +143,8 @@ def collect(
 def recalibrate_batch_norm(model: keras.Model, images: np.ndarray, batch_size: int = 128) -> int:
     """Replaces the moving statistics of batch normalisation by those of the model's present weights.
 
-    All other layers stay in inference mode (no dropout). Batches count equally.
+    All other layers stay in inference mode (no dropout). Batches count equally, so their rows should be in random
+    order. A layer that the model calls twice is left with the statistics of the second call.
 
     Args:
         model: The model; changed in place.
