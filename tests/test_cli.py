@@ -199,6 +199,33 @@ class TestOtherCommands:
         assert_refused(done, "Cannot read the corruption")
         assert not list(tmp_path.rglob("first-order-again/unlearning_results.json"))
 
+    def test_chains_and_methods_without_flagged_rows(self, experiment: Path, tmp_path: Path) -> None:
+        """One process runs both; the chain keeps every stage's settings, history and details in one record."""
+        shutil.copytree(experiment, tmp_path / "e")
+        names = "sap,sap+first-order"
+        options = ("--set", "sap.trusted_count=80", "--set", "sap+first-order.sap.trusted_count=80")
+        done = cli("run", *TINY, "--output", "e", "--methods", names, *options, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        alone, chain = json.loads(done.stdout)
+        assert alone["config"]["hyperparameters"]["trusted_count"] == 80
+        assert len(alone["details"]["trusted_rows"]) == 80 and alone["history"][1]["alpha"] == 1e6
+        assert {layer["name"] for layer in alone["details"]["layers"]} >= {"conv_1", "dense_1", "logits"}
+        assert set(chain["config"]["hyperparameters"]) == {"sap", "first-order"}
+        assert chain["details"]["sap"]["trusted_rows"] == alone["details"]["trusted_rows"]
+        assert {row["stage"] for row in chain["history"]} == {"sap", "first-order"}
+        assert chain["validation_accuracy_after"] >= alone["validation_accuracy_after"]
+        for name in ("sap", "sap+first-order"):
+            assert (tmp_path / "e/budget-60/seed-1" / name / "figures/projection.png").is_file()
+
+    def test_objectives(self, tmp_path: Path) -> None:
+        options = ("--objective", "mixup", "--objective-option", "alpha=0.4")
+        done = cli("train", *TINY, *options, "--output", "e", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        config = json.loads((tmp_path / "e/clean/train_config.json").read_text())
+        assert (config["objective"], config["objective_options"]) == ("mixup", {"alpha": 0.4})
+        again = cli("run", *TINY, "--output", "e", "--methods", "first-order", cwd=tmp_path)
+        assert_refused(again, "another configuration")
+
     def test_train_then_run(self, tmp_path: Path) -> None:
         done = cli("train", *TINY, "--output", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -281,6 +308,16 @@ class TestRepair:
         assert again.returncode == 2 and "--force" in again.stderr
         assert tree(own / "sub") == before
 
+    def test_repairs_without_flagged_rows(self, own: Path) -> None:
+        base = ("repair", "model.keras", "--data", "data.npz", "--set", "trusted_count=80")
+        done = cli(*base, "--method", "sap", "--out", "sap/fixed.keras", cwd=own)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((own / "sap/fixed.json").read_text())
+        assert record["flagged_rows"] == 0 and len(record["details"]["trusted_rows"]) == 80
+        assert record["validation_accuracy_after"] >= record["validation_accuracy_before"]
+        refused = cli(*base[:4], "--method", "sap+second-order", "--out", "no.keras", cwd=own)
+        assert_refused(refused, "--flagged")
+
     @pytest.mark.parametrize(
         ("change", "match"),
         [
@@ -339,6 +376,13 @@ def assert_refused(done: subprocess.CompletedProcess, match: str) -> None:
         (("run", "--set", "second-order.stpes=1"), "steps"),
         (("run", "--set", "third-order.steps=1"), "METHOD.FIELD"),
         (("run", "--variant", "../../up"), "letters"),
+        (("run", "--methods", "sap+magic"), "first-order"),
+        (("run", "--methods", "sap+sap"), "different methods"),
+        (("run", "--methods", "sap", "--set", "sap.alphas=[1.0]"), "greater than 1"),
+        (("run", "--objective", "hope"), "mentornet"),
+        (("run", "--objective", "sam", "--objective-option", "tau=1"), "rho"),
+        (("run", "--objective", "sam", "--objective-option", "rho=small"), "name=number"),
+        (("run", "--dataset", "clothing1m:nowhere"), "nowhere"),
         (("run", "--output", "file/e"), "file"),
         (("unlearn", "second-order", "nowhere"), "run_dir"),
         (("unlearn", "second-order", "budget-5/seed-1"), "poison_config"),

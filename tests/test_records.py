@@ -102,6 +102,17 @@ class TestRecords:
             hashes.add(config_hash(TRAIN.model_copy(update={field: value})))
         assert len(hashes) == 7
 
+    def test_the_plain_objective_leaves_no_trace(self) -> None:
+        """Folders from before there were objectives must keep their hashes."""
+        assert not {"objective", "objective_options"} & set(TRAIN.model_dump())
+        mixed = TRAIN.model_copy(update={"objective": "mixup", "objective_options": {"alpha": 0.4}})
+        assert TrainConfig.model_validate(mixed.model_dump()) == mixed
+        assert config_hash(mixed) != config_hash(TRAIN)
+        assert differing_keys(TRAIN, mixed) == [
+            "objective (None there, 'mixup' now)",
+            "objective_options (None there, {'alpha': 0.4} now)",
+        ]
+
     def test_differences_are_named_with_both_values(self) -> None:
         other = TRAIN.model_copy(update={"epochs": 9, "data": DataConfig(dataset="digits", data_seed=1)})
         assert differing_keys(TRAIN, other) == ["data.data_seed (42 there, 1 now)", "epochs (3 there, 9 now)"]

@@ -121,6 +121,39 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, schedule:
     assert not (tmp_path / "b" / "backup").exists()
 
 
+@pytest.mark.parametrize("objective", ["mixup", "sam", "mentornet", "mentormix"])
+def test_objectives_resume_to_the_same_weights(tmp_path: Path, objective: str) -> None:
+    """Blends, thresholds and coin tosses, too, depend on seed and epoch alone."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs=None) -> None:
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    def run(name: str, *callbacks: keras.callbacks.Callback):
+        images, labels = tiny_data()
+        return train(
+            tiny_model(),
+            ShuffledBatches(images, labels, batch_size=8, seed=5),
+            settings=TrainSettings(epochs=5, objective=objective, monitor="last"),
+            checkpoint=tmp_path / f"{name}.keras",
+            log=tmp_path / f"{name}.csv",
+            backup_dir=tmp_path / name,
+            seed=5,
+            callbacks=callbacks,
+        )
+
+    whole, report = run("a")
+    with pytest.raises(KeyboardInterrupt):
+        run("b", Interrupt())
+    resumed, again = run("b")
+    assert report.epochs_for_min == again.epochs_for_min == 5
+    assert [row["loss"] for row in report.history] == [row["loss"] for row in again.history]
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert keras.saving.load_model(tmp_path / "b.keras").count_params() == whole.count_params()
+
+
 @pytest.mark.parametrize("broken", ["pixel", "rate"])
 def test_divergence_is_one_clear_error_and_writes_nothing(tmp_path: Path, broken: str) -> None:
     images, labels = tiny_data()
@@ -213,7 +246,7 @@ def test_bad_settings(options: dict) -> None:
 
 def test_architectures_and_training_import_no_tensorflow() -> None:
     for folder in ("architectures", "training"):
-        for path in (ROOT / "unlearning" / folder).glob("*.py"):
+        for path in (ROOT / "unlearning" / folder).rglob("*.py"):
             top = [line for line in path.read_text().splitlines() if line.startswith(("import", "from"))]
             assert not [line for line in top if "tensorflow" in line], path
 
