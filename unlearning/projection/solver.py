@@ -20,11 +20,11 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import eigsh
 
 from unlearning.errors import invalid
-from unlearning.projection.statistics import Statistics
+from unlearning.projection.statistics import Statistics, mirror
 
 _EIGEN_COST = 4.5  # of an eigendecomposition, in columns^3 operations of the speed of a Cholesky solve (measured)
 _WIDE = 3000  # columns beyond which the whole spectrum costs more than the projection
-_LEADING = 64
+_LEADING = 24
 
 
 def scaled_ratios(ratios: np.ndarray, alpha: float) -> np.ndarray:
@@ -119,10 +119,15 @@ class Projector:
     @staticmethod
     def _solve(gram: np.ndarray, trace: float, kernel: np.ndarray, alpha: float) -> np.ndarray:
         shift = trace / (alpha - 1)
-        shifted = gram.copy()
-        shifted[np.diag_indices_from(shifted)] += shift
-        factor = cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
-        return alpha / (alpha - 1) * (kernel - shift * cho_solve(factor, kernel, check_finite=False))
+        diagonal = gram.diagonal().copy()
+        gram[np.diag_indices_from(gram)] += shift
+        # The factor takes the place of the upper triangle, which the lower one restores: wide layers leave no room for
+        # a copy. (LAPACK wants columns contiguous, hence the transposes.)
+        factor = cho_factor(gram.T, lower=True, overwrite_a=True, check_finite=False)
+        solution = cho_solve(factor, kernel, check_finite=False)
+        gram[np.diag_indices_from(gram)] = diagonal
+        mirror(gram)
+        return alpha / (alpha - 1) * (kernel - shift * solution)
 
     def ratios(self) -> np.ndarray:
         """Returns the largest shares `r`, descending, of shape `(groups, count)`.

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.linalg.blas import dsyrk
 
 from unlearning.errors import invalid
 from unlearning.interop import inference_arguments
@@ -77,14 +78,26 @@ class _Accumulator:
         if self._gram is None:
             self._gram = np.zeros((self._site.groups, self._site.columns, self._site.columns))
         for gram, part in zip(self._gram, rows, strict=True):
-            gram += part.T @ part
+            # In place, and one triangle only: for wide layers a temporary would cost as much memory as the sum itself.
+            dsyrk(1.0, part.T, beta=1.0, c=gram.T, lower=0, overwrite_c=1)
 
     def result(self) -> Statistics:
         if self._gram is not None or self._rows >= self._site.columns:  # a shared layer may gather more than foreseen
             for rows in self._kept:
                 self._add_products(rows)
+            for gram in self._gram if self._gram is not None else ():
+                mirror(gram)
             return Statistics(self._rows, self._trace, self._gram, None)
         return Statistics(self._rows, self._trace, None, np.concatenate(self._kept, axis=1) if self._kept else None)
+
+
+def mirror(square: np.ndarray, block: int = 512) -> None:
+    """Copies the lower triangle of a square array onto the upper one, in place, block by block."""
+    for i in range(0, len(square), block):
+        corner = square[i : i + block, i : i + block]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
+        for j in range(i + block, len(square), block):
+            square[i : i + block, j : j + block] = square[j : j + block, i : i + block].T
 
 
 def collect(
@@ -94,7 +107,7 @@ def collect(
     *,
     max_rows: int = 20_000,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int = 16,
 ) -> list[Statistics]:
     """Pushes images through the model once and gathers the statistics of all sites.
 
@@ -105,7 +118,7 @@ def collect(
         max_rows: About how many rows a site gathers; where a layer has more positions (pixels, tokens), the same number
             is drawn from every image.
         seed: Seed of that draw.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; all their activations are in memory at once.
 
     Returns:
         One entry a site. A site that the forward pass does not reach has zero rows.
