@@ -191,7 +191,8 @@ class ScaledActivationProjection(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the layers to project, so that a model without any is refused before it is trained."""
-        find_sites(self.model, self._settings.include, self._settings.exclude)
+        if self.model.built:
+            find_sites(self.model, self._settings.include, self._settings.exclude)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Projects where `every` says so; Keras calls this."""
