@@ -56,6 +56,7 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     os.close(handle)
     try:
         model.save(name)
+        os.chmod(name, 0o644)  # temporary files are private; a model is for others to read
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
