@@ -394,8 +394,8 @@ class Neighbours(_Ranked):
     """The share of a row's nearest neighbours, in penultimate features, that carry another label.
 
     `scores` are in [0, 1]; by default a row is suspect if most of its neighbours disagree. `suggested_labels` are the
-    neighbours' majority. A row is never its own neighbour. Where classes have fewer rows than there are neighbours, even
-    good rows disagree with most of them: lower `neighbours`, or draw the line by mixture or share.
+    neighbours' majority. A row is never its own neighbour. Where classes have fewer rows than there are neighbours,
+    even good rows disagree with most of them: lower `neighbours`, or draw the line by mixture or share.
 
     Attributes:
         neighbours: How many.

@@ -115,6 +115,8 @@ def detect_rows(
 
         data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
         train, num_classes = data.train, data.num_classes
+    elif not target.exists():
+        raise invalid("target", "an existing .keras file or folder", str(target))
     else:
         raise invalid("target", "a .keras file, or a folder .../budget-<B>/seed-<S>", str(target))
     set_determinism(seed)

@@ -102,9 +102,9 @@ def draw_mixture(
     else:
         bad = np.zeros(len(scores), dtype=bool)
         bad[bad_rows] = True
-        parts, names = [scores[~bad], scores[bad]], ["good rows", "bad rows"]
-        axes.hist(parts, bins=edges, stacked=True, color=["tab:blue", "tab:orange"], alpha=0.6, label=names)
-    lowest = 0.5  # half a row: on the logarithmic axis a density would fall without end
+        # One in front of the other: on a logarithmic axis the upper part of a stack would look small.
+        for chosen, colour, name in ((~bad, "tab:blue", "good rows"), (bad, "tab:orange", "bad rows")):
+            axes.hist(scores[chosen], bins=edges, color=colour, alpha=0.6, label=name)
     if mixture is not None:
         points = np.linspace(edges[0], edges[-1], 1000)
         rows = len(scores) * (edges[1] - edges[0])  # from a density to rows a bar
@@ -116,7 +116,7 @@ def draw_mixture(
     if threshold is not None:
         axes.axvline(threshold, color="tab:red", label="threshold")
     axes.set(xlabel=label, ylabel="rows", yscale="log")
-    axes.set_ylim(bottom=lowest)
+    axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
     axes.legend(fontsize=8)
     _save(figure, path)
 
