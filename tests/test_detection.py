@@ -30,7 +30,7 @@ from unlearning.errors import InputError
 from unlearning.evaluation import predict, probabilities
 from unlearning.experiments.detect import detect_rows, write_suspects
 from unlearning.experiments.records import DetectionResults, read_json
-from unlearning.experiments.repair import read_flagged
+from unlearning.experiments.repair import read_flagged, repair_model
 from unlearning.projection.selection import cross_entropy
 from unlearning.reporting.figures import draw_mixture
 from unlearning.task import Split
@@ -589,10 +589,14 @@ class TestCommand:
             overrides={"cut": "share"},
             out=folder / "s.csv",
         )
-        options = ("--flagged", "s.csv", "--method", "first-order", "--out", "f.keras", "--quiet")
-        done = cli("repair", "model.keras", "--data", "data.npz", *options, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        assert json.loads((folder / "f.json").read_text())["flagged_rows"] == 60
+        repaired = repair_model(
+            model=folder / "model.keras",
+            dataset=str(folder / "data.npz"),
+            flagged=folder / "s.csv",
+            method="first-order",
+            out=folder / "fixed.keras",
+        )
+        assert repaired.flagged_rows == 60 and repaired.removed_rows == 0
 
     @pytest.mark.parametrize(
         ("change", "match"),
