@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from unlearning import methods
+from unlearning import detection, methods
 from unlearning.errors import InputError
 
 _DATA_HELP = (
@@ -297,6 +297,50 @@ def repair(quiet: bool, **options: Any) -> None:
         f"{100 * result.test_accuracy_after:.1f} % (labels as found), {result.unlearning_duration_s:.1f} s"
     )
     click.echo(f"Files: {options['out']}, {options['out'].with_suffix('.json')}")
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--data", "dataset", help=f"What a MODEL.keras was trained on: {_DATA_HELP}")
+@click.option(
+    "--detector",
+    default="loss-mixture",
+    show_default=True,
+    help=f"One of {', '.join(detection.available())}; see below.",
+)
+@click.option("--set", "overrides", multiple=True, callback=_assignments, metavar="FIELD=VALUE", help="Repeatable.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The suspects (.csv).")
+@click.option("--all-rows", is_flag=True, help="Write rows that are not suspect, too, with their given labels.")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--data-seed", default=42, show_default=True, help="Seed of the splits; row numbers depend on it.")
+@click.option("--image-size", type=int, help="Side in pixels to which image files are resized.")
+@click.option("--labels-file", help="CIFAR-10N .npz file, for a RUN_DIR with human noise.")
+@click.option("--seed", default=0, show_default=True, help="Seed of what the detector draws.")
+@click.option("--force", is_flag=True, help="Replace existing output.")
+@_json_option
+@_quiet_option
+def detect(as_json: bool, quiet: bool, **options: Any) -> None:
+    """Find rows of TARGET's training data whose labels look wrong.
+
+    TARGET is a MODEL.keras, with --data, or a RUN_DIR (.../budget-B/seed-S), where the bad rows are known and the
+    detection is scored. The CSV file is what `repair --flagged` takes; look through its column corrected_label first.
+    Next to it stand a JSON file with all numbers and a PNG of the scores.
+    """
+    _prepare(quiet)
+    from unlearning.experiments.detect import detect_rows
+
+    result = detect_rows(**options)
+    if as_json:
+        _print_json([result])
+        return
+    from unlearning.reporting.tables import format_detection
+
+    click.echo(format_detection(result))
+    out = options["out"]
+    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}, {out.with_suffix('.png')}")
+
+
+detect.epilog = "\b\n" + "\n".join(f"{name}: {line}" for name, line in detection.summaries().items())
 
 
 def _prepare(quiet: bool) -> None:

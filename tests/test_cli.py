@@ -244,7 +244,7 @@ class TestOtherCommands:
             "heavy = {'tensorflow', 'keras', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)\n"
             "assert not heavy, heavy\n"
         )
-        for arguments in ((), ("run",), ("train",), ("unlearn",), ("show",), ("configs",), ("repair",)):
+        for arguments in ((), ("run",), ("train",), ("unlearn",), ("show",), ("configs",), ("repair",), ("detect",)):
             done = subprocess.run(
                 [sys.executable, "-c", code, *arguments, "--help"],
                 capture_output=True,

@@ -303,6 +303,56 @@ class RepairResults(Record):
     environment: Environment
 
 
+class DetectionMetrics(Record):
+    """A detection against the rows that are truly bad; see `unlearning.detection.metrics`."""
+
+    precision: float
+    recall: float
+    f1: float
+    auroc: float | None
+    average_precision: float | None
+
+
+class DetectionResults(Record):
+    """What `detect` found among the training rows of a model.
+
+    Attributes:
+        schema_version: Version of this schema.
+        detector: Registered name.
+        options: Its options.
+        rows: Training rows.
+        num_classes: Number of classes.
+        suspects: Rows called suspect.
+        suspect_share: The same as a fraction of the rows.
+        suggestions_changed: Suspects whose suggested label differs from the given one.
+        threshold: The score that divides, or None where no single number does.
+        status: `ok`, or why the suspects deserve no trust.
+        details: What the detector adds, such as the parameters of a mixture.
+        metrics: Scores against the known bad rows, or None where they are not known.
+        bad_rows: Number of known bad rows, or None.
+        seed: Seed of what the detector draws.
+        detection_duration_s: Wall-clock seconds.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    detector: str
+    options: dict[str, Any]
+    rows: int
+    num_classes: int
+    suspects: int
+    suspect_share: float
+    suggestions_changed: int
+    threshold: float | None
+    status: str
+    details: dict[str, Any] = {}
+    metrics: DetectionMetrics | None
+    bad_rows: int | None
+    seed: int
+    detection_duration_s: float
+    environment: Environment
+
+
 R = TypeVar("R", bound=BaseModel)
 
 

@@ -330,6 +330,32 @@ class Experiment:
         write_json(files.results, results)
         return results
 
+    def open_poisoned(self, budget: int, seed: int) -> tuple[keras.Model, Split, Corruption]:
+        """Opens a finished poisoned model with the rows it was trained on; nothing is trained.
+
+        Args:
+            budget: The cell's budget.
+            seed: The cell's seed.
+
+        Returns:
+            The model, its training rows with their given labels, and the corruption.
+
+        Raises:
+            InputError: If the cell is unfinished, its weights are not those recorded, or the data are other ones.
+        """
+        from unlearning.interop import load_model
+
+        files = layout.cell_files(self.folder, budget, seed)
+        wanted = config_hash(self._train_config(seed), self._poison_config(budget, seed))
+        found = _finished(files.results, TrainResults, wanted)
+        if found is None:
+            raise invalid("run_dir", "a cell whose poisoned model is trained (see the commands run and train)", "none")
+        if not files.model.is_file() or file_sha256(files.model) != found.model_sha256:
+            raise invalid("run_dir", f"the weights whose hash {files.results} records", str(files.model))
+        self._check_data(found)
+        corruption = self._corruption(budget, seed)
+        return load_model(files.model), corruption.apply(self.data.train), corruption
+
     @functools.cached_property
     def data(self) -> ImageData:
         """The image set, loaded when first needed."""
@@ -530,11 +556,11 @@ class Experiment:
 
 def reopen(
     run_dir: Path,
-    method: str,
+    method: str | None,
     overrides: Mapping[str, Any],
     *,
-    variant: str,
-    validation: Literal["noisy", "clean"],
+    variant: str = "",
+    validation: Literal["noisy", "clean"] = "noisy",
     dataset: str | None = None,
     data_dir: str | None = None,
     labels_file: str | None = None,
@@ -543,7 +569,7 @@ def reopen(
 
     Args:
         run_dir: The cell's folder, `.../budget-<B>/seed-<S>`.
-        method: The method to run there.
+        method: The method to run there, or None.
         overrides: Its changed hyperparameters.
         variant: Text added to the method's folder name.
         validation: Labels of the validation rows.
@@ -573,7 +599,7 @@ def reopen(
         noise=poison.noise,
         budgets=None if poison.noise == "human" else (budget,),
         seeds=(seed,),
-        methods=(MethodChoice(method, tuple(overrides.items()), variant),),
+        methods=() if method is None else (MethodChoice(method, tuple(overrides.items()), variant),),
         validation=validation,
         data_dir=data_dir,
         labels_file=labels_file,

@@ -130,7 +130,7 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
     for field, value in (overrides or {}).items():
         if field not in known:
             raise invalid(f"{name}.{field}", f"one of the hyperparameters {', '.join(sorted(known))}", field)
-        values[field] = _parse(name, field, value, cls)
+        values[field] = parse_hyperparameter(name, field, value, cls)
     return cls(**values)
 
 
@@ -148,7 +148,21 @@ def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
     return Chain(tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
 
 
-def _parse(name: str, field: str, value: Any, cls: type) -> Any:
+def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
+    """Reads one hyperparameter as the type of its field.
+
+    Args:
+        name: Registered name of the method (or detector), for the message.
+        field: A field of the dataclass.
+        value: The value; text is read as JSON where it is JSON, and as a plain string otherwise.
+        cls: The dataclass.
+
+    Returns:
+        The value, of the field's type.
+
+    Raises:
+        InputError: If it does not fit.
+    """
     import typing
 
     from pydantic import TypeAdapter, ValidationError

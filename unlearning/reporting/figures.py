@@ -74,6 +74,53 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
     _save(figure, path)
 
 
+def draw_mixture(
+    path: Path,
+    scores: np.ndarray,
+    *,
+    mixture: Mapping[str, Any] | None = None,
+    threshold: float | None = None,
+    bad_rows: np.ndarray | None = None,
+    label: str = "score",
+) -> None:
+    """Draws the histogram of a detector's scores, with the densities and the line that divide it.
+
+    Args:
+        path: The PNG.
+        scores: Array of shape `(rows,)`.
+        mixture: `means`, `variances` and `weights` of two Gaussians in the unit of the scores, or None.
+        threshold: The score that divides, or None.
+        bad_rows: Rows known to be bad, drawn in a colour of their own, or None where they are not known.
+        label: What the scores are.
+    """
+    from scipy.stats import norm
+
+    figure, axes = _axes(6, 4)
+    edges = np.histogram_bin_edges(scores, bins=60)
+    if bad_rows is None:
+        axes.hist(scores, bins=edges, color="grey", alpha=0.6, label="rows")
+    else:
+        bad = np.zeros(len(scores), dtype=bool)
+        bad[bad_rows] = True
+        # One in front of the other: on a logarithmic axis the upper part of a stack would look small.
+        for chosen, colour, name in ((~bad, "tab:blue", "good rows"), (bad, "tab:orange", "bad rows")):
+            axes.hist(scores[chosen], bins=edges, color=colour, alpha=0.6, label=name)
+    if mixture is not None:
+        points = np.linspace(edges[0], edges[-1], 1000)
+        rows = len(scores) * (edges[1] - edges[0])  # from a density to rows a bar
+        for name, style, mean, variance, weight in zip(
+            ("lower", "higher"), ("--", "-"), mixture["means"], mixture["variances"], mixture["weights"], strict=True
+        ):
+            density = rows * weight * norm.pdf(points, mean, np.sqrt(variance))
+            axes.plot(points, density, color="black", linestyle=style, label=f"{name} component")
+    if threshold is not None:
+        axes.axvline(threshold, color="tab:red", label="threshold")
+    axes.set(xlabel=label, ylabel="rows", yscale="log")
+    axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
 def _colours(count: int) -> list:
     import matplotlib
 

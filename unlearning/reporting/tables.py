@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from unlearning.experiments.records import TrainResults, UnlearningResults
+from unlearning.experiments.records import DetectionResults, TrainResults, UnlearningResults
 
 _COLUMNS = (
     "budget",
@@ -112,3 +112,29 @@ def format_training(results: Sequence[tuple[str, TrainResults]]) -> str:
         ]
     )
     return frame.to_string(index=False)
+
+
+def format_detection(result: DetectionResults) -> str:
+    """Formats a detection as a table of one row, with its scores where the bad rows are known."""
+    row: dict[str, str] = {
+        "detector": result.detector,
+        "rows": str(result.rows),
+        "suspects": str(result.suspects),
+        "share": f"{100 * result.suspect_share:.1f}",
+        "threshold": "-" if result.threshold is None else f"{result.threshold:.4g}",
+        "status": result.status,
+    }
+    legend = "share: suspects among the rows, in %"
+    if result.metrics is not None:
+        metrics = result.metrics
+        row["bad"] = str(result.bad_rows)
+        for name, value in (
+            ("precision", metrics.precision),
+            ("recall", metrics.recall),
+            ("F1", metrics.f1),
+            ("AUROC", metrics.auroc),
+            ("av. prec.", metrics.average_precision),
+        ):
+            row[name] = "-" if value is None else f"{100 * value:.1f}"
+        legend += "; precision to av. prec.: against the known bad rows, in %"
+    return f"{pd.DataFrame([row]).to_string(index=False)}\n\n{legend}."

@@ -1,0 +1,170 @@
+"""What every detector is: a frozen dataclass of options with one verb, and what it returns.
+
+A detector sees the trained model and the given labels, never the true ones. Nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+import functools
+import json
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearning.errors import invalid
+from unlearning.task import Split
+
+if TYPE_CHECKING:
+    import keras
+
+logger = logging.getLogger(__name__)
+
+
+class DetectionStatus(enum.StrEnum):
+    """Whether the suspects deserve trust, and why not."""
+
+    OK = "ok"
+    COLLAPSED_MIXTURE = "collapsed_mixture"
+    NOTHING_SUSPECT = "nothing_suspect"
+    LOPSIDED = "lopsided"
+    CONSTANT_SCORES = "constant_scores"
+
+
+_ADVICE = {
+    DetectionStatus.COLLAPSED_MIXTURE: "the scores do not fall into two groups; no row is called suspect. "
+    "Try loss-ranking with a share of your own, or cross-validation",
+    DetectionStatus.NOTHING_SUSPECT: "no row lies above the threshold",
+    DetectionStatus.LOPSIDED: "the share of suspects is implausible; look at them before you repair anything",
+    DetectionStatus.CONSTANT_SCORES: "all rows have the same score; no row is called suspect",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector returns.
+
+    Attributes:
+        scores: float64 `(rows,)`, finite; higher is more suspicious. The unit is the detector's.
+        suspects: Sorted int64 row numbers.
+        suggested_labels: int64 `(rows,)`: the most likely label of every row, by whatever the detector judges with.
+        threshold: The score above which (for a fixed number of suspects: from which) rows are suspect, or None where
+            no single number decides.
+        status: Whether the suspects deserve trust. Anything but `ok` has been logged as a warning.
+        details: What else the detector found, as JSON-ready values.
+    """
+
+    scores: np.ndarray
+    suspects: np.ndarray
+    suggested_labels: np.ndarray
+    threshold: float | None
+    status: DetectionStatus
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scores = np.asarray(self.scores, dtype=np.float64)
+        suspects = np.asarray(self.suspects, dtype=np.int64)
+        labels = np.asarray(self.suggested_labels, dtype=np.int64)
+        if scores.ndim != 1 or not np.isfinite(scores).all():
+            raise invalid("scores", "one finite score a row", f"{scores.dtype} of shape {scores.shape}")
+        if labels.shape != scores.shape:
+            raise invalid("suggested_labels", f"one label a row ({len(scores)})", labels.shape)
+        ascending = bool((np.diff(suspects) > 0).all())
+        if not ascending or (len(suspects) and not 0 <= suspects[0] <= suspects[-1] < len(scores)):
+            raise invalid("suspects", f"ascending row numbers in 0..{len(scores) - 1}", suspects)
+        for name, value in (("scores", scores), ("suspects", suspects), ("suggested_labels", labels)):
+            object.__setattr__(self, name, value)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """A model and its training rows, with what detectors compute from them; each is computed once.
+
+    Attributes:
+        model: The trained classifier; it is not changed.
+        split: The training rows with their given labels.
+        num_classes: Number of classes `K`.
+        seed: Seed of every random choice.
+    """
+
+    model: keras.Model
+    split: Split
+    num_classes: int
+    seed: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The given labels, int64 `(rows,)`."""
+        return self.split.labels
+
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        """The model's probabilities, float64 `(rows, K)`."""
+        from unlearning.evaluation import predict, probabilities
+
+        scores = predict(self.model, self.split.images)
+        if not np.isfinite(scores).all():
+            raise invalid("model", "finite outputs on every row", "NaN or infinity")
+        return probabilities(scores)
+
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        """The penultimate features, float32 `(rows, features)`."""
+        from unlearning.detection.features import penultimate_features
+
+        features = penultimate_features(self.model, self.split.images)
+        if not np.isfinite(features).all():
+            raise invalid("model", "finite features on every row", "NaN or infinity")
+        return features
+
+
+class Detector(abc.ABC):
+    """A detector of wrong labels. Implementations are frozen dataclasses; their fields are the options."""
+
+    def detect(self, model: keras.Model, split: Split, num_classes: int, seed: int = 0) -> Detection:
+        """Ranks the rows of a training split by how suspicious their given labels are.
+
+        Args:
+            model: The trained classifier, with logit or probability outputs; it is not changed.
+            split: The rows as the model was trained on them. Images read from disk are streamed.
+            num_classes: Number of classes; labels are `0..num_classes-1`.
+            seed: Seed of every random choice.
+
+        Returns:
+            The detection; a status other than `ok` is logged as a warning.
+
+        Raises:
+            InputError: If model, rows and options do not fit each other.
+        """
+        from unlearning.interop import check_classifier
+
+        if len(split) < 2:
+            raise invalid("split", "at least two rows", len(split))
+        if split.labels.min() < 0 or split.labels.max() >= num_classes:
+            received = f"{split.labels.min()}..{split.labels.max()}"
+            raise invalid("split.labels", f"classes 0..{num_classes - 1}", received)
+        check_classifier(model, split.images, num_classes)
+        detection = self.examine(Evidence(model, split, num_classes, seed))
+        if detection.status is not DetectionStatus.OK:
+            logger.warning("%s (%s): %s.", type(self).__name__, detection.status, _ADVICE[detection.status])
+        return detection
+
+    @abc.abstractmethod
+    def examine(self, evidence: Evidence) -> Detection:
+        """Does the work of `detect` on evidence that several detectors may share.
+
+        Args:
+            evidence: Model, rows, and what is computed from them when first asked for.
+
+        Returns:
+            The detection.
+        """
+
+    def config(self) -> dict[str, Any]:
+        """Returns the options as JSON-ready values."""
+        assert dataclasses.is_dataclass(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))

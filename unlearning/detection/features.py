@@ -1,0 +1,59 @@
+"""Penultimate features: what a classifier's last dense layer takes in."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from unlearning.errors import InputError, invalid
+from unlearning.evaluation import predict
+from unlearning.interop import has_graph
+
+
+def last_dense(model: keras.Model) -> keras.layers.Dense:
+    """Returns a classifier's last dense layer.
+
+    Args:
+        model: A Sequential or functional model.
+
+    Returns:
+        The layer.
+
+    Raises:
+        InputError: If the model is subclassed or has no dense layer at its top level.
+    """
+    if not has_graph(model):
+        raise invalid("model", "a Sequential or functional model, whose layers can be reached", type(model).__name__)
+    for layer in reversed(model.layers):
+        if isinstance(layer, keras.layers.Dense):
+            return layer
+    names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in model.layers[-3:])
+    raise invalid("model", "a model with a Dense layer of its own (not inside a nested model)", f"... {names}")
+
+
+def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+    """Returns the input of the model's last dense layer, in inference mode.
+
+    Args:
+        model: A Sequential or functional classifier; it is not changed.
+        images: Array of shape `(rows, height, width, channels)`; one that is read from disk is indexed a batch at a
+            time.
+        batch_size: Rows a forward pass.
+
+    Returns:
+        float32 array of shape `(rows, features)`.
+
+    Raises:
+        InputError: If there is no such layer, or if it takes in more than one vector a row.
+    """
+    layer = last_dense(model)
+    try:
+        boundary = layer.input
+        backbone = keras.Model(model.inputs, boundary)
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}."
+        ) from error
+    if len(boundary.shape) != 2:
+        raise invalid("model", f"one feature vector a row in front of layer {layer.name!r}", boundary.shape)
+    return predict(backbone, images, batch_size)
