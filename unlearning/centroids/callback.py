@@ -458,8 +458,8 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             divergence = tf.cast(self._divergence(x, student)[0], aligned.dtype)
         rows = tf.shape(cosine)[0]
         self._rows.assign_add(tf.cast(rows, self._rows.dtype))
-        plain = losses.alignment(cosine, given)
-        self._aligned.assign_add(tf.cast(tf.stop_gradient(plain), self._aligned.dtype) * tf.cast(rows, "float32"))
+        logged = tf.stop_gradient(losses.alignment(cosine, given)) * tf.cast(rows, cosine.dtype)
+        self._aligned.assign_add(tf.cast(logged, self._aligned.dtype))
         factors = self._factors
         return losses.retain_loss(
             tf.cast(loss, aligned.dtype),
