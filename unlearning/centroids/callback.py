@@ -281,7 +281,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)  # not allowed inside the steps' functions
         self._before = self._best = self._score(self._row(None, {}))
-        self._initial = self._best_weights = self.model.get_weights()
+        self._best_weights = self.model.get_weights()
         self._best_epoch: int | None = None
         self._teacher = (
             [tf.identity(v.value) for v in self.model.trainable_variables],
@@ -370,7 +370,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             duration_s=time.perf_counter() - self._started,
         )
         self.reports.append(report)
-        del self._teacher, self._initial, self._step
+        del self._teacher, self._step
         if not applied:
             logger.info("Unlearning left the model as it was: %s.", report.status)
 
