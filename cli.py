@@ -88,7 +88,12 @@ _data_options = _options(
     click.option("--image-size", type=int, help="Side in pixels to which image files are resized."),
 )
 _training_options = _options(
-    click.option("--model", default="cnn_small", show_default=True, help="cnn, cnn_small, resnet18, vgg11_bn or vit."),
+    click.option(
+        "--model",
+        default="cnn_small",
+        show_default=True,
+        help="cnn, cnn_small, preact_resnet18, resnet18, vgg11_bn or vit.",
+    ),
     click.option("--epochs", default=30, show_default=True, help="Passes over the training rows."),
     click.option("--batch-size", default=128, show_default=True, help="Rows a training step."),
     click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate."),

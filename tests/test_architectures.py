@@ -35,6 +35,28 @@ def test_sizes_of_the_others() -> None:
     assert parameters(resnet.trainable_variables) == 11_173_962
 
 
+def test_size_of_the_pre_activation_resnet() -> None:
+    model = build("preact_resnet18", input_shape=(32, 32, 3), num_classes=10)
+    stages = ((64, 64), (64, 128), (128, 256), (256, 512))
+    convolutions = 9 * 3 * 64 + sum(9 * a * b + 27 * b * b + (a * b if a != b else 0) for a, b in stages)
+    norms = 64 + sum(a + 3 * b for a, b in stages)  # of the stem, and before each of four convolutions
+    assert parameters(model.trainable_variables) == convolutions + 2 * norms + 512 * 10 + 10 == 11_171_274
+    assert model.get_layer("global_pool").output.shape == (None, 512)
+    assert model.get_layer("stage_4_block_2_add").output.shape == (None, 4, 4, 512)
+
+
+def test_pre_activation_blocks_start_from_the_identity() -> None:
+    """A block whose last convolution is zero passes its input on; features have either sign."""
+    model = build("preact_resnet18", input_shape=(8, 8, 1), num_classes=3, seed=0)
+    layer = model.get_layer("stage_2_block_2_2_conv")
+    layer.set_weights([0 * w for w in layer.get_weights()])
+    ends = [model.get_layer(name).output for name in ("stage_2_block_1_add", "stage_2_block_2_add", "global_pool")]
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("float32")
+    before, after, features = (np.asarray(out) for out in keras.Model(model.input, ends)(images))
+    np.testing.assert_array_equal(before, after)
+    assert features.min() < 0 < features.max()
+
+
 def test_size_of_vgg11() -> None:
     model = build("vgg11_bn", input_shape=(32, 32, 3), num_classes=10)
     widths = [3, 64, 128, 256, 256, 512, 512, 512, 512]
@@ -88,7 +110,7 @@ def test_the_transformer_knows_where_its_patches_are() -> None:
     np.testing.assert_allclose(model(images), model(swapped), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vgg11_bn", "vit"])
+@pytest.mark.parametrize("name", ["preact_resnet18", "vgg11_bn", "vit"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])
 def test_copies_and_saved_models_compute_the_same(name: str, shape: tuple[int, int, int], tmp_path: Path) -> None:
     model = build(name, input_shape=shape, num_classes=6, seed=0)

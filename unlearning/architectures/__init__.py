@@ -14,12 +14,20 @@ from __future__ import annotations
 import keras
 
 from unlearning.architectures.cnn import cnn, cnn_small
+from unlearning.architectures.preact_resnet import preact_resnet18
 from unlearning.architectures.resnet import resnet18
 from unlearning.architectures.vgg import vgg11_bn
 from unlearning.architectures.vit import vit
 from unlearning.errors import invalid
 
-ARCHITECTURES = {"cnn": cnn, "cnn_small": cnn_small, "resnet18": resnet18, "vgg11_bn": vgg11_bn, "vit": vit}
+ARCHITECTURES = {
+    "cnn": cnn,
+    "cnn_small": cnn_small,
+    "preact_resnet18": preact_resnet18,
+    "resnet18": resnet18,
+    "vgg11_bn": vgg11_bn,
+    "vit": vit,
+}
 """Builders by name, each a function of `(input_shape, num_classes, pixel_max)`."""
 
 

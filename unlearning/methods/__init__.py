@@ -71,6 +71,15 @@ _REGISTRY = {
         "project every kernel onto what trusted rows need; no labels flagged",
         needs_flagged=False,
     ),
+    "fspmu": _Entry("fspmu", "Fspmu", "push flagged rows off the class centroids, pull the others onto theirs"),
+    "fspmu-gmm": _Entry(
+        "fspmu",
+        "Fspmu",
+        "the same on rows whose losses stand out; no labels flagged",
+        {"pred": "gmm"},
+        needs_flagged=False,
+    ),
+    "scrub": _Entry("scrub", "Scrub", "part from the old model on flagged rows, stay with it on the others"),
     "retraining": _Entry("retraining", "Retraining", "the gold standard: the same recipe on corrected labels"),
     "retraining-unflagged": _Entry(
         "retraining", "Retraining", "the same recipe without the flagged rows", {"rows": "unflagged"}

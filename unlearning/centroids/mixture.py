@@ -1,0 +1,195 @@
+"""Forget rows from losses alone: a two-component Gaussian mixture splits low losses from high ones.
+
+Rows that the model finds hard for their given label are more often mislabelled (Arazo et al., ICML 2019; Li et al.,
+"DivideMix", ICLR 2020). The weights of the component with the lower mean give the probability of a right label. The
+settings (10 iterations, tolerance 0.01, variance floor 5e-4, raw losses) are those of github.com/meruemon/FSPMU. A
+model that has memorised its wrong labels has low losses everywhere; the variance floor then hides what is left of the
+difference, unless the losses are normalised first, as DivideMix does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from unlearning.centroids.losses import precise
+from unlearning.errors import invalid
+from unlearning.interop import check_classifier, inference_arguments, outputs_probabilities
+from unlearning.task import Split
+from unlearning.training.batches import shift_and_mirror
+
+View = Literal["inference", "training"]
+_SMALLEST = 1e-12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MixtureSplit:
+    """A fitted mixture and the rows on either side.
+
+    Attributes:
+        retain: int64 row numbers whose label seems right.
+        forget: int64 row numbers of all others.
+        clean_probability: float64 array `(rows,)`: posterior of the component with the lower mean.
+        means: Means of the two components, the lower one first.
+        variances: Their variances.
+        weights: Their shares; they sum to 1.
+        converged: Whether the fit reached its tolerance; two equal components (constant losses) never do.
+    """
+
+    retain: np.ndarray
+    forget: np.ndarray
+    clean_probability: np.ndarray
+    means: tuple[float, float]
+    variances: tuple[float, float]
+    weights: tuple[float, float]
+    converged: bool
+
+    def details(self) -> dict[str, Any]:
+        """Returns the fit (without rows) as JSON-ready values."""
+        names = ("means", "variances", "weights")
+        return {**{name: list(getattr(self, name)) for name in names}, "converged": self.converged}
+
+
+def mixture_split(
+    losses: np.ndarray, threshold: float = 0.5, seed: int = 0, *, normalise: bool = False
+) -> MixtureSplit:
+    """Splits rows by a two-component Gaussian mixture on their losses.
+
+    A row is retained iff `P(low component | loss) > threshold`. Losses that are all the same say nothing: every row is
+    retained.
+
+    Args:
+        losses: Finite losses of shape `(rows,)`, at least two.
+        threshold: In `0..1`.
+        seed: Of the initialisation.
+        normalise: Map the losses to `0..1` first; means and variances are then those of the mapped losses.
+
+    Returns:
+        The split.
+
+    Raises:
+        InputError: If losses or threshold are not as described.
+    """
+    losses = np.asarray(losses, dtype=np.float64)
+    if losses.ndim != 1 or len(losses) < 2:
+        raise invalid("losses", "an array of shape (rows,) with at least two rows", f"shape {losses.shape}")
+    if not np.isfinite(losses).all():
+        raise invalid("losses", "finite numbers", f"{np.count_nonzero(~np.isfinite(losses))} that are not")
+    if not 0 <= threshold < 1:
+        raise invalid("threshold", "a float in [0, 1)", threshold)
+    everything = np.arange(len(losses))
+    if np.ptp(losses) == 0:
+        mean = (float(losses[0]),) * 2
+        return MixtureSplit(everything, everything[:0], np.ones(len(losses)), mean, (0.0, 0.0), (1.0, 0.0), False)
+    if normalise:
+        losses = (losses - losses.min()) / np.ptp(losses)
+    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published setting; reported below
+        mixture.fit(losses[:, None])
+    order = np.argsort(mixture.means_[:, 0], kind="stable")
+    clean = mixture.predict_proba(losses[:, None])[:, order[0]]
+    retained = clean > threshold
+    parameters = (mixture.means_[:, 0], mixture.covariances_[:, 0, 0], mixture.weights_)
+    means, variances, weights = ((float(p[order[0]]), float(p[order[1]])) for p in parameters)
+    return MixtureSplit(
+        everything[retained], everything[~retained], clean, means, variances, weights, bool(mixture.converged_)
+    )
+
+
+def memorised_split(
+    early_losses: np.ndarray, final_losses: np.ndarray, threshold: float = 0.5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits rows for a model whose training already resisted noise: forget what it has memorised all the same.
+
+        forget = {early model: noisy} & {final model: clean},   retain = {final model: clean}
+
+    Forget rows are among the retain rows, as in github.com/meruemon/FSPMU; `CentroidSettings.exclude_forget` takes them
+    out. Rows that the final model finds noisy are in neither set.
+
+    Args:
+        early_losses: Losses of a model trained for a few epochs, shape `(rows,)`.
+        final_losses: Losses of the model to be corrected, shape `(rows,)`.
+        threshold: See `mixture_split`.
+        seed: See `mixture_split`.
+
+    Returns:
+        int64 row numbers to retain, and to forget.
+
+    Raises:
+        InputError: If the two differ in shape, or are not what `mixture_split` takes.
+    """
+    if np.shape(early_losses) != np.shape(final_losses):
+        raise invalid("early_losses", f"the shape of final_losses, {np.shape(final_losses)}", np.shape(early_losses))
+    early = mixture_split(early_losses, threshold, seed)
+    final = mixture_split(final_losses, threshold, seed)
+    return final.retain, np.intersect1d(early.forget, final.retain)
+
+
+def row_losses(
+    model: keras.Model,
+    rows: Split,
+    num_classes: int,
+    *,
+    view: View = "inference",
+    augment: bool = False,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns the cross-entropy of every row with its given label, `-log softmax(z_i)[y_i]`.
+
+    Args:
+        model: A classifier with logits or probabilities; no state of it changes.
+        rows: Images and given labels.
+        num_classes: Number of classes.
+        view: `"inference"`, or `"training"`: batch statistics of shuffled batches, dropout on (what the published code
+            scores with; it also overwrites the moving statistics on the way, which is not done here).
+        augment: Score randomly shifted and mirrored images.
+        batch_size: Rows a forward pass.
+        seed: Of order and augmentation.
+
+    Returns:
+        float64 array of shape `(rows,)`.
+
+    Raises:
+        InputError: If model and rows do not fit each other, or the split is empty.
+    """
+    if not len(rows):
+        raise invalid("rows", "at least one row", "none")
+    scores = check_classifier(model, rows.images, num_classes)
+    forward = stateless_forward(model, training=view == "training", takes_log=outputs_probabilities(scores))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(rows)) if view == "training" else np.arange(len(rows))
+    losses = np.empty(len(rows))
+    for start in range(0, len(rows), batch_size):
+        chosen = order[start : start + batch_size]
+        images = np.asarray(rows.images[chosen])
+        logits = forward(shift_and_mirror(images, rng) if augment else images)
+        losses[chosen] = tf.nn.sparse_softmax_cross_entropy_with_logits(rows.labels[chosen], logits).numpy()
+    return losses
+
+
+def stateless_forward(model: keras.Model, *, training: bool, takes_log: bool):  # type: ignore[no-untyped-def]
+    """Returns a function from images to logits `(B, K)` that leaves every variable of the model as it is."""
+    arguments = dict.fromkeys(inference_arguments(model), training)
+
+    @tf.function(reduce_retracing=True)
+    def forward(images: tf.Tensor) -> tf.Tensor:
+        variables = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+        scores, _ = model.stateless_call(*variables, images, **arguments)
+        return as_logits(scores, takes_log)
+
+    return forward
+
+
+def as_logits(scores: tf.Tensor, takes_log: bool) -> tf.Tensor:
+    """Returns class scores as logits, at least float32; of probabilities the logarithm, which differs by a constant."""
+    scores = precise(scores)
+    return tf.math.log(tf.maximum(scores, _SMALLEST)) if takes_log else scores

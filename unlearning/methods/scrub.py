@@ -1,0 +1,29 @@
+"""SCRUB: part from the unmodified model on forget rows, and stay with it on all others.
+
+    L_forget = -eta KL(old || new),   L_retain = gamma CE + alpha KL(old || new)
+
+Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", NeurIPS 2023. It is `fspmu`
+without the centroids; schedule, clipping and the factors are those of its comparison run in
+github.com/meruemon/FSPMU, which lists `alpha` but never applies it.
+
+Example:
+    >>> from unlearning.methods.scrub import Scrub
+    >>> outcome = Scrub(epochs=10).unlearn(model, task)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from unlearning.methods.fspmu import Fspmu
+
+
+@dataclasses.dataclass(frozen=True)
+class Scrub(Fspmu):
+    """SCRUB of a trained model; the fields are those of `Fspmu`."""
+
+    forget_kl: float | None = 0.5
+    forget_push: float | None = 0.0
+    retain_ce: float | None = 1.0
+    retain_pull: float | None = 0.0
+    retain_kl: float = 0.01
