@@ -119,7 +119,8 @@ def repair_model(
     chosen = methods.get(method, overrides)
     if flagged is None and methods.needs_flagged(method):
         raise InputError(
-            f"The method {method} needs flagged rows: give a CSV file with --flagged, or use a method that needs none, such as sap."
+            f"The method {method} needs flagged rows: give a CSV file with --flagged, "
+            "or use a method that needs none, such as sap."
         )
     trained = load_model(model)
 
