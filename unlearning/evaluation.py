@@ -52,6 +52,20 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
+def label_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns minus the log-probability of each row's label, in nats.
+
+    Args:
+        probabilities: float64 array of shape `(rows, classes)`.
+        labels: Integer array of shape `(rows,)`.
+
+    Returns:
+        float64 array of shape `(rows,)`, finite.
+    """
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
+
+
 def report(model: keras.Model, split: Split, class_names: Sequence[str] | None = None) -> dict[str, Any]:
     """Returns scikit-learn's classification report as a dictionary, with the cross-entropy under `loss`.
 

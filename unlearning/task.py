@@ -9,11 +9,16 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from unlearning.errors import InputError, invalid
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 
 REMOVED = -1
 """The corrected label that stands for "take this row out of the training set"."""
@@ -126,6 +131,32 @@ class UnlearningTask:
                 raise InputError(
                     "Invalid value for argument `corrections`. Expected at least one row to stay. All are removed."
                 )
+
+
+def check_split(name: str, part: Split | tuple[np.ndarray, np.ndarray]) -> Split:
+    """Returns images and labels as a `Split`, and raises `InputError` if there are none."""
+    split = part if isinstance(part, Split) else Split(*part)
+    if not len(split):
+        raise invalid(name, "at least one row", "none")
+    return split
+
+
+def check_rows(name: str, rows: np.ndarray, count: int) -> np.ndarray:
+    """Returns row numbers as an int64 array, and raises `InputError` unless they lie in `0..count-1`."""
+    rows = np.asarray(rows)
+    usable = rows.ndim == 1 and len(rows) and np.issubdtype(rows.dtype, np.integer)
+    if not usable or rows.min() < 0 or rows.max() >= count:
+        raise invalid(name, f"an array of row numbers 0..{count - 1}, at least one", rows)
+    return rows.astype(np.int64)
+
+
+def replace_settings(settings: S, overrides: Mapping[str, Any]) -> S:
+    """Returns settings with some fields changed, and raises `InputError` for a field they do not have."""
+    known = {field.name for field in dataclasses.fields(settings)}
+    for name in overrides:
+        if name not in known:
+            raise invalid(name, f"one of the settings {', '.join(sorted(known))}", name)
+    return dataclasses.replace(settings, **overrides)
 
 
 def _outside(values: np.ndarray, low: int, high: int) -> int:

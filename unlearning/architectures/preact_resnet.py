@@ -11,12 +11,13 @@ import keras
 from keras import layers
 
 from unlearning.architectures.cnn import logits, rescaling
+from unlearning.architectures.resnet import convolution
 
 
 def preact_resnet18(input_shape: tuple[int, int, int], num_classes: int, pixel_max: float) -> keras.Model:
     """Builds the network."""
     inputs = keras.Input(input_shape)
-    x = _convolution(rescaling(pixel_max)(inputs), 64, 3, 1, "stem")
+    x = convolution(rescaling(pixel_max)(inputs), 64, 3, 1, "stem")
     x = _activated(x, "stem")
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
         for block in (1, 2):
@@ -30,24 +31,12 @@ def _block(x, filters: int, stride: int, name: str):  # type: ignore[no-untyped-
     y = _activated(x, f"{name}_1")
     # A shortcut that changes the shape starts behind the activation; all others are the identity.
     changes = stride != 1 or x.shape[-1] != filters
-    shortcut = _convolution(y, filters, 1, stride, f"{name}_shortcut") if changes else x
-    y = _convolution(y, filters, 3, stride, f"{name}_1")
-    y = _convolution(_activated(y, f"{name}_2"), filters, 3, 1, f"{name}_2")
+    shortcut = convolution(y, filters, 1, stride, f"{name}_shortcut") if changes else x
+    y = convolution(y, filters, 3, stride, f"{name}_1")
+    y = convolution(_activated(y, f"{name}_2"), filters, 3, 1, f"{name}_2")
     return layers.Add(name=f"{name}_add")([y, shortcut])
 
 
 def _activated(x, name: str):  # type: ignore[no-untyped-def]
     x = layers.BatchNormalization(name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _convolution(x, filters: int, size: int, stride: int, name: str):  # type: ignore[no-untyped-def]
-    return layers.Conv2D(
-        filters,
-        size,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)

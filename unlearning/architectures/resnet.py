@@ -35,7 +35,12 @@ def _basic_block(x, filters: int, stride: int, name: str):  # type: ignore[no-un
 
 
 def _convolution(x, filters: int, size: int, stride: int, name: str):  # type: ignore[no-untyped-def]
-    x = layers.Conv2D(
+    return layers.BatchNormalization(name=f"{name}_norm")(convolution(x, filters, size, stride, name))
+
+
+def convolution(x, filters: int, size: int, stride: int, name: str):  # type: ignore[no-untyped-def]
+    """Applies a convolution without bias, named `<name>_conv`."""
+    return layers.Conv2D(
         filters,
         size,
         strides=stride,
@@ -44,4 +49,3 @@ def _convolution(x, filters: int, size: int, stride: int, name: str):  # type: i
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return layers.BatchNormalization(name=f"{name}_norm")(x)

@@ -28,7 +28,7 @@ from unlearning.evaluation import accuracy
 from unlearning.interop import inference_arguments, outputs_probabilities
 from unlearning.projection.sites import observing
 from unlearning.projection.statistics import recalibrate_batch_norm
-from unlearning.task import OutcomeStatus, Split, WorkCount
+from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split, replace_settings
 from unlearning.training.batches import ShuffledBatches
 
 logger = logging.getLogger(__name__)
@@ -217,23 +217,14 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         **overrides: Any,
     ) -> None:
         super().__init__()
-        self._train, self._validation = (
-            part if isinstance(part, Split) else Split(*part) for part in (train, validation)
-        )
-        for name, part in (("train", self._train), ("validation", self._validation)):
-            if not len(part):
-                raise invalid(name, "at least one row", "none")
-        known = {field.name for field in dataclasses.fields(CentroidSettings)}
-        for name in overrides:
-            if name not in known:
-                raise invalid(name, f"one of the settings {', '.join(sorted(known))}", name)
-        self.settings = dataclasses.replace(settings or CentroidSettings(), **overrides)
+        self._train, self._validation = check_split("train", train), check_split("validation", validation)
+        self.settings = replace_settings(settings or CentroidSettings(), overrides)
         self._factors = self.settings.factors()
-        self._forget_rows = self._checked("forget_rows", forget_rows)
+        self._forget_rows = np.unique(check_rows("forget_rows", forget_rows, len(self._train)))
         everything = np.arange(len(self._train))
         kept = np.setdiff1d(everything, self._forget_rows)
         if retain_rows is not None:
-            kept = self._checked("retain_rows", retain_rows)
+            kept = np.unique(check_rows("retain_rows", retain_rows, len(self._train)))
         elif not self.settings.exclude_forget:
             kept = everything
         self._retain_rows = np.setdiff1d(kept, self._forget_rows) if self.settings.exclude_forget else kept
@@ -243,13 +234,6 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         self._wrapped = contextlib.ExitStack()
         self._features: tf.Tensor | None = None
         self.reports: list[CentroidReport] = []
-
-    def _checked(self, name: str, rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows)
-        usable = rows.ndim == 1 and len(rows) and np.issubdtype(rows.dtype, np.integer)
-        if not usable or rows.min() < 0 or rows.max() >= len(self._train):
-            raise invalid(name, f"an array of row numbers 0..{len(self._train) - 1}, at least one", rows)
-        return np.unique(rows).astype(np.int64)
 
     def retain_batches(self) -> ShuffledBatches:
         """Returns the retain rows with their given labels as data for `fit`, in a new order every epoch."""

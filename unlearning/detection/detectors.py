@@ -22,15 +22,10 @@ from unlearning.detection.base import Detection, DetectionStatus, Detector, Evid
 from unlearning.detection.features import last_dense
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import InputError, invalid
+from unlearning.evaluation import label_loss
 
 _FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
 _BLOCK = 8192  # rows of features in one float64 block
-
-
-def _label_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Minus the log-probability of the label, in nats: `(rows, K)` and `(rows,)` to float64 `(rows,)`."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
 
 
 def _is_constant(scores: np.ndarray) -> bool:
@@ -220,7 +215,7 @@ class LossMixture(_Mixed):
     def examine(self, evidence: Evidence) -> Detection:
         """Does the work of `detect`."""
         probabilities, labels = evidence.probabilities, evidence.labels
-        losses = _label_loss(probabilities, labels)
+        losses = label_loss(probabilities, labels)
         return self._split(losses, labels, probabilities.argmax(-1), evidence.seed, {"out_of_sample": False})
 
 
@@ -248,7 +243,7 @@ class LossRanking(Detector):
         probabilities, rows = evidence.probabilities, len(evidence.labels)
         if self.count is not None and self.count > rows:
             raise invalid("count", f"at most the number of rows ({rows})", self.count)
-        losses, suggested = _label_loss(probabilities, evidence.labels), probabilities.argmax(-1)
+        losses, suggested = label_loss(probabilities, evidence.labels), probabilities.argmax(-1)
         details = {"out_of_sample": False}
         if _is_constant(losses):
             return _constant(losses, suggested, details)
@@ -469,7 +464,7 @@ class CrossValidation(_Ranked):
         probabilities = _out_of_sample(evidence, self.probe, self.folds, self.inverse_penalty, self.neighbours)
         # A probe without a single vote for the label would put it infinitely far out, beyond any Gaussian.
         floor = 0.5 / self.neighbours if self.probe == "neighbours" else 1e-12
-        scores = _label_loss(np.maximum(probabilities, floor), evidence.labels)
+        scores = label_loss(np.maximum(probabilities, floor), evidence.labels)
         details = {"out_of_sample": True, "probe": self.probe, "folds": self.folds}
         return self._cut(scores, evidence.labels, probabilities.argmax(-1), evidence.seed, details)
 

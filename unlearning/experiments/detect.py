@@ -17,7 +17,7 @@ from unlearning.detection.base import Detection
 from unlearning.detection.metrics import score_detection
 from unlearning.errors import InputError, invalid
 from unlearning.experiments.records import DetectionMetrics, DetectionResults, finite, write_json, write_text
-from unlearning.experiments.run import check_writable, describe_environment, reopen
+from unlearning.experiments.run import check_outputs, describe_environment, reopen
 from unlearning.interop import load_model, set_determinism
 from unlearning.reporting.figures import draw_mixture
 from unlearning.task import Split
@@ -94,10 +94,7 @@ def detect_rows(
     if out.suffix != ".csv":
         raise invalid("out", "a path ending in .csv", str(out))
     record_path, figure_path = out.with_suffix(".json"), out.with_suffix(".png")
-    for path in (out, record_path, figure_path):
-        if path.exists() and not force:
-            raise InputError(f"{path} exists. Pass --force to replace it.")
-    check_writable(out.parent)
+    check_outputs((out, record_path, figure_path), force)
     chosen = detection.get(detector, overrides)
     bad_rows = None
     if target.is_dir():

@@ -13,7 +13,7 @@ from unlearning import methods
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import accuracy, predict
 from unlearning.experiments.records import RepairResults, write_json
-from unlearning.experiments.run import check_writable, describe_environment, outcome_fields
+from unlearning.experiments.run import check_outputs, describe_environment, outcome_fields
 from unlearning.interop import load_model, save_model, set_determinism
 from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
 
@@ -109,10 +109,7 @@ def repair_model(
     record_path = out.with_suffix(".json")
     if out.suffix != ".keras":
         raise invalid("out", "a path ending in .keras", str(out))
-    for path in (out, record_path):
-        if path.exists() and not force:
-            raise InputError(f"{path} exists. Pass --force to replace it.")
-    check_writable(out.parent)
+    check_outputs((out, record_path), force)
     overrides = dict(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from

@@ -624,6 +624,14 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"Cannot write to {folder}: {existing} is not a writable folder.")
 
 
+def check_outputs(paths: Sequence[Path], force: bool) -> None:
+    """Raises `InputError` if files of one folder exist (unless `force`) or cannot be written; leaves nothing behind."""
+    for path in paths:
+        if path.exists() and not force:
+            raise InputError(f"{path} exists. Pass --force to replace it.")
+    check_writable(paths[0].parent)
+
+
 def describe_environment() -> Environment:
     """Returns versions, device and thread count of this process."""
     import keras

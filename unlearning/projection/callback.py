@@ -23,7 +23,7 @@ from unlearning.projection.selection import Selection, select_trusted
 from unlearning.projection.sites import Site, find_sites
 from unlearning.projection.solver import Projector, check_alpha, scaled_ratios
 from unlearning.projection.statistics import collect, recalibrate_batch_norm
-from unlearning.task import OutcomeStatus, Split, WorkCount
+from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split, replace_settings
 
 logger = logging.getLogger(__name__)
 
@@ -165,25 +165,12 @@ class ScaledActivationProjection(keras.callbacks.Callback):
         **overrides: Any,
     ) -> None:
         super().__init__()
-        self._train, self._validation = (
-            part if isinstance(part, Split) else Split(*part) for part in (train, validation)
-        )
-        for name, part in (("train", self._train), ("validation", self._validation)):
-            if not len(part):
-                raise invalid(name, "at least one row", "none")
+        self._train, self._validation = check_split("train", train), check_split("validation", validation)
         if every is not None and every < 1:
             raise invalid("every", "a positive number of epochs, or None", every)
-        known = {field.name for field in dataclasses.fields(ProjectionSettings)}
-        for name in overrides:
-            if name not in known:
-                raise invalid(name, f"one of the settings {', '.join(sorted(known))}", name)
-        self._settings = dataclasses.replace(settings or ProjectionSettings(), **overrides)
+        self._settings = replace_settings(settings or ProjectionSettings(), overrides)
         if trusted_rows is not None:
-            trusted_rows = np.asarray(trusted_rows)
-            usable = trusted_rows.ndim == 1 and len(trusted_rows) and np.issubdtype(trusted_rows.dtype, np.integer)
-            if not usable or trusted_rows.min() < 0 or trusted_rows.max() >= len(self._train):
-                expected = f"an array of row numbers 0..{len(self._train) - 1}, at least one"
-                raise invalid("trusted_rows", expected, trusted_rows)
+            trusted_rows = check_rows("trusted_rows", trusted_rows, len(self._train))
         self._given = trusted_rows
         self._every, self._seed = every, seed
         self._pending = False
@@ -259,7 +246,7 @@ class _Search:
             )
             self._work += work
         else:
-            trusted = given.astype(np.int64)
+            trusted = given
         alphas: list[dict[str, float]] = []
         for number in range(1, settings.rounds + 1):
             best = self._best

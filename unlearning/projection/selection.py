@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.evaluation import predict, probabilities
+from unlearning.evaluation import label_loss, predict, probabilities
 from unlearning.interop import as_logit_model, inference_arguments, outputs_probabilities
 from unlearning.task import Split, WorkCount
 
@@ -22,8 +22,7 @@ _CURVATURE_STEP = 2.5e-4  # of the pixel range; the published 1e-3 is in units o
 
 def cross_entropy(model: keras.Model, split: Split) -> np.ndarray:
     """Returns the cross-entropy of every row under its given label, float64 of shape `(rows,)`."""
-    chosen = probabilities(predict(model, split.images))[np.arange(len(split)), split.labels]
-    return -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
+    return label_loss(probabilities(predict(model, split.images)), split.labels)
 
 
 def curvature(model: keras.Model, split: Split, *, seed: int = 0, batch_size: int = 256) -> np.ndarray:
