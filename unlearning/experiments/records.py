@@ -72,7 +72,7 @@ class TrainConfig(Record):
         content = handler(self)
         if self.objective == "cross-entropy":
             del content["objective"], content["objective_options"]
-        if self.schedule != "step":
+        if self.schedule != "step" and not self.milestones and self.decay == 0.1:
             del content["milestones"], content["decay"]
         if self.nesterov:
             del content["nesterov"]
