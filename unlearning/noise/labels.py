@@ -76,10 +76,10 @@ def symmetric(request: Request) -> Corruption:
 def symmetric_inclusive(request: Request) -> Corruption:
     """Gives `budget` random rows a random one of all classes: on average `budget (1 - 1/K)` labels become wrong.
 
-    This is the noise that DivideMix and most of its followers call symmetric, and their generator: Python's, seeded
-    (there with 0 whatever the experiment's seed), shuffles the row numbers; the first `budget` are drawn and get their
-    classes in ascending order. Rows with example ids `train_<number>` are taken in the order of these numbers, which
-    is the published one.
+    What much work on CIFAR calls symmetric noise, with the generator of published feature-space unlearning: Python's,
+    seeded (there with 0 whatever the experiment's seed), shuffles the row numbers; the first `budget` are drawn and get
+    their classes in ascending order. Rows with example ids `train_<number>` are taken in the order of these numbers,
+    which is the published one.
     """
     given, (rows, generator) = request.split.labels.copy(), _shuffled(request)
     given[rows] = [generator.randint(0, request.num_classes - 1) for _ in rows]
