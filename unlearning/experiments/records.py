@@ -54,7 +54,7 @@ class TrainConfig(Record):
     batch_size: int
     learning_rate: float
     optimizer: Literal["adam", "sgd"]
-    schedule: Literal["constant", "cosine"]
+    schedule: Literal["constant", "cosine", "step"]
     weight_decay: float
     augment: bool
     mixed_precision: bool
@@ -62,13 +62,20 @@ class TrainConfig(Record):
     seed: int
     objective: str = "cross-entropy"
     objective_options: dict[str, float] = {}
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    nesterov: bool = True
 
     @model_serializer(mode="wrap")
-    def _without_plain_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the plain objective out, so that files (and hashes) from before there were others stay valid."""
+    def _without_what_is_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves plain settings out, so that files (and hashes) from before there were others stay valid."""
         content = handler(self)
         if self.objective == "cross-entropy":
             del content["objective"], content["objective_options"]
+        if self.schedule != "step" and not self.milestones and self.decay == 0.1:
+            del content["milestones"], content["decay"]
+        if self.nesterov:
+            del content["nesterov"]
         return content
 
 
@@ -80,6 +87,15 @@ class PoisonConfig(Record):
     budget: int
     seed: int
     labels_key: str | None = None
+    labels_sha256: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_plain_hash(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves the hash out where no labels were recorded, for the same reason."""
+        content = handler(self)
+        if self.labels_sha256 is None:
+            del content["labels_sha256"]
+        return content
 
 
 class UnlearnConfig(Record):
