@@ -244,7 +244,17 @@ class TestOtherCommands:
             "heavy = {'tensorflow', 'keras', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)\n"
             "assert not heavy, heavy\n"
         )
-        for arguments in ((), ("run",), ("train",), ("unlearn",), ("show",), ("configs",), ("repair",), ("detect",)):
+        for arguments in (
+            (),
+            ("run",),
+            ("train",),
+            ("unlearn",),
+            ("show",),
+            ("configs",),
+            ("repair",),
+            ("detect",),
+            ("features",),
+        ):
             done = subprocess.run(
                 [sys.executable, "-c", code, *arguments, "--help"],
                 capture_output=True,
