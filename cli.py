@@ -390,6 +390,35 @@ def detect(as_json: bool, quiet: bool, **options: Any) -> None:
 detect.epilog = "\b\n" + "\n".join(f"{name}: {line}" for name, line in detection.summaries().items())
 
 
+@main.command()
+@click.argument("run_dir", metavar="RUN_DIR/METHOD", type=click.Path(path_type=Path))
+@click.option("--rows", default=2000, show_default=True, help="Most rows in the t-SNE figure.")
+@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
+@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--labels-file", help="CIFAR-10N .npz file, for human noise.")
+@_json_option
+@_quiet_option
+def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
+    """Draw where rows lie in feature space before and after a finished repair (.../seed-S/METHOD).
+
+    Into its folder figures/ go tsne and angles (to the centroid of the given label; centroids are those of the retain
+    rows before the repair), and features.json with the angles' means. Rows count as forget rows if the repair's record
+    names them; without such a record the truly bad ones do.
+    """
+    _prepare(quiet)
+    from unlearning.experiments.features import draw_features
+
+    result = draw_features(**options, formats=tuple(formats.split(",")))
+    if as_json:
+        _print_json([result])
+        return
+    from unlearning.reporting.tables import format_angles
+
+    click.echo(format_angles(result))
+    click.echo(f"\nFiles: {options['run_dir'] / 'figures'}")
+
+
 def _prepare(quiet: bool) -> None:
     """Sets up logging and keeps TensorFlow's own chatter away from the table."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

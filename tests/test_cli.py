@@ -254,6 +254,7 @@ class TestOtherCommands:
             ("repair",),
             ("detect",),
             ("labels",),
+            ("features",),
         ):
             done = subprocess.run(
                 [sys.executable, "-c", code, *arguments, "--help"],

@@ -369,6 +369,53 @@ class DetectionResults(Record):
     environment: Environment
 
 
+class AngleGroup(Record):
+    """Angles of one group of rows, in degrees; None without rows."""
+
+    rows: int
+    mean: float | None
+    std: float | None
+
+
+class FeatureResults(Record):
+    """Where rows lie in feature space before and after a repair; see `unlearning.reporting.features`.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        variant: Text that tells runs of one method apart.
+        budget: Requested number of corrupted rows.
+        seed: Seed of the cell.
+        num_classes: Number of classes.
+        features: Length of a feature vector.
+        rows: Training rows.
+        forget_rows: Those of them that were to be forgotten.
+        forget_source: `method`, if its record names them, or `corruption`, the rows that are truly bad.
+        tsne_rows: Rows drawn for the t-SNE figure.
+        angles: Under `before` and `after`, for `retain` and `forget` rows: the angle between a row's features and the
+            centroid of its given label, which is made of the retain rows before the repair.
+        poisoned_sha256: Hash of the weights before.
+        repaired_sha256: Hash of the weights after.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    variant: str
+    budget: int
+    seed: int
+    num_classes: int
+    features: int
+    rows: int
+    forget_rows: int
+    forget_source: Literal["method", "corruption"]
+    tsne_rows: int
+    angles: dict[str, dict[str, AngleGroup]]
+    poisoned_sha256: str
+    repaired_sha256: str
+    environment: Environment
+
+
 R = TypeVar("R", bound=BaseModel)
 
 
