@@ -176,6 +176,36 @@ _method_options = _options(
         help="Labels of the validation rows: wrong like the training rows', or true.",
     ),
 )
+_detect_options = _options(
+    click.option(
+        "--detect",
+        "detector",
+        metavar="DETECTOR",
+        help=f"Let a detector find the flagged rows: {', '.join(detection.available())}.",
+    ),
+    click.option(
+        "--detect-set",
+        "detector_options",
+        multiple=True,
+        callback=_assignments,
+        metavar="FIELD=VALUE",
+        help="Change an option of the detector; repeatable.",
+    ),
+    click.option(
+        "--suspects",
+        type=click.Choice(["relabel", "remove"]),
+        default="relabel",
+        show_default=True,
+        help="Give what is detected its suggested label, or take it out.",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Detect again with the repaired model, and repair the original one anew.",
+    ),
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _quiet_option = click.option("--quiet", is_flag=True, help="No progress on standard error.")
 
@@ -194,6 +224,7 @@ def main() -> None:
 @_noise_options
 @_training_options
 @_method_options
+@_detect_options
 @_json_option
 @_quiet_option
 def run(as_json: bool, quiet: bool, **options: Any) -> None:
@@ -231,6 +262,7 @@ def train(quiet: bool, **options: Any) -> None:
 @_noise_options
 @_training_options
 @_method_options
+@_detect_options
 def configs(**options: Any) -> None:
     """Write the configuration files of a grid, to be filled by `run` with the same options."""
     _prepare(quiet=True)
@@ -247,6 +279,7 @@ def configs(**options: Any) -> None:
 @click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
 @click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
 @click.option("--labels-file", help=_LABELS_HELP)
+@_detect_options
 @_json_option
 @_quiet_option
 def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
@@ -255,7 +288,7 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     methods.get(method, overrides)
     from unlearning.experiments.run import reopen
 
-    experiment, budget, seed = reopen(run_dir, method, overrides, **options)
+    experiment, budget, seed = reopen(run_dir, method, overrides, detect=_detect_choice(options), **options)
     result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
     if as_json:
         _print_json([result])
@@ -318,6 +351,7 @@ def show(directory: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
 )
+@_detect_options
 @click.option("--method", default="second-order", show_default=True, help=f"One of {', '.join(methods.available())}.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The repaired model (.keras).")
 @click.option("--trainable-from", help="First layer to update, or 'all' [default: the dense head].")
@@ -329,7 +363,7 @@ def show(directory: Path, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @_quiet_option
 def repair(quiet: bool, **options: Any) -> None:
-    """Correct your own MODEL.keras, given the rows whose labels are wrong (`--method sap`: without).
+    """Correct your own MODEL.keras: bad rows are given (--flagged), found (--detect), or not needed (sap).
 
     Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
     hyperparameters and work.
@@ -337,7 +371,10 @@ def repair(quiet: bool, **options: Any) -> None:
     _prepare(quiet)
     from unlearning.experiments.repair import repair_model
 
-    result = repair_model(**options)
+    result = repair_model(detect=_detect_choice(options), **options)
+    if result.detection is not None:
+        found = result.detection
+        click.echo(f"{found.detector}: {found.suspects} of {found.rows} rows are suspect ({found.status})")
     click.echo(
         f"{result.status}: validation accuracy {100 * result.validation_accuracy_before:.1f} -> "
         f"{100 * result.validation_accuracy_after:.1f} %, test accuracy {100 * result.test_accuracy_before:.1f} -> "
@@ -473,7 +510,20 @@ def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
     if len(by_method) != len(chosen):
         raise InputError(f"A method is named twice in {names!r}.")
     choices = tuple(MethodChoice(name, tuple(by_method[name].items()), variant) for name in chosen)
-    return Experiment(Settings(methods=choices, **options))
+    return Experiment(Settings(methods=choices, detect=_detect_choice(options), **options))
+
+
+def _detect_choice(options: dict[str, Any]):  # type: ignore[no-untyped-def]
+    """Takes the options of detection out of a command's options; None where rows are not to be detected."""
+    from unlearning.experiments.run import DetectChoice
+
+    detector, changed = options.pop("detector", None), options.pop("detector_options", {})
+    suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
+    if detector is None:
+        if changed or suspects != "relabel" or rounds > 1:
+            raise InputError("--detect-set, --suspects and --rounds need --detect.")
+        return None
+    return DetectChoice(detector, tuple(changed.items()), suspects, rounds)
 
 
 def _print_json(results: list) -> None:

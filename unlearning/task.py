@@ -83,6 +83,11 @@ class Corrections:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @classmethod
+    def none(cls) -> Corrections:
+        """Returns corrections that flag no row."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UnlearningTask:

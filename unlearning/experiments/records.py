@@ -98,6 +98,14 @@ class PoisonConfig(Record):
         return content
 
 
+class DetectConfig(Record):
+    """How a cell's suspects were found."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    detector: str
+    options: dict[str, Any]
+
+
 class UnlearnConfig(Record):
     """How a model was repaired."""
 
@@ -273,52 +281,6 @@ class UnlearningResults(Record):
     environment: Environment
 
 
-class RepairResults(Record):
-    """What `repair` did to a user's model; accuracies are against the labels found in the data.
-
-    Attributes:
-        schema_version: Version of this schema.
-        method: Registered name.
-        hyperparameters: Its hyperparameters.
-        flagged_rows: Rows named in the CSV.
-        removed_rows: Those of them that are removed rather than relabelled.
-        applied: Whether any weight was changed.
-        status: Why.
-        validation_accuracy_before: On the data's validation split.
-        validation_accuracy_after: The same after the repair.
-        test_accuracy_before: On the data's test split.
-        test_accuracy_after: The same after the repair.
-        corrected_accuracy_before: Share of relabelled rows predicted as their corrected label, before.
-        corrected_accuracy_after: The same after the repair.
-        work: Work counts.
-        unlearning_duration_s: Wall-clock seconds.
-        solves: One entry a linear solve.
-        history: One entry a step.
-        details: What the method adds.
-        environment: Versions and device.
-    """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    method: str
-    hyperparameters: dict[str, Any]
-    flagged_rows: int
-    removed_rows: int
-    applied: bool
-    status: str
-    validation_accuracy_before: float
-    validation_accuracy_after: float
-    test_accuracy_before: float
-    test_accuracy_after: float
-    corrected_accuracy_before: float | None
-    corrected_accuracy_after: float | None
-    work: Work
-    unlearning_duration_s: float
-    solves: list[Solve]
-    history: list[dict[str, float | int | str | None]]
-    details: dict[str, Any] = {}
-    environment: Environment
-
-
 class DetectionMetrics(Record):
     """A detection against the rows that are truly bad; see `unlearning.detection.metrics`."""
 
@@ -348,6 +310,8 @@ class DetectionResults(Record):
         bad_rows: Number of known bad rows, or None.
         seed: Seed of what the detector draws.
         detection_duration_s: Wall-clock seconds.
+        detection_cpu_s: Processor seconds; None in files from before they were measured.
+        config_hash: Of what a cell's detection was made from; None outside of cells.
         environment: Versions and device.
     """
 
@@ -366,6 +330,56 @@ class DetectionResults(Record):
     bad_rows: int | None
     seed: int
     detection_duration_s: float
+    detection_cpu_s: float | None = None
+    config_hash: str | None = None
+    environment: Environment
+
+
+class RepairResults(Record):
+    """What `repair` did to a user's model; accuracies are against the labels found in the data.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        hyperparameters: Its hyperparameters.
+        flagged_rows: Rows named in the CSV.
+        removed_rows: Those of them that are removed rather than relabelled.
+        applied: Whether any weight was changed.
+        status: Why.
+        validation_accuracy_before: On the data's validation split.
+        validation_accuracy_after: The same after the repair.
+        test_accuracy_before: On the data's test split.
+        test_accuracy_after: The same after the repair.
+        corrected_accuracy_before: Share of relabelled rows predicted as their corrected label, before.
+        corrected_accuracy_after: The same after the repair.
+        work: Work counts.
+        unlearning_duration_s: Wall-clock seconds.
+        solves: One entry a linear solve.
+        history: One entry a step.
+        details: What the method adds.
+        detection: How the flagged rows were found; None where they were given or not needed.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    hyperparameters: dict[str, Any]
+    flagged_rows: int
+    removed_rows: int
+    applied: bool
+    status: str
+    validation_accuracy_before: float
+    validation_accuracy_after: float
+    test_accuracy_before: float
+    test_accuracy_after: float
+    corrected_accuracy_before: float | None
+    corrected_accuracy_after: float | None
+    work: Work
+    unlearning_duration_s: float
+    solves: list[Solve]
+    history: list[dict[str, float | int | str | None]]
+    details: dict[str, Any] = {}
+    detection: DetectionResults | None = None
     environment: Environment
 
 

@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from unlearning import methods
+from unlearning import detection, methods
 from unlearning.errors import InputError, invalid
 from unlearning.experiments import layout
 from unlearning.experiments.records import (
     DataConfig,
+    DetectConfig,
+    DetectionResults,
     Environment,
     PoisonConfig,
     Record,
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
 
     from unlearning.data import ImageData
     from unlearning.methods.base import Method
+    from unlearning.methods.detected import Detected
     from unlearning.noise import Corruption
-    from unlearning.task import Split, UnlearningOutcome
+    from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
     from unlearning.training import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -70,6 +73,29 @@ class MethodChoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class DetectChoice:
+    """Flagged rows by detection instead of knowledge; see `unlearning.methods.detected.Detected`.
+
+    Attributes:
+        detector: Registered detector.
+        options: Options to change, as `(field, value)` pairs.
+        suspects: `relabel` or `remove`.
+        rounds: Detections and repairs.
+    """
+
+    detector: str
+    options: tuple[tuple[str, Any], ...] = ()
+    suspects: Literal["relabel", "remove"] = "relabel"
+    rounds: int = 1
+
+    def apply(self, method: Method) -> Detected:
+        """Returns the method with its flagged rows from the detector."""
+        from unlearning.methods.detected import Detected
+
+        return Detected(method, self.detector, dict(self.options), self.suspects, self.rounds)
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What `run` is asked for; the fields are its options.
 
@@ -81,6 +107,7 @@ class Settings:
         rates: Shares of rows to corrupt, or None.
         seeds: Seeds of noise, poisoned model and method.
         methods: Repairs.
+        detect: How flagged rows are found; None: they are known.
         data_dir: Where tensorflow-datasets keeps prepared sets.
         data_seed: Seed of the splits and of the clean model.
         train_rows: Size of the training subset, or None.
@@ -113,6 +140,7 @@ class Settings:
     rates: tuple[float, ...] | None = None
     seeds: tuple[int, ...] = (42,)
     methods: tuple[MethodChoice, ...] = ()
+    detect: DetectChoice | None = None
     data_dir: str | None = None
     data_seed: int = 42
     train_rows: int | None = None
@@ -182,7 +210,7 @@ class Experiment:
             image_size=settings.image_size,
         )
         self._corruptions: dict[tuple[int, int], Corruption] = {}
-        self._methods = {choice: methods.get(choice.name, dict(choice.overrides)) for choice in settings.methods}
+        self._methods = {choice: self._build(choice) for choice in settings.methods}
 
     def run(self) -> list[UnlearningResults]:
         """Runs what is missing and returns the results of every cell and method, in order."""
@@ -306,7 +334,7 @@ class Experiment:
         )
         logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
         cpu = time.process_time()
-        outcome = self._method(choice).unlearn(model, task)
+        outcome = self._unlearn(choice, model, task, self._suspects(budget, seed, model, given, corruption))
         cpu = time.process_time() - cpu
         scores = _score_repair(model, outcome, data, given, corruption)
         save_model(outcome.model, files.model)
@@ -341,6 +369,56 @@ class Experiment:
         )
         write_json(files.results, results)
         return results
+
+    def _unlearn(
+        self,
+        choice: MethodChoice,
+        model: keras.Model,
+        task: UnlearningTask,
+        found: tuple[DetectionResults, Corrections] | None,
+    ) -> UnlearningOutcome:
+        """Repairs by known rows, or by detected ones; then the detection's own seconds are part of the duration."""
+        method = self._method(choice)
+        if found is None:
+            return method.unlearn(model, task)
+        results, suspected = found
+        return with_detection(method.unlearn(model, task, suspected), results)  # type: ignore[call-arg]
+
+    def _suspects(
+        self, budget: int, seed: int, model: keras.Model, given: Split, corruption: Corruption
+    ) -> tuple[DetectionResults, Corrections] | None:
+        """Detects once in a cell; every method finds the suspects there again. None where rows are known."""
+        choice = self.settings.detect
+        if choice is None:
+            return None
+        from unlearning.experiments.detect import draw_scores, examine, write_suspects
+        from unlearning.experiments.repair import read_flagged
+        from unlearning.task import Corrections
+
+        detector = detection.get(choice.detector, dict(choice.options))
+        config = DetectConfig(detector=choice.detector, options=detector.config())
+        wanted = config_hash(self._train_config(seed), self._poison_config(budget, seed), config)
+        cell = layout.cell_files(self.folder, budget, seed)
+        files = layout.detection_files(cell.folder, choice.detector, _detect_variant(choice))
+        results = _finished(files.results, DetectionResults, wanted)
+        if results is None or (results.suspects and not files.suspects.is_file()):
+            logger.info("detecting by %s: budget %d, seed %d", choice.detector, budget, seed)
+            found, results = examine(
+                detector,
+                choice.detector,
+                model,
+                given,
+                self.data.num_classes,
+                seed=seed,
+                bad_rows=corruption.rows,
+                config_hash=wanted,
+            )
+            write_suspects(files.suspects, given, found)
+            draw_scores(files.figure, found, choice.detector, corruption.rows)
+            write_json(files.results, results)
+        if not results.suspects:
+            return results, Corrections.none()
+        return results, read_flagged(files.suspects, len(given), self.data.num_classes)
 
     def open_poisoned(self, budget: int, seed: int) -> tuple[keras.Model, Split, Corruption]:
         """Opens a finished poisoned model with the rows it was trained on; nothing is trained.
@@ -475,14 +553,27 @@ class Experiment:
             seed=seed,
         )
 
+    def _build(self, choice: MethodChoice) -> Method:
+        method = methods.get(choice.name, dict(choice.overrides))
+        return method if self.settings.detect is None else self.settings.detect.apply(method)
+
     def _method(self, choice: MethodChoice) -> Method:
         """The method, with the recipe of this experiment where it follows one."""
         return self._methods[choice].adapt(_train_settings(self._train_config(self.settings.data_seed)))
 
     def _variant(self, choice: MethodChoice) -> str:
-        """The two validation protocols live side by side."""
+        """Known and detected rows, and the two validation protocols, live side by side."""
         protocol = "clean-validation" if self.settings.validation == "clean" else ""
-        return "-".join(part for part in (choice.variant, protocol) if part)
+        return "-".join(part for part in (choice.variant, self._detect_name(), protocol) if part)
+
+    def _detect_name(self) -> str:
+        choice = self.settings.detect
+        if choice is None:
+            return ""
+        suspects = "removed" if choice.suspects == "remove" else ""
+        rounds = f"{choice.rounds}-rounds" if choice.rounds > 1 else ""
+        parts = ("detected", choice.detector, _detect_variant(choice), suspects, rounds)
+        return "-".join(part for part in parts if part)
 
     def _method_files(self, cell: Path, choice: MethodChoice) -> layout.MethodFiles:
         return layout.method_files(cell, choice.name, self._variant(choice))
@@ -604,6 +695,7 @@ def reopen(
     *,
     variant: str = "",
     validation: Literal["noisy", "clean"] = "noisy",
+    detect: DetectChoice | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
     labels_file: str | None = None,
@@ -616,6 +708,7 @@ def reopen(
         overrides: Its changed hyperparameters.
         variant: Text added to the method's folder name.
         validation: Labels of the validation rows.
+        detect: How flagged rows are found; None: they are known.
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
         labels_file: For human and recorded noise; not needed where the cell is finished and its arrays are there.
@@ -646,6 +739,7 @@ def reopen(
         seeds=(seed,),
         methods=() if method is None else (MethodChoice(method, tuple(overrides.items()), variant),),
         validation=validation,
+        detect=detect,
         data_dir=data_dir,
         labels_file=labels_file,
         labels_key=poison.labels_key or "worse_label",
@@ -706,6 +800,18 @@ def describe_environment() -> Environment:
     )
 
 
+def with_detection(outcome: UnlearningOutcome, found: DetectionResults) -> UnlearningOutcome:
+    """Returns an outcome whose duration includes the detection that went before it, which its details describe."""
+    return dataclasses.replace(
+        outcome,
+        duration_s=outcome.duration_s + found.detection_duration_s,
+        details={
+            **outcome.details,
+            "detection": found.model_dump(include={"status", "metrics", "detection_duration_s", "detection_cpu_s"}),
+        },
+    )
+
+
 def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
     """Returns the fields that repair records share, from a method's outcome."""
     return {
@@ -754,7 +860,15 @@ def _restored(before: float, after: float, clean: float) -> float | None:
     return restored_share(before, after, clean)
 
 
-T = TypeVar("T", TrainResults, UnlearningResults)
+def _detect_variant(choice: DetectChoice) -> str:
+    """Some digits of the options' hash where they are not the detector's own, so that sets of options never mix."""
+    changed = detection.get(choice.detector, dict(choice.options)).config()
+    if changed == detection.get(choice.detector).config():
+        return ""
+    return config_hash(DetectConfig(detector=choice.detector, options=changed))[:6]
+
+
+T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults)
 
 
 def _finished(path: Path, kind: type[T], wanted: str) -> T | None:
