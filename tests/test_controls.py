@@ -102,16 +102,16 @@ class TestSharding:
 
     def test_only_hit_shards_are_trained_again_and_exactly(self) -> None:
         """The result is that of a training in which the mistake was never made: same ensemble, to the last bit."""
-        task, true = poisoned_task(rows=90, flips=90)
-        hit = assign_shards(90, 3, task.seed)[1]
+        task, true = poisoned_task(rows=60, flips=60)
+        hit = assign_shards(60, 2, task.seed)[1]
         flagged = Corrections(hit[:4], true[hit[:4]])
         model = small_model()
-        method = Sharding(shards=3, epochs=1, recipe=self.RECIPE)
+        method = Sharding(shards=2, epochs=1, recipe=self.RECIPE)
         outcome = method.unlearn(model, dataclasses.replace(task, corrections=flagged))
         details = outcome.details
         assert details["affected_shards"] == [1] and details["retrained_rows"] == 30
         assert outcome.work.gradient_rows == 30
-        assert details["preparation_work"]["gradient_rows"] == 90
+        assert details["preparation_work"]["gradient_rows"] == 60
         assert outcome.preparation_duration_s == details["preparation_duration_s"] > outcome.duration_s > 0
 
         corrected = Split(task.train.images, task.train.labels.copy())
@@ -323,6 +323,11 @@ class TestEqualTime:
         outcome = method.unlearn(small_model(), task)
         assert outcome.details == {"seconds": 1.0}
         assert 0 < outcome.work.gradient_rows < 10_000 * 120
+
+    def test_tries_no_further_rate_when_time_is_up(self) -> None:
+        task, _ = poisoned_task(rows=120, flips=30)
+        outcome = methods.get("fine-tuning", {"seconds": 1e-3, "batch_size": 16}).unlearn(small_model(), task)
+        assert outcome.work.gradient_rows == 16 and len(outcome.history) == 2
 
 
 class TestCommittedResults:

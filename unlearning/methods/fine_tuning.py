@@ -102,6 +102,8 @@ class FineTuning(Method):
         watch = _Watch(task.validation, started)
         watch.score(tuned, learning_rate=None)
         for number, rate in enumerate(self.learning_rates, start=1):
+            if number > 1 and limit is not None and time.perf_counter() - started > limit:
+                break  # compiling for the rates before has taken their share and more
             tuned.set_weights(initial)
             keras.utils.set_random_seed(task.seed)
             tuned.compile(
