@@ -252,12 +252,19 @@ class TestSsd:
         np.testing.assert_allclose(Head(outcome.model, "all").parameters().numpy(), expected, rtol=1e-4, atol=1e-7)
         # The flagged rows are among all rows, so that no ratio exceeds 240 / 60.
         assert 1 < outcome.details["largest_ratio"] <= 4 + 1e-6
-        assert outcome.work == WorkCount(forward_rows=120 * (len(Ssd().alphas) + 3), gradient_rows=240)
+        assert outcome.work == WorkCount(
+            forward_rows=120 * (len(Ssd().alphas) + len(Ssd().shares) + 3), gradient_rows=240
+        )
+
+    def test_shares_are_the_shares_dampened(self, poisoned) -> None:
+        model, task = poisoned
+        outcome = Ssd(alphas=(), shares=(0.3, 0.1)).unlearn(model, task)
+        assert [row["dampened"] for row in outcome.history[1:]] == pytest.approx([0.1, 0.3], abs=0.01)
 
     def test_corrected_labels_are_not_looked_at(self, poisoned) -> None:
         model, task = poisoned
         removal = Corrections(task.corrections.rows, np.full(60, REMOVED))
-        method = Ssd(alphas=(3.0,))
+        method = Ssd(alphas=(3.0,), shares=())
         first, second = (method.unlearn(model, t) for t in (task, dataclasses.replace(task, corrections=removal)))
         for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -280,7 +287,8 @@ class TestSsd:
     @pytest.mark.parametrize(
         ("overrides", "match"),
         [
-            ({"alphas": []}, "alphas"),
+            ({"alphas": [], "shares": []}, "alphas"),
+            ({"shares": [0.5, 1.0]}, "shares"),
             ({"alphas": [1.0, 0.0]}, "alphas"),
             ({"dampening_constant": 0}, "dampening_constant"),
             ({"squares": "rows"}, "squares"),
@@ -359,7 +367,7 @@ class TestExperiment:
     CHOICES = (
         MethodChoice("fine-tuning", (("seconds", "like:retraining"), ("epochs", 3))),
         MethodChoice("sharding", (("shards", 2), ("aggregation", "mean"), ("epochs", 1))),
-        MethodChoice("ssd", (("alphas", (4.0, 3.0)), ("trainable_from", "logits"))),
+        MethodChoice("ssd", (("shares", (0.01,)), ("trainable_from", "logits"))),
         MethodChoice("retraining", (("epochs", 5),)),
     )
 

@@ -11,8 +11,8 @@ are not looked at. Differences from the published code:
    `squares="batches"` is the published estimate.
 2. `alpha` is chosen on validation rows. The flagged rows are among all rows, so that `F_f / F_D` is at most the number
    of training rows over that of flagged ones: with a fifth of the rows flagged nothing ever exceeds 5, and `alpha = 10`
-   does nothing. The grid therefore goes on below, down to `lambda`: an `alpha` smaller than that selects more weights
-   but changes no more of them. `details` say how large the ratio gets.
+   does nothing. Where wrong labels are memorised many weights crowd just below that bound. `shares` therefore adds
+   those `alpha` to the grid at which given shares of the weights are dampened.
 
 Per-example gradients are formed for `batch_rows` rows at a time and squared and summed at once.
 
@@ -48,22 +48,26 @@ class Ssd(Method):
 
     Attributes:
         alphas: Selection weightings to be tried: a weight is dampened where its forget importance exceeds `alpha` times
-            its full one.
+            its full one. Below `dampening_constant` nothing changes any more.
+        shares: Shares of the weights, each of which adds the `alpha` at which it is dampened.
         dampening_constant: The `lambda`; smaller dampens more.
         squares: `"examples"` averages squared gradients of rows, `"batches"` squares those of batches, as published.
         trainable_from: First layer whose weights may be dampened, `"all"`, or null for the dense head.
         batch_rows: Rows whose gradients are held at a time, or rows of a batch.
     """
 
-    alphas: tuple[float, ...] = (100.0, 50.0, 30.0, 20.0, 10.0, 7.0, 5.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0)
+    alphas: tuple[float, ...] = (100.0, 30.0, 10.0, 5.0, 3.0, 2.0, 1.0)
+    shares: tuple[float, ...] = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.4)
     dampening_constant: float = 1.0
     squares: Squares = "examples"
     trainable_from: str | None = "all"
     batch_rows: int = 16
 
     def __post_init__(self) -> None:
-        if not self.alphas or not min(self.alphas) > 0:
-            raise invalid("alphas", "a non-empty list of positive floats", self.alphas)
+        if not all(alpha > 0 for alpha in self.alphas) or not (self.alphas or self.shares):
+            raise invalid("alphas", "positive floats, at least one where there are no shares", self.alphas)
+        if not all(0 < share < 1 for share in self.shares):
+            raise invalid("shares", "floats in (0, 1)", self.shares)
         if not self.dampening_constant > 0:
             raise invalid("dampening_constant", "a positive float", self.dampening_constant)
         if self.squares not in ("examples", "batches"):
@@ -100,7 +104,9 @@ class Ssd(Method):
         initial = best = head.parameters()
         history: list[dict[str, Any]] = []
         chosen, best_score = None, -1.0
-        for alpha in (None, *sorted(self.alphas, reverse=True)):  # a tie goes to what changes least
+        ratios = np.divide(forget, full, out=np.zeros_like(full), where=full > 0)
+        grid = {*self.alphas, *(float(np.quantile(ratios, 1 - share)) for share in self.shares)}
+        for alpha in (None, *sorted(grid, reverse=True)):  # a tie goes to what changes least
             row: dict[str, Any] = {"step": len(history)}
             parameters = initial
             if alpha is not None:
@@ -112,7 +118,6 @@ class Ssd(Method):
             history.append({**row, "validation_accuracy": score, "seconds": time.perf_counter() - started})
             if score > best_score:
                 chosen, best, best_score = alpha, parameters, score
-        used = forget > 0
         return conclude(
             model,
             None if chosen is None else head.repaired(best),
@@ -123,9 +128,7 @@ class Ssd(Method):
             details={
                 "alpha": chosen,
                 "parameters": head.size,
-                "largest_ratio": float(np.max(forget[used] / np.maximum(full[used], np.finfo(np.float64).tiny)))
-                if used.any()
-                else None,
+                "largest_ratio": float(ratios.max()),
             },
         )
 
