@@ -32,6 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import invalid
+from unlearning.evaluation import accuracy
 from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
 from unlearning.influence.rows import RowStore
@@ -85,14 +86,16 @@ class Ssd(Method):
             return conclude(model, None, task, started=started, work=work, status=OutcomeStatus.NOTHING_FLAGGED)
         forget, full, work = self._importances(head, task)
         if not (np.isfinite(forget).all() and np.isfinite(full).all()):
+            before = accuracy(model, task.validation)
             return conclude(
                 model,
                 None,
                 task,
                 started=started,
-                work=work,
-                history=[{"step": 0, "seconds": time.perf_counter() - started}],
+                work=work + WorkCount(forward_rows=len(task.validation)),
+                history=[{"step": 0, "validation_accuracy": before, "seconds": time.perf_counter() - started}],
                 status=OutcomeStatus.NON_FINITE,
+                scores=(before, before),
             )
         validation = Objective(
             head,
