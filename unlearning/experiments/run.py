@@ -88,18 +88,22 @@ class Settings:
         data_seed: Seed of the splits and of the clean model.
         train_rows: Size of the training subset, or None.
         image_size: For image folders.
-        labels_file: For human noise.
+        labels_file: For human and recorded noise.
         labels_key: For human noise.
+        labels_sha256: For recorded noise without its file: the hash of the labels of a finished cell.
         epochs: Passes over the data.
         batch_size: Rows a step.
         learning_rate: Peak learning rate.
         optimizer: `adam` or `sgd`.
-        schedule: `constant` or `cosine`.
+        schedule: `constant`, `cosine` or `step`.
         weight_decay: Decoupled weight decay.
         augment: Random shifts and mirroring.
         mixed_precision: float16 arithmetic.
         objective: What training minimises; see `unlearning.training.objectives`.
         objective_options: Its options, as `(name, value)` pairs.
+        milestones: Epochs after which the learning rate drops (`step`).
+        decay: What it is multiplied with there.
+        nesterov: Whether the momentum of `sgd` looks ahead.
         validation: `noisy` or `clean` labels on the validation split.
         deterministic: Force deterministic kernels.
         output: Experiment folder; None for the default.
@@ -118,16 +122,20 @@ class Settings:
     image_size: int | None = None
     labels_file: str | None = None
     labels_key: str = "worse_label"
+    labels_sha256: str | None = None
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 1e-3
     optimizer: Literal["adam", "sgd"] = "adam"
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
     weight_decay: float = 0.0
     augment: bool = False
     mixed_precision: bool = False
     objective: str = "cross-entropy"
     objective_options: tuple[tuple[str, float], ...] = ()
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    nesterov: bool = True
     validation: Literal["noisy", "clean"] = "noisy"
     deterministic: bool = False
     output: Path | None = None
@@ -150,6 +158,8 @@ class Settings:
             raise invalid("methods", "distinct methods", ", ".join(name for name, _ in folders))
         if self.noise == "human" and self.budgets:
             raise invalid("budgets", "none with human noise (the labels file decides)", list(self.budgets))
+        if self.noise == "recorded" and (self.budgets or self.rates):
+            raise invalid("budgets", "none with recorded noise (the labels file decides)", self.budgets or self.rates)
 
 
 class Experiment:
@@ -234,10 +244,12 @@ class Experiment:
         check_writable(self.folder)
 
     def budgets(self) -> tuple[int, ...]:
-        """Returns the numbers of rows to corrupt; rates and human noise need the number of training rows."""
+        """Returns the numbers of rows to corrupt; rates need the number of training rows, labels in a file the rows."""
         settings = self.settings
         if settings.noise == "human":
             return (self._human_budget(),)
+        if settings.noise == "recorded":
+            return (self._recorded_budget(),)
         if settings.budgets:
             return settings.budgets
         rows = self._training_rows()
@@ -374,6 +386,12 @@ class Experiment:
         corruption = self._corruption(budget, seed)
         return load_model(files.model), corruption.apply(self.data.train), corruption
 
+    def corruption(self, budget: int, seed: int) -> Corruption:
+        """Returns what is, or would be, wrong with the training rows of a cell; nothing is trained or written."""
+        cell = layout.cell_files(self.folder, budget, seed)
+        _check_same(cell.poison_config, self._poison_config(budget, seed))
+        return self._corruption(budget, seed)
+
     @functools.cached_property
     def data(self) -> ImageData:
         """The image set, loaded when first needed."""
@@ -415,6 +433,25 @@ class Experiment:
             return int(known[0].name.removeprefix("budget-"))
         return self._corruption(0, self.settings.seeds[0]).budget
 
+    def _recorded_budget(self) -> int:
+        """The number of rows whose recorded label is wrong; from a cell with the same labels where there is one."""
+        for path in sorted(self.folder.glob("budget-*/seed-*/poison_config.json")):
+            there = read_json(path, PoisonConfig)
+            if there.labels_sha256 == self._labels_sha256:
+                return there.budget
+        return self._corruption(0, self.settings.seeds[0]).budget
+
+    @functools.cached_property
+    def _labels_sha256(self) -> str | None:
+        """The hash of recorded labels; None for other noise."""
+        if self.settings.noise != "recorded":
+            return None
+        if self.settings.labels_file is None and self.settings.labels_sha256 is not None:
+            return self.settings.labels_sha256
+        from unlearning.noise.recorded import labels_sha256, read_labels
+
+        return labels_sha256(read_labels(self.settings.labels_file))
+
     def _train_config(self, seed: int) -> TrainConfig:
         settings = self.settings
         return TrainConfig(
@@ -432,6 +469,9 @@ class Experiment:
             seed=seed,
             objective=settings.objective,
             objective_options=dict(settings.objective_options),
+            milestones=settings.milestones,
+            decay=settings.decay,
+            nesterov=settings.nesterov,
         )
 
     def _poison_config(self, budget: int, seed: int) -> PoisonConfig:
@@ -441,6 +481,7 @@ class Experiment:
             budget=budget,
             seed=seed,
             labels_key=self.settings.labels_key if human else None,
+            labels_sha256=self._labels_sha256,
         )
 
     def _unlearn_config(self, choice: MethodChoice, seed: int) -> UnlearnConfig:
@@ -478,19 +519,13 @@ class Experiment:
     def _claim(self, path: Path, config: Record) -> Path:
         """Writes a configuration, or makes sure that the one already there is the same."""
         if path.is_file():
-            there = read_json(path, type(config))
-            if there != config:
-                differences = "; ".join(differing_keys(there, config))
-                raise InputError(
-                    f"{path.parent} holds another configuration: {differences}. "
-                    "Choose another --output, or remove the folder."
-                )
+            _check_same(path, config)
         else:
             write_json(path, config)
         return path
 
     def _corruption(self, budget: int, seed: int) -> Corruption:
-        from unlearning.noise import Corruption, corrupt
+        from unlearning.noise import FROM_FILE, Corruption, corrupt
 
         if (budget, seed) in self._corruptions:
             return self._corruptions[budget, seed]
@@ -502,7 +537,7 @@ class Experiment:
         corruption = corrupt(
             settings.noise,
             data.train,
-            budget=None if settings.noise == "human" else budget,
+            budget=None if settings.noise in FROM_FILE else budget,
             seed=seed,
             num_classes=data.num_classes,
             data_name=data.name,
@@ -510,19 +545,34 @@ class Experiment:
             labels_file=settings.labels_file,
             labels_key=settings.labels_key,
             pixel_max=data.pixel_max,
+            fine_labels=None if data.fine_labels is None else data.fine_labels["train"],
         )
         self._corruptions[budget, seed] = corruption
         return corruption
 
     def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
-        return self._alike(corruption, self.data.validation, seed + _VALIDATION_SEED).apply(self.data.validation)
+        return self._alike(corruption, "validation", seed + _VALIDATION_SEED).apply(self.data.validation)
 
-    def _alike(self, corruption: Corruption, split: Split, seed: int) -> Corruption:
+    def _alike(self, corruption: Corruption, part: Literal["validation", "test"], seed: int) -> Corruption:
+        """The same noise on another part of the data."""
         from unlearning.noise import corrupt_alike
+        from unlearning.noise.labels import moved_subclasses
 
-        data = self.data
-        return corrupt_alike(corruption, split, num_classes=data.num_classes, seed=seed, data_name=data.name)
+        data, moved, fine = self.data, None, None
+        if corruption.kind == "subclass-dominant" and data.fine_labels is not None:
+            fine = data.fine_labels[part]
+            # Rows this few may lack a subclass: those that the training rows show are the ones mistaken.
+            moved = moved_subclasses(data.train.labels, data.fine_labels["train"], data.num_classes)
+        return corrupt_alike(
+            corruption,
+            getattr(data, part),
+            num_classes=data.num_classes,
+            seed=seed,
+            data_name=data.name,
+            label_map=moved,
+            fine_labels=fine,
+        )
 
     def _scored_rows(
         self, cell: Path, corruption: Corruption, given: Split, seed: int
@@ -535,7 +585,7 @@ class Experiment:
 
         test, bad = self.data.test, corruption.rows
         try:
-            alike = self._alike(corruption, test, seed + _HELD_OUT_SEED)
+            alike = self._alike(corruption, "test", seed + _HELD_OUT_SEED)
             held_out = alike.apply(test).subset(alike.rows)
         except InputError as error:  # too few test rows of the classes that were corrupted
             logger.info("no membership test: %s", error)
@@ -624,7 +674,7 @@ def reopen(
         validation: Labels of the validation rows.
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
-        labels_file: For human noise.
+        labels_file: For human and recorded noise; not needed where the cell is finished and its arrays are there.
 
     Returns:
         The experiment, the budget and the seed.
@@ -632,6 +682,8 @@ def reopen(
     Raises:
         InputError: If the folder is no cell, or its configuration is missing or damaged.
     """
+    from unlearning.noise import FROM_FILE
+
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
     if not files.poison_config.is_file():
@@ -646,16 +698,27 @@ def reopen(
         **config.data.model_dump(exclude={"dataset"}),
         dataset=dataset or config.data.dataset,
         noise=poison.noise,
-        budgets=None if poison.noise == "human" else (budget,),
+        budgets=None if poison.noise in FROM_FILE else (budget,),
         seeds=(seed,),
         methods=() if method is None else (MethodChoice(method, tuple(overrides.items()), variant),),
         validation=validation,
         data_dir=data_dir,
         labels_file=labels_file,
         labels_key=poison.labels_key or "worse_label",
+        labels_sha256=poison.labels_sha256,
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _check_same(path: Path, config: Record) -> None:
+    """Raises `InputError` unless a configuration file holds this configuration."""
+    there = read_json(path, type(config))
+    if there != config:
+        differences = "; ".join(differing_keys(there, config))
+        raise InputError(
+            f"{path.parent} holds another configuration: {differences}. Choose another --output, or remove the folder."
+        )
 
 
 def _train_settings(config: TrainConfig) -> TrainSettings:
