@@ -177,8 +177,9 @@ def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        if float32 and layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
-            config["dtype"] = layer.dtype_policy.variable_dtype  # mixed precision is too coarse for curvature
+        policy = getattr(layer, "dtype_policy", None)  # an operation, such as an argmax in the graph, has none
+        if float32 and policy is not None and policy.compute_dtype != policy.variable_dtype:
+            config["dtype"] = policy.variable_dtype  # mixed precision is too coarse for curvature
         return type(layer).from_config(config)
 
     try:

@@ -247,7 +247,10 @@ class UnlearningOutcome:
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration: the rows of `log_solver.csv`.
         work: Per-example evaluations spent.
-        duration_s: Wall-clock seconds, feature pass and hyperparameter search included.
+        duration_s: Wall-clock seconds, feature pass and hyperparameter search included, preparation not.
+        preparation_duration_s: Wall-clock seconds of what is done before anybody knows that a row is bad (the training
+            of the shards of `sharding`); 0 for most methods.
+        preparation_cpu_s: Process CPU seconds of the same.
         details: What else a method wants in the result files, as JSON-ready values.
     """
 
@@ -261,4 +264,6 @@ class UnlearningOutcome:
     solver_log: Sequence[Mapping[str, Any]]
     work: WorkCount
     duration_s: float
+    preparation_duration_s: float = 0.0
+    preparation_cpu_s: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -233,7 +233,8 @@ class UnlearningResults(Record):
         bad_label_agreement_after: The same after the repair.
         n_gradients: Per-example gradient evaluations.
         work: All work counts.
-        unlearning_duration_s: Wall-clock seconds: features, search and solves.
+        unlearning_duration_s: Wall-clock seconds: features, search and solves; what `sharding` prepares in advance is
+            in `details`.
         unlearning_cpu_s: Process CPU seconds of the same.
         training_time_s: Wall-clock seconds that training the poisoned model took.
         training_cpu_s: Process CPU seconds of the same.
@@ -241,6 +242,16 @@ class UnlearningResults(Record):
         solves: One entry a linear solve.
         history: One entry a step.
         details: What the method adds, such as the spectra and trusted rows of `sap`; by stage in a chain.
+        class_report_before: Scores by class (`"0"`, `"1"`, ...) on the test split, before. This field and those below
+            are None in files from before they were measured.
+        class_report_after: The same after the repair.
+        membership_auc_before: How well the loss of the wrong label tells the bad training rows from test rows with
+            labels as wrong, as an area under the ROC curve (0.5: no trace), before; None where there are no such rows.
+        membership_auc_after: The same after the repair.
+        disagreement_before: Share of test rows where poisoned and retrained model predict different classes; None
+            without a retrained model in the same cell.
+        disagreement_after: The same of the repaired model.
+        disagreement_reference: Which one that was: `retraining` or `retraining-unflagged`.
         model_sha256: Hash of the stored repaired weights.
         environment: Versions and device.
     """
@@ -277,6 +288,13 @@ class UnlearningResults(Record):
     solves: list[Solve]
     history: list[dict[str, float | int | str | None]]
     details: dict[str, Any] = {}
+    class_report_before: dict[str, ClassScores] | None = None
+    class_report_after: dict[str, ClassScores] | None = None
+    membership_auc_before: float | None = None
+    membership_auc_after: float | None = None
+    disagreement_before: float | None = None
+    disagreement_after: float | None = None
+    disagreement_reference: str | None = None
     model_sha256: str
     environment: Environment
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.data import ImageData
+    from unlearning.evaluation import ScoredRows
     from unlearning.methods.base import Method
     from unlearning.methods.detected import Detected
     from unlearning.noise import Corruption
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
+_HELD_OUT_SEED = 20_000  # the same for the test rows that the membership test corrupts
+_RETRAINED = ("retraining", "retraining-unflagged")  # whose models the repaired ones are compared with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +222,13 @@ class Experiment:
         for budget in self.budgets():
             for seed in self.settings.seeds:
                 self.ensure_poisoned(budget, seed)
-                results += [self.ensure_repaired(budget, seed, choice) for choice in self._methods]
+                done = {choice: self.ensure_repaired(budget, seed, choice) for choice in self._order()}
+                results += [done[choice] for choice in self._methods]
         return results
+
+    def _order(self) -> list[MethodChoice]:
+        """The repairs with retraining first: the others are compared with it."""
+        return sorted(self._methods, key=lambda choice: choice.name not in _RETRAINED)
 
     def train(self) -> list[TrainResults]:
         """Trains the clean model and the poisoned ones where they are missing."""
@@ -253,8 +261,12 @@ class Experiment:
         for budget in self.budgets():
             for seed in self.settings.seeds:
                 cell = layout.cell_files(self.folder, budget, seed)
-                for choice in self._methods:
-                    self._method_files(cell.folder, choice)
+                before: set[Path] = set()
+                for choice in self._order():
+                    for name in self._methods[choice].waits_for():
+                        if self._awaited(cell.folder, name).results not in before:
+                            self._duration(cell.folder, name)
+                    before.add(self._method_files(cell.folder, choice).results)
                 if not cell.results.is_file():
                     self._corruption(budget, seed)
         check_writable(self.folder)
@@ -312,7 +324,10 @@ class Experiment:
         found = _finished(files.results, UnlearningResults, wanted)
         if found is not None:
             return found
+        method = self._method(choice)
+        method = method.resolve({name: self._duration(cell.folder, name) for name in method.waits_for()})
 
+        from unlearning.evaluation import score_repair
         from unlearning.interop import load_model, save_model
         from unlearning.reporting import figures
         from unlearning.task import UnlearningTask
@@ -333,10 +348,14 @@ class Experiment:
             seed=seed,
         )
         logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
+        found = self._suspects(budget, seed, model, given, corruption)
         cpu = time.process_time()
-        outcome = self._unlearn(choice, model, task, self._suspects(budget, seed, model, given, corruption))
-        cpu = time.process_time() - cpu
-        scores = _score_repair(model, outcome, data, given, corruption)
+        outcome = self._unlearn(method, model, task, found)
+        cpu = time.process_time() - cpu - outcome.preparation_cpu_s
+        if found is not None:
+            cpu += found[0].detection_cpu_s or 0.0
+        reference, rows = self._scored_rows(cell.folder, corruption, given, seed)
+        scores = score_repair(model, outcome.model, rows)
         save_model(outcome.model, files.model)
         _write_csv(files.step_log, outcome.history)
         if outcome.solver_log:
@@ -358,6 +377,8 @@ class Experiment:
             acc_clean=clean.accuracy,
             acc_perc_restored=_restored(scores["acc_before_fix"], scores["acc_after_fix"], clean.accuracy),
             **scores,
+            disagreement_reference=reference,
+            diverged=_diverged(outcome),
             **outcome_fields(outcome),
             n_gradients=outcome.work.gradient_rows,
             unlearning_cpu_s=cpu,
@@ -372,13 +393,12 @@ class Experiment:
 
     def _unlearn(
         self,
-        choice: MethodChoice,
+        method: Method,
         model: keras.Model,
         task: UnlearningTask,
         found: tuple[DetectionResults, Corrections] | None,
     ) -> UnlearningOutcome:
         """Repairs by known rows, or by detected ones; then the detection's own seconds are part of the duration."""
-        method = self._method(choice)
         if found is None:
             return method.unlearn(model, task)
         results, suspected = found
@@ -578,6 +598,17 @@ class Experiment:
     def _method_files(self, cell: Path, choice: MethodChoice) -> layout.MethodFiles:
         return layout.method_files(cell, choice.name, self._variant(choice))
 
+    def _awaited(self, cell: Path, name: str) -> layout.MethodFiles:
+        """The files of another result in the same cell, made by the same validation protocol."""
+        return layout.method_files(cell, name, self._variant(MethodChoice(name)))
+
+    def _duration(self, cell: Path, name: str) -> float:
+        """The seconds that another method took in the same cell."""
+        files = self._awaited(cell, name)
+        if not files.results.is_file():
+            raise invalid("seconds", f"like:NAME with a finished result in {cell} (name that method first)", name)
+        return read_json(files.results, UnlearningResults).unlearning_duration_s
+
     def _claim(self, path: Path, config: Record) -> Path:
         """Writes a configuration, or makes sure that the one already there is the same."""
         if path.is_file():
@@ -614,24 +645,51 @@ class Experiment:
 
     def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
+        return self._alike(corruption, "validation", seed + _VALIDATION_SEED).apply(self.data.validation)
+
+    def _alike(self, corruption: Corruption, part: Literal["validation", "test"], seed: int) -> Corruption:
+        """The same noise on another part of the data."""
         from unlearning.noise import corrupt_alike
         from unlearning.noise.labels import moved_subclasses
 
         data, moved, fine = self.data, None, None
         if corruption.kind == "subclass-dominant" and data.fine_labels is not None:
-            fine = data.fine_labels["validation"]
+            fine = data.fine_labels[part]
             # Rows this few may lack a subclass: those that the training rows show are the ones mistaken.
             moved = moved_subclasses(data.train.labels, data.fine_labels["train"], data.num_classes)
-        alike = corrupt_alike(
+        return corrupt_alike(
             corruption,
-            data.validation,
+            getattr(data, part),
             num_classes=data.num_classes,
-            seed=seed + _VALIDATION_SEED,
+            seed=seed,
             data_name=data.name,
             label_map=moved,
             fine_labels=fine,
         )
-        return alike.apply(data.validation)
+
+    def _scored_rows(
+        self, cell: Path, corruption: Corruption, given: Split, seed: int
+    ) -> tuple[str | None, ScoredRows]:
+        """Returns what all repairs of a cell are scored on, and the name of the retraining they are compared with."""
+        import numpy as np
+
+        from unlearning.evaluation import ScoredRows, predict
+        from unlearning.interop import load_model
+
+        test, bad = self.data.test, corruption.rows
+        try:
+            alike = self._alike(corruption, "test", seed + _HELD_OUT_SEED)
+            held_out = alike.apply(test).subset(alike.rows)
+        except InputError as error:  # too few test rows of the classes that were corrupted
+            logger.info("no membership test: %s", error)
+            held_out = test.subset(np.empty(0, np.int64))
+        name = next((name for name in _RETRAINED if _is_retrained(self._awaited(cell, name))), None)
+        classes = None
+        if name is not None:
+            classes = predict(load_model(self._awaited(cell, name).model), test.images).argmax(axis=-1)
+        return name, ScoredRows(
+            test, given.subset(bad), corruption.true_labels[bad], held_out, classes, self.data.num_classes
+        )
 
     def _train(
         self, files: layout.TrainedFiles, config: TrainConfig, wanted: str, corruption: Corruption | None
@@ -827,31 +885,20 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
     }
 
 
-def _score_repair(
-    model: keras.Model, outcome: UnlearningOutcome, data: ImageData, given: Split, corruption: Corruption
-) -> dict[str, Any]:
-    """Scores both models on the test split and on the bad training rows."""
-    import numpy as np
-
-    from unlearning.evaluation import confusion, predict
+def _diverged(outcome: UnlearningOutcome) -> bool:
+    """Whether a method met non-finite numbers or a diverging solve."""
     from unlearning.task import OutcomeStatus, SolveStatus
 
-    rows = corruption.rows
-    scores: dict[str, Any] = {"confusions": {}}
-    for when, key, scored in (("before", "acc_before_fix", model), ("after", "acc_after_fix", outcome.model)):
-        matrix = confusion(scored, data.test, data.num_classes)
-        scores["confusions"][when] = matrix
-        scores[key] = float(np.trace(matrix) / matrix.sum())
-        predictions = predict(scored, given.subset(rows).images).argmax(-1) if len(rows) else None
-        for name, labels in (
-            ("corrected_accuracy", corruption.true_labels),
-            ("bad_label_agreement", corruption.given_labels),
-        ):
-            value = None if predictions is None else float(np.mean(predictions == labels[rows]))
-            scores[f"{name}_{when}"] = value
     bad = {SolveStatus.DIVERGED, SolveStatus.NON_FINITE}
-    scores["diverged"] = outcome.status is OutcomeStatus.NON_FINITE or any(s.status in bad for s in outcome.solves)
-    return scores
+    return outcome.status is OutcomeStatus.NON_FINITE or any(solve.status in bad for solve in outcome.solves)
+
+
+def _is_retrained(files: layout.MethodFiles) -> bool:
+    """Whether a finished retraining was kept and its weights are there, byte for byte."""
+    if not files.results.is_file() or not files.model.is_file():
+        return False
+    found = read_json(files.results, UnlearningResults)
+    return found.applied and file_sha256(files.model) == found.model_sha256
 
 
 def _restored(before: float, after: float, clean: float) -> float | None:

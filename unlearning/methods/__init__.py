@@ -87,6 +87,8 @@ _REGISTRY = {
     "retraining-unflagged": _Entry(
         "retraining", "Retraining", "the same recipe without the flagged rows", {"rows": "unflagged"}
     ),
+    "sharding": _Entry("sharding", "Sharding", "SISA: an ensemble on disjoint shards, of which few are retrained"),
+    "ssd": _Entry("ssd", "Ssd", "dampen weights that matter far more to flagged rows than to all rows"),
     "fine-tuning": _Entry("fine_tuning", "FineTuning", "a tenth of the epochs again, on corrected labels"),
     "fine-tuning-trusted": _Entry(
         "fine_tuning",

@@ -80,6 +80,14 @@ class Detected(Method):
         """See `Method.adapt`."""
         return dataclasses.replace(self, method=self.method.adapt(recipe))
 
+    def waits_for(self) -> tuple[str, ...]:
+        """See `Method.waits_for`."""
+        return self.method.waits_for()
+
+    def resolve(self, durations: Mapping[str, float]) -> Detected:
+        """See `Method.resolve`."""
+        return dataclasses.replace(self, method=self.method.resolve(durations))
+
     def unlearn(
         self, model: keras.Model, task: UnlearningTask, suspected: Corrections | None = None
     ) -> UnlearningOutcome:
