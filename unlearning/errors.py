@@ -36,7 +36,7 @@ def invalid(argument: str, expected: str, received: object) -> InputError:
 
 
 def printable(text: str) -> str:
-    """Returns text that any terminal and any file can take.
+    r"""Returns text that any terminal and any file can take.
 
     Args:
         text: Text that may come from a file name or a file.
@@ -45,8 +45,8 @@ def printable(text: str) -> str:
         The same with control characters and lone surrogates escaped.
 
     Example:
-        >>> printable("a\\x1b[2J")
-        'a\\\\x1b[2J'
+        >>> printable("a\x1b[2J")
+        'a\\x1b[2J'
     """
     if text.isprintable():
         return text

@@ -590,6 +590,7 @@ def reopen(
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and _name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
+    _check_recorded(config)
     recorded = config.model_dump(exclude={"schema_version", "data", "seed"})
     recorded["objective_options"] = tuple(recorded.get("objective_options", {}).items())
     settings = Settings(
@@ -607,6 +608,18 @@ def reopen(
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _check_recorded(config: TrainConfig) -> None:
+    """Refuses configurations that this program does not write, before a file or a folder is touched for them."""
+    from unlearning.architectures import check_known
+
+    check_known(config.model)
+    _train_settings(config)
+    name = config.data.dataset
+    # Records hold names of data sets, never paths, so that one from a stranger cannot point anywhere.
+    if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+        raise invalid("dataset", "the name of a data set in train_config.json, not a path", name)
 
 
 def _train_settings(config: TrainConfig) -> TrainSettings:

@@ -93,9 +93,9 @@ def describe_fields(cls: type[BaseModel]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for parent in reversed(cls.__mro__):
-        if not (issubclass(parent, BaseModel) and "__doc__" in vars(parent) and parent.__doc__):
+        if not issubclass(parent, BaseModel) or parent is BaseModel or not vars(parent).get("__doc__"):
             continue
-        _, _, section = inspect.cleandoc(parent.__doc__).partition("Attributes:\n")
+        _, _, section = inspect.cleandoc(parent.__doc__ or "").partition("Attributes:\n")
         name = ""
         for line in section.splitlines():
             if match := _FIELD.match(line):
