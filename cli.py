@@ -262,13 +262,13 @@ def show(directory: Path, as_json: bool) -> None:
 
         _print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
-    from unlearning.reporting.tables import format_reference, format_results
+    from unlearning.reporting.tables import format_entries, format_reference
 
     if trained:
         _show_training(directory)
         click.echo()
     if results or not foreign:
-        click.echo(format_results(sorted(results, key=lambda r: (r.budget, r.seed, r.method, r.variant))))
+        click.echo(format_entries(entries))
     if foreign:
         click.echo(format_reference(foreign))
 

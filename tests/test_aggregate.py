@@ -115,6 +115,15 @@ class TestMethods:
         ]
         assert f"{mean:.1f} ± {std:.1f}" in line
 
+    def test_different_experiments_are_not_averaged(self) -> None:
+        """Seven objectives with three seeds each share budget and method: seven means over three, none over 21."""
+        done = CliRunner().invoke(cli.main, ["show", str(MODELS / "digits-symmetric-objectives")])
+        lines = done.output.splitlines()
+        assert done.exit_code == 0 and lines.count("Mean ± standard deviation over seeds:") == 7
+        assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 7
+        assert max(map(len, lines)) <= 100
+        assert len([line for line in lines if line.startswith("clean, before, after:")]) == 1
+
 
 class TestCommand:
     @pytest.mark.parametrize("folder", ["cifar10-20000-cnn_small-symmetric", "digits-symmetric-objectives", "."])

@@ -71,8 +71,28 @@ def _describe_method(result: UnlearningResults) -> str:
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
-def format_results(results: Sequence[UnlearningResults]) -> str:
-    """Formats repairs as a table, with mean and standard deviation over seeds where there are several."""
+def format_entries(entries: Sequence[Entry]) -> str:
+    """Formats collected repairs: one table an experiment, so that nothing is averaged over different experiments."""
+    found: dict[str, list[UnlearningResults]] = {}
+    for entry in entries:
+        if isinstance(entry.results, UnlearningResults):
+            found.setdefault(entry.experiment, []).append(entry.results)
+    if len(found) < 2:
+        return format_results([result for results in found.values() for result in results])
+    tables = [f"{name}:\n{format_results(results, legend=False)}\n" for name, results in found.items()]
+    return "\n".join([*tables, _legend([result for results in found.values() for result in results])])
+
+
+def format_results(results: Sequence[UnlearningResults], *, legend: bool = True) -> str:
+    """Formats repairs of one experiment as a table, with mean and standard deviation over seeds where there are several.
+
+    Args:
+        results: Repairs.
+        legend: Whether to say what the columns mean.
+
+    Returns:
+        The table, in the order of the results.
+    """
     if not results:
         return "No repairs yet."
     frame = tabulate(results)
@@ -96,8 +116,11 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
             ]
         )
         lines += ["", "Mean ± standard deviation over seeds:", summary.to_string(index=False)]
-    lines += [
-        "",
+    return "\n".join([*lines, "", _legend(results)] if legend else lines)
+
+
+def _legend(results: Sequence[UnlearningResults]) -> str:
+    lines = [
         "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
         "val.: points gained on validation rows; grads, products: thousands of per-example evaluations.",
     ]
