@@ -84,7 +84,7 @@ def format_entries(entries: Sequence[Entry]) -> str:
 
 
 def format_results(results: Sequence[UnlearningResults], *, legend: bool = True) -> str:
-    """Formats repairs of one experiment as a table, with mean and standard deviation over seeds where there are several.
+    """Formats repairs of one experiment as a table, with mean and standard deviation where there are several seeds.
 
     Args:
         results: Repairs.
@@ -227,17 +227,17 @@ def format_validation(report: ValidationReport) -> str:
 
 
 def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]]) -> str:
-    """Formats trained models as a table, from `(name, results)` pairs."""
+    """Formats trained models as a table, from `(name, results)` pairs; `epoch` is the best one, accuracy is in %."""
     frame = pd.DataFrame(
         [
             {
-                "model": name,
+                "model": name if len(name) <= 36 else f"...{name[-33:]}",
                 "rows": r.rows if isinstance(r, TrainResults) else "-",
                 "corrupted": r.corrupted_rows if isinstance(r, TrainResults) else "-",
-                "test accuracy": f"{100 * r.accuracy:.1f}",
+                "test acc.": f"{100 * r.accuracy:.1f}",
                 "train loss": f"{r.train_loss:.4f}",
                 "test loss": f"{r.test_loss:.3f}",
-                "best epoch": r.epochs_for_min,
+                "epoch": r.epochs_for_min,
                 "seconds": f"{r.time:.1f}",
             }
             for name, r in results
