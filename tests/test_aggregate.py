@@ -123,6 +123,8 @@ class TestMethods:
         assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 7
         assert max(map(len, lines)) <= 100
         assert len([line for line in lines if line.startswith("clean, before, after:")]) == 1
+        everything = CliRunner().invoke(cli.main, ["show", str(MODELS)]).output.splitlines()
+        assert max(map(len, everything)) <= 100
 
 
 class TestCommand:

@@ -100,6 +100,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
     for name in _COLUMNS[3:]:
         sign = "+" if name == "val." else ""
         formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
+    formatted["method"] = [_short(name, 31) for name in frame["method"]]
     lines = [formatted.to_string(index=False)]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
@@ -205,7 +206,8 @@ def format_comparison(comparison: Comparison) -> str:
 
 
 def _short(name: str, width: int = 34) -> str:
-    return name if len(name) <= width else f"{name[: width - 3]}..."
+    """Cuts a name in the middle: methods differ in front, variants at the end."""
+    return name if len(name) <= width else f"{name[: width - 15]}...{name[-12:]}"
 
 
 def format_validation(report: ValidationReport) -> str:
