@@ -72,6 +72,10 @@ class TrainConfig(Record):
         seed: Seed of initial weights, row order and augmentation.
         objective: What training minimised; left out where it is plain cross-entropy.
         objective_options: Constants of the objective, by name; left out where it is plain cross-entropy.
+        milestones: Epochs (from 0) from which on the learning rate is multiplied by `decay`; left out with `decay`
+            where the schedule is another one.
+        decay: That factor.
+        nesterov: Whether the momentum of SGD is Nesterov's; left out where it is.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -81,7 +85,7 @@ class TrainConfig(Record):
     batch_size: int
     learning_rate: float
     optimizer: Literal["adam", "sgd"]
-    schedule: Literal["constant", "cosine"]
+    schedule: Literal["constant", "cosine", "step"]
     weight_decay: float
     augment: bool
     mixed_precision: bool
@@ -89,13 +93,20 @@ class TrainConfig(Record):
     seed: int
     objective: str = "cross-entropy"
     objective_options: dict[str, float] = {}
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    nesterov: bool = True
 
     @model_serializer(mode="wrap")
-    def _without_plain_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the plain objective out, so that files (and hashes) from before there were others stay valid."""
+    def _without_what_is_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves plain settings out, so that files (and hashes) from before there were others stay valid."""
         content = handler(self)
         if self.objective == "cross-entropy":
             del content["objective"], content["objective_options"]
+        if self.schedule != "step" and not self.milestones and self.decay == 0.1:
+            del content["milestones"], content["decay"]
+        if self.nesterov:
+            del content["nesterov"]
         return content
 
 
@@ -108,6 +119,7 @@ class PoisonConfig(Record):
         budget: Requested number of corrupted training rows.
         seed: Seed of the choice of rows and labels.
         labels_key: Which labels of the file of human labels; None for other noise.
+        labels_sha256: Hash of recorded labels; left out for other noise.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -115,6 +127,15 @@ class PoisonConfig(Record):
     budget: int
     seed: int
     labels_key: str | None = None
+    labels_sha256: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_plain_hash(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves the hash out where no labels were recorded, for the same reason."""
+        content = handler(self)
+        if self.labels_sha256 is None:
+            del content["labels_sha256"]
+        return content
 
 
 class UnlearnConfig(Record):
@@ -438,6 +459,59 @@ class DetectionResults(Record):
     environment: Environment
 
 
+class AngleGroup(Record):
+    """Angles of one group of rows, in degrees; None without rows.
+
+    Attributes:
+        rows: Number of rows.
+        mean: Mean angle over the rows, in degrees.
+        std: Standard deviation over the rows (divisor `rows`), in degrees.
+    """
+
+    rows: int
+    mean: float | None
+    std: float | None
+
+
+class FeatureResults(Record):
+    """Where rows lie in feature space before and after a repair; see `unlearning.reporting.features`.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        variant: Text that tells runs of one method apart.
+        budget: Requested number of corrupted rows.
+        seed: Seed of the cell.
+        num_classes: Number of classes.
+        features: Length of a feature vector.
+        rows: Training rows.
+        forget_rows: Those of them that were to be forgotten.
+        forget_source: `method`, if its record names them, or `corruption`, the rows that are truly bad.
+        tsne_rows: Rows drawn for the t-SNE figure.
+        angles: Under `before` and `after`, for `retain` and `forget` rows: the angle between a row's features and the
+            centroid of its given label, which is made of the retain rows before the repair.
+        poisoned_sha256: Hash of the weights before.
+        repaired_sha256: Hash of the weights after.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    variant: str
+    budget: int
+    seed: int
+    num_classes: int
+    features: int
+    rows: int
+    forget_rows: int
+    forget_source: Literal["method", "corruption"]
+    tsne_rows: int
+    angles: dict[str, dict[str, AngleGroup]]
+    poisoned_sha256: str
+    repaired_sha256: str
+    environment: Environment
+
+
 KINDS: dict[str, type[BaseModel]] = {
     "train_config": TrainConfig,
     "train_results": TrainResults,
@@ -446,9 +520,11 @@ KINDS: dict[str, type[BaseModel]] = {
     "unlearning_results": UnlearningResults,
     "repair_results": RepairResults,
     "detection_results": DetectionResults,
+    "features": FeatureResults,
 }
 """All records by name. In an experiment folder the name is that of the file, with `.json`; the records of `repair` and
 `detect` stand beside the file that the user asked for, under its name."""
+
 
 R = TypeVar("R", bound=BaseModel)
 

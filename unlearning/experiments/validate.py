@@ -24,6 +24,7 @@ from unlearning.experiments.records import (
     KINDS,
     SCHEMA_VERSION,
     DetectionResults,
+    FeatureResults,
     PoisonConfig,
     Record,
     RepairResults,
@@ -175,7 +176,9 @@ class _Check:
             self.problem(path, "record", _reason(error, path))
             return
         kind = KINDS.get(path.stem)
-        if kind is not None and (room is None or path.name not in _names(room)):
+        if kind is FeatureResults and path.parent.name == "figures":
+            room = None
+        elif kind is not None and (room is None or path.name not in _names(room)):
             self.problem(path, "path", "its folder is not clean/, budget-<B>/seed-<S>/ or a method's folder in a cell")
         if kind is None:
             if room is not None and path.name in _names(room):

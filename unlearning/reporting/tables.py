@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
 from unlearning.experiments.collect import Entry
-from unlearning.experiments.records import DetectionResults, TrainResults, UnlearningResults
+from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
 from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
 from unlearning.experiments.validate import ValidationReport
 
@@ -272,3 +272,27 @@ def format_detection(result: DetectionResults) -> str:
             row[name] = "-" if value is None else f"{100 * value:.1f}"
         legend += "; precision to av. prec.: against the known bad rows, in %"
     return f"{pd.DataFrame([row]).to_string(index=False)}\n\n{legend}."
+
+
+def format_angles(result: FeatureResults) -> str:
+    """Formats the angles of a repair's rows as a table, one row a group."""
+    before, after = result.angles["before"], result.angles["after"]
+    frame = pd.DataFrame(
+        [
+            {
+                "rows of": group,
+                "rows": before[group].rows,
+                **{
+                    when: "-" if angle.mean is None else f"{angle.mean:.1f} ± {angle.std:.1f}"
+                    for when, angle in (("before", before[group]), ("after", after[group]))
+                },
+            }
+            for group in before
+        ]
+    )
+    source = "the method took for wrong" if result.forget_source == "method" else "that are truly bad"
+    return (
+        f"{frame.to_string(index=False)}\n\n"
+        "Angle to the centroid of the given label, mean ± standard deviation over rows, in degrees.\n"
+        f"forget: rows {source}; retain: all others, which the centroids are made of (before the repair)."
+    )
