@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from unlearning import detection, methods
-from unlearning.errors import InputError
+from unlearning.errors import InputError, printable
 from unlearning.experiments import recipes
 
 _DATA_HELP = (
@@ -38,7 +38,7 @@ class _Group(click.Group):
             message = " ".join(str(error).split())
         except OSError as error:
             message = " ".join(str(error).split())
-        click.echo(f"Error: {message}", err=True)
+        click.echo(f"Error: {printable(message)}", err=True)
         ctx.exit(2)
 
 
@@ -323,24 +323,100 @@ def labels(**options: Any) -> None:
 @_json_option
 def show(directory: Path, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
-    from unlearning.experiments.records import UnlearningResults, read_json
+    from unlearning.experiments.collect import collect
+    from unlearning.experiments.records import UnlearningResults
 
-    if not directory.is_dir():
-        raise InputError(f"There is no folder {directory}.")
-    found = sorted(directory.rglob("unlearning_results.json"))
+    entries = collect([directory])
     trained = list(directory.rglob("train_results.json"))
-    if not found and not trained:
+    if not entries and not trained:
         raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
-    results = [read_json(path, UnlearningResults) for path in found]
+    results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
+    foreign = [entry for entry in entries if not isinstance(entry.results, UnlearningResults)]
     if as_json:
-        _print_json(results)
+        from unlearning.experiments.export import tidy_row
+
+        _print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
-    from unlearning.reporting.tables import format_results
+    from unlearning.reporting.tables import format_entries, format_reference
 
     if trained:
         _show_training(directory)
         click.echo()
-    click.echo(format_results(sorted(results, key=lambda r: (r.budget, r.seed, r.method, r.variant))))
+    if results or not foreign:
+        click.echo(format_entries(entries))
+    if foreign:
+        click.echo(format_reference(foreign))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--control", default="fine-tuning", show_default=True, help="Folder name of the method to compare with.")
+@_json_option
+def compare(directory: Path, control: str, as_json: bool) -> None:
+    """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
+    from unlearning.experiments.aggregate import compare_methods
+    from unlearning.experiments.collect import collect
+
+    comparison = compare_methods(collect([directory]), control)
+    if as_json:
+        click.echo(comparison.model_dump_json(indent=1))
+        return
+    from unlearning.reporting.tables import format_comparison
+
+    click.echo(format_comparison(comparison))
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["tidy", "reference"]), default="tidy", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None:
+    """Write the results below FOLDERS to OUT (.csv): a row a repair, a column a number.
+
+    `--format reference` writes the columns that the published implementation exports.
+    """
+    from unlearning.experiments.export import export_results
+    from unlearning.experiments.records import UnlearningResults
+    from unlearning.experiments.reference import NOTES
+
+    entries = export_results(folders, out, form=form, force=force)
+    click.echo(f"{len(entries)} rows: {out}")
+    if not all(isinstance(entry.results, UnlearningResults) for entry in entries):
+        click.echo("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_json_option
+def validate(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""
+    from unlearning.experiments.validate import validate_folders
+
+    report = validate_folders(folders)
+    if as_json:
+        click.echo(report.model_dump_json(indent=1))
+    else:
+        from unlearning.reporting.tables import format_validation
+
+        click.echo(format_validation(report))
+    if report.problems:
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Write NAME.schema.json (or all of them) to this folder.")
+def schema(name: str | None, out: Path | None) -> None:
+    """Print the JSON Schema of the record NAME, such as unlearning_results; without NAME, of all records."""
+    from unlearning.experiments.schema import kinds, schema_of, write_schemas
+
+    if out is not None:
+        for path in write_schemas(out, name):
+            click.echo(path)
+        return
+    content = schema_of(name) if name else {known: schema_of(known) for known in kinds()}
+    click.echo(json.dumps(content, indent=1))
 
 
 @main.command()
@@ -527,18 +603,19 @@ def _detect_choice(options: dict[str, Any]):  # type: ignore[no-untyped-def]
 
 
 def _print_json(results: list) -> None:
-    click.echo(json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1))
+    content = [r if isinstance(r, dict) else r.model_dump(mode="json", by_alias=True) for r in results]
+    click.echo(json.dumps(content, indent=1))
 
 
 def _show_training(directory: Path) -> None:
-    from unlearning.experiments.records import TrainResults, read_json
+    from unlearning.experiments.reference import read_training
     from unlearning.reporting.tables import format_training
 
     paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))
     names = [
         str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
     ]
-    click.echo(format_training([(n, read_json(p, TrainResults)) for n, p in zip(names, paths, strict=True)]))
+    click.echo(format_training([(n, read_training(p)) for n, p in zip(names, paths, strict=True)]))
 
 
 if __name__ == "__main__":

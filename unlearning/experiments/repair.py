@@ -50,9 +50,13 @@ def read_flagged(path: Path, rows: int, num_classes: int) -> Corrections:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            missing = {"row", "corrected_label"} - set(reader.fieldnames or ())
+            columns = list(reader.fieldnames or ())
+            missing = {"row", "corrected_label"} - set(columns)
             if missing:
                 raise InputError(f"{path} lacks the column {' and '.join(sorted(missing))} in its first line.")
+            for name in ("row", "corrected_label"):
+                if columns.count(name) > 1:
+                    raise InputError(f"{path} has the column {name} twice in its first line.")
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or any(record[name] is None for name in ("row", "corrected_label")):

@@ -348,12 +348,12 @@ class Experiment:
             seed=seed,
         )
         logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
-        found = self._suspects(budget, seed, model, given, corruption)
+        suspected = self._suspects(budget, seed, model, given, corruption)
         cpu = time.process_time()
-        outcome = self._unlearn(method, model, task, found)
+        outcome = self._unlearn(method, model, task, suspected)
         cpu = time.process_time() - cpu - outcome.preparation_cpu_s
-        if found is not None:
-            cpu += found[0].detection_cpu_s or 0.0
+        if suspected is not None:
+            cpu += suspected[0].detection_cpu_s or 0.0
         reference, rows = self._scored_rows(cell.folder, corruption, given, seed)
         scores = score_repair(model, outcome.model, rows)
         save_model(outcome.model, files.model)
@@ -786,6 +786,7 @@ def reopen(
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and _name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
+    _check_recorded(config)
     recorded = config.model_dump(exclude={"schema_version", "data", "seed"})
     recorded["objective_options"] = tuple(recorded.get("objective_options", {}).items())
     settings = Settings(
@@ -805,6 +806,18 @@ def reopen(
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _check_recorded(config: TrainConfig) -> None:
+    """Refuses configurations that this program does not write, before a file or a folder is touched for them."""
+    from unlearning.architectures import check_known
+
+    check_known(config.model)
+    _train_settings(config)
+    name = config.data.dataset
+    # Records hold names of data sets, never paths, so that one from a stranger cannot point anywhere.
+    if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+        raise invalid("dataset", "the name of a data set in train_config.json, not a path", name)
 
 
 def _check_same(path: Path, config: Record) -> None:
