@@ -157,6 +157,9 @@ class DetectionFiles:
         return self.folder / "scores.png"
 
 
+Files = TrainedFiles | MethodFiles | DetectionFiles
+
+
 def detection_files(cell: Path, detector: str, variant: str = "") -> DetectionFiles:
     """Returns a detection's files inside a cell."""
     name = f"detect-{detector}-{variant}" if variant else f"detect-{detector}"

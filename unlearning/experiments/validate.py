@@ -23,6 +23,7 @@ from unlearning.experiments.collect import walk_files
 from unlearning.experiments.records import (
     KINDS,
     SCHEMA_VERSION,
+    DetectConfig,
     DetectionResults,
     FeatureResults,
     PoisonConfig,
@@ -115,7 +116,7 @@ def validate_folders(folders: Sequence[Path]) -> ValidationReport:
     return check.report()
 
 
-def _names(files: layout.TrainedFiles | layout.MethodFiles) -> set[str]:
+def _names(files: layout.Files) -> set[str]:
     """The names of all paths that a layout class knows, so that a file added there is known here."""
     cls = type(files)
     return {getattr(files, name).name for name, value in vars(cls).items() if isinstance(value, property)}
@@ -160,16 +161,18 @@ class _Check:
         elif room is not None and path.name in _names(room):
             if path.suffix == ".csv":
                 self.log(path)
-            elif not isinstance(room, layout.MethodFiles) and path == room.corruption:
+            elif isinstance(room, layout.TrainedFiles) and path == room.corruption:
                 self.corruption(room)
-            elif path == room.model and not room.results.is_file():
+            elif path.suffix == ".png":
+                self.figure(path)
+            elif not isinstance(room, layout.DetectionFiles) and path == room.model and not room.results.is_file():
                 self.archive(path)
         elif path.parent.name == "figures" and path.suffix == ".png":
             self.figure(path)
         elif not self.belongs_to_record(path):
             self.problem(path, "foreign", "no file of an experiment has this name here")
 
-    def json(self, path: Path, room: layout.TrainedFiles | layout.MethodFiles | None) -> None:
+    def json(self, path: Path, room: layout.Files | None) -> None:
         try:
             content = read_raw(path)
         except InputError as error:
@@ -202,6 +205,10 @@ class _Check:
             self.problem(path, "disagreement", message)
         if room is None:
             return
+        if isinstance(room, layout.DetectionFiles):
+            if isinstance(record, DetectionResults):
+                self.detection(path, record, room)
+            return
         if path == room.config and not room.results.is_file():
             self.counts["unfinished"] += 1
         if isinstance(room, layout.MethodFiles):
@@ -227,10 +234,11 @@ class _Check:
 
     def belongs_to_record(self, path: Path) -> bool:
         """Whether a file is the output of `repair` or `detect`: their record has its name and says so."""
-        if path.suffix not in (".csv", ".keras", ".png") or path.with_suffix(".json").stem in KINDS:
+        owner = path.with_name(path.stem.removesuffix("-suspects") + ".json")  # `repair --detect` writes such a list
+        if path.suffix not in (".csv", ".keras", ".png") or owner.stem in KINDS:
             return False
         try:
-            content = read_raw(path.with_suffix(".json"))
+            content = read_raw(owner)
         except InputError:
             return False
         return isinstance(content, dict) and bool({"detector", "flagged_rows"} & set(content))
@@ -253,6 +261,16 @@ class _Check:
         self.weights(files.model, record.model_sha256)
         if clean and record.corrupted_rows:
             self.problem(path, "disagreement", f"a clean model with {record.corrupted_rows} corrupted rows")
+
+    def detection(self, path: Path, record: DetectionResults, files: layout.DetectionFiles) -> None:
+        """Checks the detection of a cell against the model it looked at and its own options."""
+        _, budget, seed = layout.parse_cell(files.folder.resolve().parent)
+        cell = layout.cell_files(files.folder.parent.parent.parent, budget, seed)
+        configs = [self.beside(cell.config, TrainConfig), self.beside(cell.poison_config, PoisonConfig)]
+        made_by = DetectConfig(detector=record.detector, options=record.options)
+        self.hash(path, record.config_hash or "", [*configs, made_by])
+        if record.suspects and not files.suspects.is_file():
+            self.problem(path, "disagreement", f"{files.suspects.name} is missing")
 
     def method(self, path: Path, record: BaseModel, files: layout.MethodFiles) -> None:
         """Checks a file of a repair against its path, its configurations, the models it started from, its weights."""
@@ -365,14 +383,19 @@ class _Check:
             self.problem(path, "figure", _reason(error, path) or type(error).__name__)
 
 
-def _room(path: Path) -> layout.TrainedFiles | layout.MethodFiles | None:
+def _room(path: Path) -> layout.Files | None:
     """The layout of the folder that a file stands in, or None where it is no folder of an experiment."""
     folder = path.parent.resolve()
     if folder.name == "clean":
         return layout.TrainedFiles(path.parent, "best_model.keras")
     for cell, files in (
         (folder, layout.TrainedFiles(path.parent, "poisoned_model.keras")),
-        (folder.parent, layout.MethodFiles(path.parent)),
+        (
+            folder.parent,
+            layout.DetectionFiles(path.parent)
+            if folder.name.startswith("detect-")
+            else layout.MethodFiles(path.parent),
+        ),
     ):
         try:
             layout.parse_cell(cell)
