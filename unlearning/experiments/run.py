@@ -176,17 +176,21 @@ class Experiment:
 
     def run(self) -> list[UnlearningResults]:
         """Runs what is missing and returns the results of every cell and method, in order."""
-        self._check_grid()
-        results = []
-        for budget in self.budgets():
-            for seed in self.settings.seeds:
-                self.ensure_poisoned(budget, seed)
-                results += [self.ensure_repaired(budget, seed, choice) for choice in self._methods]
-        return results
+        self.check_grid()
+        return [result for cell in self.cells() for result in self.run_cell(*cell)]
+
+    def run_cell(self, budget: int, seed: int) -> list[UnlearningResults]:
+        """Runs what is missing in one cell: its poisoned model, then every method on it."""
+        self.ensure_poisoned(budget, seed)
+        return [self.ensure_repaired(budget, seed, choice) for choice in self._methods]
+
+    def cells(self) -> list[tuple[int, int]]:
+        """Returns the grid as `(budget, seed)` pairs, in order."""
+        return [(budget, seed) for budget in self.budgets() for seed in self.settings.seeds]
 
     def train(self) -> list[TrainResults]:
         """Trains the clean model and the poisoned ones where they are missing."""
-        self._check_grid()
+        self.check_grid()
         results = [self.ensure_clean()]
         for budget in self.budgets():
             results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
@@ -194,7 +198,7 @@ class Experiment:
 
     def write_configs(self) -> list[Path]:
         """Writes the configuration files of the whole grid without computing anything else."""
-        self._check_grid()
+        self.check_grid()
         written = [self._claim(layout.clean_files(self.folder).config, self._train_config(self.settings.data_seed))]
         for budget in self.budgets():
             for seed in self.settings.seeds:
@@ -206,7 +210,7 @@ class Experiment:
                     written.append(self._claim(self._method_files(files.folder, choice).config, config))
         return written
 
-    def _check_grid(self) -> None:
+    def check_grid(self) -> None:
         """Finds every mistake that can be found before the first file is written or the first epoch trained."""
         from unlearning.architectures import check_known
 
@@ -235,14 +239,49 @@ class Experiment:
         """Trains the clean model unless it is there."""
         files = layout.clean_files(self.folder)
         config = self._train_config(self.settings.data_seed)
+        found = self.find_clean()
         self._claim(files.config, config)
-        wanted = config_hash(config)
-        found = _finished(files.results, TrainResults, wanted)
-        if found is None:
-            return self._train(files, config, wanted, corruption=None)
-        if _is_path(self.settings.dataset):
+        return self._train(files, config, config_hash(config), corruption=None) if found is None else found
+
+    def find_clean(self) -> TrainResults | None:
+        """Returns the clean model's results, or None where it is not trained; writes nothing.
+
+        Raises:
+            InputError: As `find_poisoned`, or if the user's data file is not the one that was trained on.
+        """
+        files = layout.clean_files(self.folder)
+        config = self._train_config(self.settings.data_seed)
+        _agrees(files.config, config)
+        found = _finished(files.results, TrainResults, config_hash(config))
+        if found is not None and _is_path(self.settings.dataset):
             self._check_data(found)
         return found
+
+    def find_poisoned(self, budget: int, seed: int) -> TrainResults | None:
+        """Returns the results of a cell's poisoned model, or None where it is not trained; writes nothing.
+
+        Raises:
+            InputError: If the cell holds another configuration, or a damaged file.
+        """
+        files = layout.cell_files(self.folder, budget, seed)
+        config, poison = self._train_config(seed), self._poison_config(budget, seed)
+        _agrees(files.config, config)
+        _agrees(files.poison_config, poison)
+        return _finished(files.results, TrainResults, config_hash(config, poison))
+
+    def find_repaired(self, budget: int, seed: int, choice: MethodChoice) -> UnlearningResults | None:
+        """Returns the results of a repair, or None where it is not made; writes nothing, raises as `find_poisoned`."""
+        files = self._method_files(layout.cell_files(self.folder, budget, seed).folder, choice)
+        _agrees(files.config, self._unlearn_config(choice, seed))
+        return _finished(files.results, UnlearningResults, self._repair_hash(budget, seed, choice))
+
+    def method_folder(self, budget: int, seed: int, choice: MethodChoice) -> Path:
+        """Returns where a repair stands."""
+        return self._method_files(layout.cell_files(self.folder, budget, seed).folder, choice).folder
+
+    def _repair_hash(self, budget: int, seed: int, choice: MethodChoice) -> str:
+        clean, train = self._train_config(self.settings.data_seed), self._train_config(seed)
+        return config_hash(clean, train, self._poison_config(budget, seed), self._unlearn_config(choice, seed))
 
     def ensure_poisoned(self, budget: int, seed: int, need_model: bool = False) -> TrainResults:
         """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
@@ -267,8 +306,7 @@ class Experiment:
         files = self._method_files(cell.folder, choice)
         config = self._unlearn_config(choice, seed)
         self._claim(files.config, config)
-        train, poison = self._train_config(seed), self._poison_config(budget, seed)
-        wanted = config_hash(self._train_config(self.settings.data_seed), train, poison, config)
+        wanted = self._repair_hash(budget, seed, choice)
         found = _finished(files.results, UnlearningResults, wanted)
         if found is not None:
             return found
@@ -448,15 +486,7 @@ class Experiment:
 
     def _claim(self, path: Path, config: Record) -> Path:
         """Writes a configuration, or makes sure that the one already there is the same."""
-        if path.is_file():
-            there = read_json(path, type(config))
-            if there != config:
-                differences = "; ".join(differing_keys(there, config))
-                raise InputError(
-                    f"{path.parent} holds another configuration: {differences}. "
-                    "Choose another --output, or remove the folder."
-                )
-        else:
+        if not _agrees(path, config):
             write_json(path, config)
         return path
 
@@ -696,6 +726,19 @@ def _restored(before: float, after: float, clean: float) -> float | None:
     from unlearning.evaluation import restored_share
 
     return restored_share(before, after, clean)
+
+
+def _agrees(path: Path, config: Record) -> bool:
+    """Whether a configuration is there already; raises `InputError` if another one is."""
+    if not path.is_file():
+        return False
+    there = read_json(path, type(config))
+    if there != config:
+        differences = "; ".join(differing_keys(there, config))
+        raise InputError(
+            f"{path.parent} holds another configuration: {differences}. Choose another --output, or remove the folder."
+        )
+    return True
 
 
 T = TypeVar("T", TrainResults, UnlearningResults)
