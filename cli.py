@@ -248,7 +248,7 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     experiment, budget, seed = reopen(run_dir, method, overrides, **options)
     from unlearning.experiments.locks import lock_cell
 
-    with lock_cell(experiment.folder, budget, seed, wait=False):
+    with lock_cell(experiment.folder, budget, seed, timeout=0):
         result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
     if as_json:
         _print_json([result])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -51,9 +52,16 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-def under_way(folder: Path, count: int) -> bool:
-    """Whether this many cells have finished an epoch of training."""
-    return len({path.parents[1] for path in folder.glob("budget-40/seed-*/backup/state-*")}) >= count
+def under_way(folder: Path) -> bool:
+    """Whether a cell has finished an epoch of training."""
+    return any(folder.glob("budget-40/seed-*/backup/state-*"))
+
+
+def _owner(lock: Path) -> int:
+    try:
+        return json.loads(lock.read_text())["pid"]
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +80,23 @@ def reference(undisturbed: Path) -> dict[str, str]:
 
 
 class TestProcesses:
-    def test_two_workers_after_kill_9_give_the_same_tree(self, reference: dict[str, str], tmp_path: Path) -> None:
+    def test_interruptions(self, reference: dict[str, str], tmp_path: Path) -> None:
+        """One grid: stopped by SIGTERM, killed, robbed of a worker, and in the end like the undisturbed one."""
         folder = tmp_path / "e"
+        process = start(folder)
+        wait_for(lambda: bool(list(folder.glob("clean/backup/state-*"))), process)
+        # While it runs: others are refused with its name, dry runs are not.
+        with pytest.raises(locks.LockedError, match=f"process {process.pid} on .*--wait"):
+            sweep.sweep(experiment(folder))
+        assert not sweep.plan(experiment(folder)).cells[0].done
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
+        assert not unfinished(folder) and not list(folder.rglob("failure.json"))
+        assert not (folder / "clean/train_results.json").exists()
+
         process = start(folder, "--workers", "2")
-        wait_for(lambda: under_way(folder, 1), process)
+        wait_for(lambda: under_way(folder), process)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.kill()
@@ -85,45 +106,24 @@ class TestProcesses:
         assert (folder / ".locks/sweep.lock").is_file(), "the killed run's lock is still there, and must not block"
         (folder / "budget-40/seed-1/.partial-left.keras").write_bytes(b"half")
 
-        process = start(folder, "--workers", "2", "--json")
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        assert [r["seed"] for r in json.loads(out)] == [1, 2]
-        assert "budget 40, seed 1: done" in err and "2/2 done" in err and "WARNING" not in err and "warn" not in err
-        assert contents(folder) == reference
-
-    def test_a_worker_that_dies(self, reference: dict[str, str], tmp_path: Path) -> None:
-        folder = tmp_path / "e"
-        process = start(folder, "--workers", "2", "--quiet")
-        wait_for(lambda: under_way(folder, 1), process)
-        (path,) = list(folder.glob("budget-40/seed-*/backup"))[:1]
-        seed = int(path.parent.name.removeprefix("seed-"))
-        owner = json.loads((folder / f".locks/budget-40-seed-{seed}.lock").read_text())["pid"]
-        os.kill(owner, signal.SIGKILL)
+        process = start(folder, "--workers", "2")
+        lock = folder / ".locks/budget-40-seed-1.lock"
+        wait_for(lambda: _owner(lock) in {c.pid for c in psutil.Process(process.pid).children()}, process)
+        os.kill(_owner(lock), signal.SIGKILL)
         _, err = process.communicate(timeout=300)
         assert process.returncode == 1
-        assert f"Failed: budget 40, seed {seed}: worker: WorkerDied" in err and "SIGKILL" in err
-        failure = read_json(folder / f"budget-40/seed-{seed}/failure.json", CellFailure)
-        assert (failure.budget, failure.seed, failure.failures[0].stage) == (40, seed, "worker")
-        other = 3 - seed
-        assert (folder / f"budget-40/seed-{other}/first-order/unlearning_results.json").is_file()
+        assert "Failed: budget 40, seed 1: worker: WorkerDied" in err and "SIGKILL" in err
+        assert "budget 40, seed 2: done" in err and "1/2 done" in err and "WARNING" not in err
+        failure = read_json(folder / "budget-40/seed-1/failure.json", CellFailure)
+        assert (failure.budget, failure.seed, failure.failures[0].stage) == (40, 1, "worker")
         assert not unfinished(folder)
+        there = contents(folder)
+        assert {n: there[n] for n in reference if "seed-2" in n} == {
+            n: reference[n] for n in reference if "seed-2" in n
+        }
+
         assert not sweep.sweep(experiment(folder)).failed
         assert contents(folder) == reference
-
-    def test_signals_stop_cleanly(self, tmp_path: Path) -> None:
-        folder = tmp_path / "e"
-        process = start(folder)
-        wait_for(lambda: bool(list(folder.glob("clean/backup/state-*"))), process)
-        # While it runs: others are refused with its name, readers and dry runs are not.
-        with pytest.raises(locks.LockedError, match=f"process {process.pid} on .*--wait"):
-            sweep.sweep(experiment(folder))
-        assert not sweep.plan(experiment(folder)).cells[0].done
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
-        assert not unfinished(folder) and not list(folder.rglob("failure.json"))
-        assert not (folder / "clean/train_results.json").exists()
 
     def test_stopping_kills_workers(self, tmp_path: Path) -> None:
         pool = workers.LocalPool(dataclasses.replace(SETTINGS, output=tmp_path / "e"), 2, 2)
@@ -199,6 +199,35 @@ class TestFailures:
         (folder / "budget-40/seed-1/failure.json").unlink()
         assert contents(folder) == before
 
+    def test_a_full_file_system(self, undisturbed: Path, tmp_path: Path) -> None:
+        """A real one of 32 MB."""
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(disk)]
+        try:
+            if subprocess.run(mount, capture_output=True).returncode:
+                pytest.skip("this process may not mount a file system")
+        except FileNotFoundError:
+            pytest.skip("there is no mount command")
+        try:
+            folder = disk / "e"
+            _copy(undisturbed, folder, without=("budget-40/seed-1/first-order", "budget-40/seed-2/first-order"))
+            before = contents(folder)
+            with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while filler.write(bytes(4096)):
+                    pass
+            os.truncate(disk / "filler", (disk / "filler").stat().st_size - 100_000)  # too little for a model
+            report = sweep.sweep(experiment(folder))
+            assert len(report.failed) == 1 and report.left == ((40, 2),)
+            assert "No space left on device" in sweep.summarise(report.failed[0])
+            found = contents(folder)
+            assert {name: found[name] for name in before} == before and not unfinished(folder)
+            (disk / "filler").unlink()
+            assert len(sweep.sweep(experiment(folder)).results) == 2
+            assert contents(folder) == contents(undisturbed)
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
     def test_mistakes_come_before_anything_is_written(self, undisturbed: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="budget"):
             sweep.sweep(experiment(tmp_path / "e", budgets=(5000,)))
@@ -247,6 +276,13 @@ class TestShards:
     def test_bad_shards(self, text: str) -> None:
         with pytest.raises(InputError, match="shard"):
             sweep.SweepOptions(shard=sweep.parse_shard(text))
+
+    def test_the_command_refuses_them(self, tmp_path: Path) -> None:
+        for options, match in (("--shard=3/2", "shard"), ("--workers=0", "workers"), ("--address=auto", "address")):
+            process = start(tmp_path / "e", options)
+            _, err = process.communicate()
+            assert process.returncode == 2 and match in err and len(err.splitlines()) == 1
+        assert not (tmp_path / "e").exists()
 
     @pytest.mark.parametrize(
         "options", [{"workers": 0}, {"threads": 0}, {"executor": "slurm"}, {"address": "auto"}], ids=str
@@ -362,9 +398,9 @@ class TestLocks:
 
     def test_waiting(self, tmp_path: Path, caplog) -> None:
         process = hold(tmp_path, "lock_cell", 1, 2)
-        with pytest.raises(locks.LockedError, match="budget-1-seed-2"), locks.lock_cell(tmp_path, 1, 2, wait=False):
+        with pytest.raises(locks.LockedError, match="budget-1-seed-2"), locks.lock_cell(tmp_path, 1, 2, timeout=0):
             pass
-        with locks.lock_cell(tmp_path, 1, 3, wait=False):
+        with locks.lock_cell(tmp_path, 1, 3, timeout=0):
             pass
         killer = subprocess.Popen(["sh", "-c", f"sleep 2.5; kill -9 {process.pid}"])
         with locks.lock_cell(tmp_path, 1, 2):

@@ -45,6 +45,14 @@ def pool_variables(threads: int) -> dict[str, str]:
     return dict.fromkeys(_POOL_VARIABLES, str(threads))
 
 
+def pool_size() -> int:
+    """Returns the size of TensorFlow's pool of threads for one operation; it decides the last bits of large sums."""
+    import tensorflow as tf
+
+    chosen = tf.config.threading.get_intra_op_parallelism_threads() or os.environ.get(_POOL_VARIABLES[0])
+    return int(chosen or 0) or len(usable_cores())
+
+
 def usable_cores() -> list[int]:
     """Returns the numbers of the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

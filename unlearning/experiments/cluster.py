@@ -21,6 +21,18 @@ logger = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+def import_ray() -> Any:
+    """Returns the module ray, or raises `InputError` where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            "The executor ray needs the package ray, which is not installed: pip install ray "
+            "(or pip install 'keras-unlearning[ray]')."
+        ) from error
+    return ray
+
+
 class RayPool(Pool):
     """Runs the cells in actors of a Ray cluster; an actor runs many cells.
 
@@ -37,13 +49,7 @@ class RayPool(Pool):
     """
 
     def __init__(self, settings: Settings, workers: int, threads: int, address: str | None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise InputError(
-                "The executor ray needs the package ray, which is not installed: pip install ray "
-                "(or pip install 'keras-unlearning[ray]')."
-            ) from error
+        ray = import_ray()
         self._ray, self._settings, self._threads = ray, settings, threads
         self._folder = Experiment(settings).folder
         cores = usable_cores()

@@ -86,26 +86,26 @@ def lock_clean(experiment: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lock_cell(experiment: Path, budget: int, seed: int, wait: bool = True) -> Iterator[None]:
+def lock_cell(experiment: Path, budget: int, seed: int, timeout: float | None = None) -> Iterator[None]:
     """Holds one cell.
 
     Args:
         experiment: The experiment folder.
         budget: The cell's budget.
         seed: The cell's seed.
-        wait: Wait for whoever computes there instead of raising.
+        timeout: Seconds to wait for whoever computes there; None is as long as it takes.
 
     Raises:
-        LockedError: If another process computes there and `wait` is false.
+        LockedError: If another process computes there for longer.
     """
     name = f"budget-{budget}-seed-{seed}"
-    if wait:
+    if timeout is None:
         with _waited_for(experiment, name):
             yield
         return
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_hold(experiment, name, timeout=0))
+            stack.enter_context(_hold(experiment, name, timeout=timeout))
         except _Held:
             raise LockedError(f"{name} of {experiment} is in use by {_owner(_path(experiment, name))}.") from None
         yield

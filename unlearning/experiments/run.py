@@ -39,6 +39,7 @@ from unlearning.experiments.records import (
     write_json,
     write_text,
 )
+from unlearning.startup import pool_size
 
 if TYPE_CHECKING:
     import keras
@@ -174,27 +175,9 @@ class Experiment:
         self._corruptions: dict[tuple[int, int], Corruption] = {}
         self._methods = {choice: methods.get(choice.name, dict(choice.overrides)) for choice in settings.methods}
 
-    def run(self) -> list[UnlearningResults]:
-        """Runs what is missing and returns the results of every cell and method, in order."""
-        self.check_grid()
-        return [result for cell in self.cells() for result in self.run_cell(*cell)]
-
-    def run_cell(self, budget: int, seed: int) -> list[UnlearningResults]:
-        """Runs what is missing in one cell: its poisoned model, then every method on it."""
-        self.ensure_poisoned(budget, seed)
-        return [self.ensure_repaired(budget, seed, choice) for choice in self._methods]
-
     def cells(self) -> list[tuple[int, int]]:
         """Returns the grid as `(budget, seed)` pairs, in order."""
         return [(budget, seed) for budget in self.budgets() for seed in self.settings.seeds]
-
-    def train(self) -> list[TrainResults]:
-        """Trains the clean model and the poisoned ones where they are missing."""
-        self.check_grid()
-        results = [self.ensure_clean()]
-        for budget in self.budgets():
-            results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
-        return results
 
     def write_configs(self) -> list[Path]:
         """Writes the configuration files of the whole grid without computing anything else."""
@@ -676,7 +659,7 @@ def describe_environment() -> Environment:
         keras=keras.__version__,
         numpy=np.__version__,
         device=", ".join(names) if names else f"CPU ({platform.machine()})",
-        threads=tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
+        threads=pool_size(),
     )
 
 

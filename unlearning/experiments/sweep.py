@@ -23,8 +23,8 @@ from typing import Literal
 from unlearning.errors import invalid
 from unlearning.experiments import layout
 from unlearning.experiments.cells import Cell, clear_leftovers
-from unlearning.experiments.cluster import RayPool
-from unlearning.experiments.locks import lock_cell, lock_clean, lock_run
+from unlearning.experiments.cluster import RayPool, import_ray
+from unlearning.experiments.locks import LockedError, lock_cell, lock_clean, lock_run
 from unlearning.experiments.plan import (
     CellState,
     Plan,
@@ -38,7 +38,7 @@ from unlearning.experiments.records import CellFailure, UnlearningResults
 from unlearning.experiments.run import Experiment
 from unlearning.experiments.workers import SIGNALS, HerePool, LocalPool, Pool
 from unlearning.progress import progress_bar
-from unlearning.startup import usable_cores
+from unlearning.startup import pool_size
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +66,12 @@ class Stopped(BaseException):
 
 @dataclasses.dataclass(frozen=True)
 class SweepOptions:
-    """How to go through a grid; nothing here changes a result.
+    """How to go through a grid.
 
     Attributes:
         workers: Processes that run cells; 1 runs them in this process.
-        threads: Size of TensorFlow's thread pools in every process, or None for the number of processor cores. This one
-            does change the last bits of results; it is recorded in them.
+        threads: Size of TensorFlow's thread pools in worker processes; None for that of this process, where the clean
+            model is trained. The size does change the last bits of results, and is recorded in them.
         executor: `local`, or `ray`.
         address: A running Ray cluster; None starts one on this machine.
         shard: `(i, n)`: only cells whose number modulo `n` is `i - 1`.
@@ -126,7 +126,7 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
 
     Args:
         experiment: The experiment.
-        options: How.
+        options: How; nothing there but `threads` changes a result.
 
     Returns:
         The results and failures.
@@ -137,6 +137,8 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
         Stopped: Inside `stopping_on_signals`, on a signal; workers are gone then and nothing is half-written.
     """
     options = options or SweepOptions()
+    if options.executor == "ray":
+        import_ray()
     states = scan(experiment, options.shard)
     if experiment.find_clean() is not None and all(state.done and not state.failed for state in states.values()):
         return SweepReport(_results(states))
@@ -220,14 +222,14 @@ def _run_cells(
         progress.close()
         if stopped:
             for cell in running:
-                with lock_cell(experiment.folder, *cell):
+                with contextlib.suppress(LockedError), lock_cell(experiment.folder, *cell, timeout=10):
                     clear_leftovers(layout.cell_files(experiment.folder, *cell).folder)
     return failed, left
 
 
 def _open_pool(experiment: Experiment, cells: int, options: SweepOptions) -> Pool:
     workers = min(options.workers, cells)
-    threads = options.threads or len(usable_cores())
+    threads = options.threads or pool_size()
     # Paths are taken from the folder that workers start in, which is this one.
     settings = dataclasses.replace(experiment.settings, output=experiment.folder.absolute())
     if options.address is None and workers > 1:

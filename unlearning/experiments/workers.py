@@ -132,7 +132,8 @@ class LocalPool(Pool):
             if not waiting:
                 return
             if worker is None:
-                worker = self._slots[slot] = self._start(slot)
+                with _blocked_signals():  # or a signal in between leaves a worker that nobody knows of
+                    worker = self._slots[slot] = self._start(slot)
             if worker.cell is None:
                 worker.cell, worker.started = waiting.popleft(), time.perf_counter()
                 with contextlib.suppress(OSError):  # dead already: found out when the outcome is awaited
@@ -147,7 +148,7 @@ class LocalPool(Pool):
             name=f"cells-{slot}",
             daemon=True,
         )
-        with _variables(pool_variables(self._threads)), _blocked_signals():
+        with _variables(pool_variables(self._threads)):
             process.start()
         there.close()
         return _Worker(process, here)
