@@ -18,11 +18,13 @@ import click
 
 from unlearning import detection, methods
 from unlearning.errors import InputError
+from unlearning.experiments import recipes
 
 _DATA_HELP = (
-    "digits, a tensorflow-datasets name, a .npz file, a folder with one subfolder a class, "
+    "digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, "
     "or clothing1m:DIR, webvision:DIR, mini-webvision:DIR."
 )
+_LABELS_HELP = "The labels of human noise (a CIFAR-10N .npz file) or recorded noise (a JSON list of integers)."
 
 
 class _Group(click.Group):
@@ -88,6 +90,13 @@ _data_options = _options(
 )
 _training_options = _options(
     click.option(
+        "--recipe",
+        type=click.Choice(list(recipes.RECIPES)),
+        default="default",
+        show_default=True,
+        help="Training options that belong together, for those not given: preact-sgd is published for noisy CIFAR.",
+    ),
+    click.option(
         "--model",
         default="cnn_small",
         show_default=True,
@@ -97,7 +106,14 @@ _training_options = _options(
     click.option("--batch-size", default=128, show_default=True, help="Rows a training step."),
     click.option("--learning-rate", default=1e-3, show_default=True, help="Peak learning rate."),
     click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True),
-    click.option("--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True),
+    click.option("--nesterov/--no-nesterov", default=True, show_default=True, help="Kind of momentum of sgd."),
+    click.option(
+        "--schedule", type=click.Choice(["constant", "cosine", "step"]), default="constant", show_default=True
+    ),
+    click.option(
+        "--milestones", callback=_numbers(int), help="Epochs after which the rate drops, such as 100,150, for step."
+    ),
+    click.option("--decay", default=0.1, show_default=True, help="Factor of the learning rate at a milestone."),
     click.option("--weight-decay", default=0.0, show_default=True, help="Decoupled weight decay."),
     click.option(
         "--objective",
@@ -113,19 +129,25 @@ _training_options = _options(
         metavar="NAME=NUMBER",
         help="Change a constant of the objective, such as alpha=0.4; repeatable.",
     ),
-    click.option("--augment", is_flag=True, help="Random shifts and mirroring while training."),
+    click.option(
+        "--augment/--no-augment", default=False, show_default=True, help="Random shifts and mirroring while training."
+    ),
     click.option("--mixed-precision", is_flag=True, help="Compute in float16 while training."),
     click.option("--deterministic", is_flag=True, help="Force deterministic kernels."),
 )
 _noise_options = _options(
     click.option("--noise", default="flip-pairs", show_default=True, help="Kind of corruption; see the README."),
-    click.option("--budgets", callback=_numbers(int), help="Numbers of rows to corrupt, such as 2500,10000."),
+    click.option(
+        "--budgets",
+        callback=_numbers(int),
+        help="Numbers of rows to corrupt, such as 2500,10000; not with human or recorded.",
+    ),
     click.option(
         "--rates", callback=_numbers(float), help="Shares of rows to corrupt, such as 0.1,0.2 [default: 0.2]."
     ),
     click.option("--seeds", callback=_numbers(int), default="42", show_default=True, help="Seeds of the cells."),
-    click.option("--labels-file", help="CIFAR-10N .npz file, for --noise human."),
-    click.option("--labels-key", default="worse_label", show_default=True, help="Which labels of that file."),
+    click.option("--labels-file", help=_LABELS_HELP),
+    click.option("--labels-key", default="worse_label", show_default=True, help="Which labels of a CIFAR-10N file."),
     click.option("--output", type=click.Path(path_type=Path), help="Experiment folder [default: under models/]."),
 )
 _method_options = _options(
@@ -236,7 +258,7 @@ def configs(**options: Any) -> None:
 @click.option("--validation", type=click.Choice(["noisy", "clean"]), default="noisy", show_default=True)
 @click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
 @click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
-@click.option("--labels-file", help="CIFAR-10N .npz file, for human noise.")
+@click.option("--labels-file", help=_LABELS_HELP)
 @_json_option
 @_quiet_option
 def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
@@ -256,6 +278,26 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     from unlearning.reporting.tables import format_results
 
     click.echo(format_results([result]))
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The list (.json).")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
+@click.option("--labels-file", help=_LABELS_HELP)
+@click.option("--force", is_flag=True, help="Replace an existing list.")
+def labels(**options: Any) -> None:
+    """Write the labels that the model in RUN_DIR (.../budget-B/seed-S) was given, as a JSON list.
+
+    One integer a training row, as `--noise recorded --labels-file` and other programs read it. A whole
+    tensorflow-datasets set is listed in the order of its example ids, anything else in the order of the training rows.
+    """
+    _prepare(quiet=True)
+    from unlearning.experiments.labels import write_given_labels
+
+    rows, bad = write_given_labels(**options)
+    click.echo(f"{rows} labels, {bad} of them wrong: {options['out']}")
 
 
 @main.command()
@@ -334,7 +376,7 @@ def repair(quiet: bool, **options: Any) -> None:
 @click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
 @click.option("--data-seed", default=42, show_default=True, help="Seed of the splits; row numbers depend on it.")
 @click.option("--image-size", type=int, help="Side in pixels to which image files are resized.")
-@click.option("--labels-file", help="CIFAR-10N .npz file, for a RUN_DIR with human noise.")
+@click.option("--labels-file", help=_LABELS_HELP)
 @click.option("--seed", default=0, show_default=True, help="Seed of what the detector draws.")
 @click.option("--force", is_flag=True, help="Replace existing output.")
 @_json_option
@@ -361,6 +403,35 @@ def detect(as_json: bool, quiet: bool, **options: Any) -> None:
 
 
 detect.epilog = "\b\n" + "\n".join(f"{name}: {line}" for name, line in detection.summaries().items())
+
+
+@main.command()
+@click.argument("run_dir", metavar="RUN_DIR/METHOD", type=click.Path(path_type=Path))
+@click.option("--rows", default=2000, show_default=True, help="Most rows in the t-SNE figure.")
+@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
+@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--labels-file", help="CIFAR-10N .npz file, for human noise.")
+@_json_option
+@_quiet_option
+def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
+    """Draw where rows lie in feature space before and after a finished repair (.../seed-S/METHOD).
+
+    Into its folder figures/ go tsne and angles (to the centroid of the given label; centroids are those of the retain
+    rows before the repair), and features.json with the angles' means. Rows count as forget rows if the repair's record
+    names them; without such a record the truly bad ones do.
+    """
+    _prepare(quiet)
+    from unlearning.experiments.features import draw_features
+
+    result = draw_features(**options, formats=tuple(formats.split(",")))
+    if as_json:
+        _print_json([result])
+        return
+    from unlearning.reporting.tables import format_angles
+
+    click.echo(format_angles(result))
+    click.echo(f"\nFiles: {options['run_dir'] / 'figures'}")
 
 
 def _prepare(quiet: bool, threads: int | None = None) -> None:
@@ -420,6 +491,10 @@ def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Builds the experiment that a grid command's options describe."""
     from unlearning.experiments.run import Experiment, MethodChoice, Settings
 
+    source = click.get_current_context().get_parameter_source
+    explicit = {name for name in options if source(name) is not click.core.ParameterSource.DEFAULT}
+    options = recipes.fill(options.pop("recipe"), options, explicit)
+    options["milestones"] = options["milestones"] or ()
     names, overrides, variant = (options.pop(key) for key in ("method_names", "overrides", "variant"))
     chosen = methods.available() if names == "all" else tuple(name for name in names.split(",") if name)
     by_method: dict[str, dict[str, str]] = {name: {} for name in chosen}

@@ -13,14 +13,17 @@ import pytest
 import tensorflow as tf
 from conftest import blobs, fitted, poisoned_task, small_model
 
+from unlearning import detection, methods
 from unlearning.centroids import losses
 from unlearning.centroids.callback import PRESETS, CentroidSettings, FeatureSpaceUnlearning
 from unlearning.centroids.mixture import memorised_split, mixture_split, row_losses
+from unlearning.detection.mixture import fit_mixture
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
 from unlearning.methods.fspmu import Fspmu
 from unlearning.methods.scrub import Scrub
 from unlearning.task import REMOVED, Corrections, OutcomeStatus, Split, UnlearningTask
+from unlearning.training import ShuffledBatches
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "fspmu.json").read_text())
 EXPECTED = GOLDEN["expected"]
@@ -29,6 +32,7 @@ LABELS = np.array(GOLDEN["inputs"]["y"])
 LOSSES = np.array(GOLDEN["inputs"]["loss"])
 TOY: dict[str, Any] = {"preset": "nll", "learning_rate": 0.02, "batch_size": 32, "forget_batch_size": 60}
 """A rate for a network of a hundred weights instead of millions."""
+NOTHING = Corrections(np.empty(0, int), np.empty(0, int))
 QUICK: dict[str, Any] = {**TOY, "epochs": 3}
 
 
@@ -108,15 +112,17 @@ class TestGolden:
 
     def test_mixture(self) -> None:
         split = mixture_split(LOSSES)
-        np.testing.assert_allclose(split.means, EXPECTED["gmm_means"], rtol=1e-6)
-        np.testing.assert_allclose(split.variances, EXPECTED["gmm_var"], rtol=1e-6)
-        np.testing.assert_allclose(split.weights, EXPECTED["gmm_weights"], rtol=1e-6)
+        assert split.mixture is not None
+        np.testing.assert_allclose(split.mixture.means, EXPECTED["gmm_means"], rtol=1e-6)
+        np.testing.assert_allclose(split.mixture.variances, EXPECTED["gmm_var"], rtol=1e-6)
+        np.testing.assert_allclose(split.mixture.weights, EXPECTED["gmm_weights"], rtol=1e-6)
         np.testing.assert_allclose(split.clean_probability, EXPECTED["gmm_clean_prob"], atol=1e-8)
         assert [split.retain.tolist(), split.forget.tolist()] == EXPECTED["split_original"]
 
     def test_memorised_rows(self) -> None:
-        kept, forgotten = memorised_split(np.array(GOLDEN["inputs"]["loss_early"]), LOSSES)
-        assert [kept.tolist(), forgotten.tolist()] == EXPECTED["split_nll"]
+        split = memorised_split(np.array(GOLDEN["inputs"]["loss_early"]), LOSSES)
+        assert [split.retain.tolist(), split.forget.tolist()] == EXPECTED["split_nll"]
+        assert split.final.retain.tolist() == EXPECTED["split_original"][0]
         with pytest.raises(InputError, match="early_losses"):
             memorised_split(LOSSES[1:], LOSSES)
 
@@ -174,11 +180,20 @@ class TestProperties:
 class TestMixture:
     def test_equal_losses_say_nothing(self) -> None:
         split = mixture_split(np.full(5, 0.3))
-        assert not len(split.forget) and not split.converged
+        assert not len(split.forget) and split.mixture is None and split.details() is None
 
     def test_normalising_finds_what_the_variance_floor_hides(self) -> None:
         assert not len(mixture_split(LOSSES * 1e-3).forget)
         assert len(mixture_split(LOSSES * 1e-3, normalise=True).forget) == 5
+        assert len(memorised_split(LOSSES[::-1] * 1e-3, LOSSES * 1e-3).forget) == 0
+        assert len(memorised_split(LOSSES[::-1] * 1e-3, LOSSES * 1e-3, normalise=True).forget) > 0
+
+    def test_is_the_detectors_mixture(self) -> None:
+        """One fit for both; a mixture in the unit of the losses, whatever it was fitted on."""
+        for normalise in (False, True):
+            split = mixture_split(LOSSES, seed=3, normalise=normalise)
+            assert split.mixture == fit_mixture(LOSSES, normalise=normalise, seed=3)
+            assert 0 < split.mixture.means[0] < 0.1 and 1.9 < split.mixture.means[1] < 2.1
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
@@ -547,12 +562,121 @@ class TestMethods:
     def test_the_mixture_needs_no_corrections(self) -> None:
         task, _ = poisoned_task()
         model = fitted(plain_model(), task.train, epochs=8)
-        none = dataclasses.replace(task, corrections=Corrections(np.empty(0, int), np.empty(0, int)))
+        none = dataclasses.replace(task, corrections=NOTHING)
         outcome = Fspmu(**QUICK, pred="gmm", gmm_normalise=True).unlearn(model, none)
         found = np.array(outcome.details["forget_rows"])
         assert outcome.applied and (found < 60).mean() > 0.8
-        assert set(outcome.details["mixture"]) == {"means", "variances", "weights", "converged"}
+        assert {"means", "variances", "weights", "converged", "separation"} <= set(outcome.details["mixture"])
         assert Fspmu(**QUICK).unlearn(model, none).status is OutcomeStatus.NOTHING_FLAGGED
+
+    def test_memorised_rows_by_hand(self, poisoned) -> None:
+        """The published rule from plain Keras: a fresh network, its losses, and the model's."""
+        model, task = poisoned
+        options = {**QUICK, "gmm_normalise": True, "gmm_threshold": 0.4, "probe_epochs": 3, "momentum": 0.8}
+        method = Fspmu(**options, pred="memorised", probe_learning_rate=0.07)
+        weights = model.get_weights()
+        outcome = method.unlearn(model, dataclasses.replace(task, corrections=NOTHING))
+        for before, after in zip(weights, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+        keras.utils.set_random_seed(task.seed)
+        probe = keras.models.clone_model(model)
+        probe.compile(
+            keras.optimizers.SGD(0.07, momentum=0.8, weight_decay=5e-4),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        batches = ShuffledBatches(task.train.images, task.train.labels, batch_size=32, seed=task.seed)
+        probe.fit(batches, epochs=3, shuffle=False, verbose=0)
+        noisy = []
+        for scored in (probe, model):
+            logits = tf.constant(scored.predict(task.train.images, verbose=0))
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(task.train.labels, logits).numpy().astype(float)
+            mixture = fit_mixture(loss, seed=task.seed)
+            noisy.append(1 - mixture.posterior(loss) <= 0.4)
+        early, final = noisy
+        assert outcome.details["forget_rows"] == np.flatnonzero(early & ~final).tolist() != []
+        assert outcome.details["retain_count"] == np.count_nonzero(~final & ~early)
+        assert set(outcome.details["mixture"]) == {"early", "final"}
+        assert outcome.work.gradient_rows >= 3 * 240 and json.dumps(outcome.details)
+
+        published = dataclasses.replace(method, exclude_forget=False)
+        again = published.unlearn(model, dataclasses.replace(task, corrections=NOTHING))
+        assert again.details["forget_rows"] == outcome.details["forget_rows"]
+        assert again.details["retain_count"] == np.count_nonzero(~final), "forget rows are among the retained"
+
+    def test_a_detector_names_the_rows(self, poisoned) -> None:
+        model, task = poisoned
+        none = dataclasses.replace(task, corrections=NOTHING)
+        options = {"share": 0.2}
+        outcome = Fspmu(**QUICK, pred="loss-ranking", pred_options=options).unlearn(model, none)
+        expected = detection.get("loss-ranking", options).detect(model, task.train, 3, task.seed)
+        assert outcome.details["forget_rows"] == expected.suspects.tolist()
+        found = outcome.details["detection"]
+        assert (found["detector"], found["status"], found["suspects"]) == ("loss-ranking", "ok", 48)
+        assert found["options"] == {"share": 0.2, "count": None} and json.dumps(outcome.details)
+
+    @pytest.mark.parametrize(
+        ("pred", "options", "status"),
+        [
+            ("neighbours", {"value": 1.5}, OutcomeStatus.NOTHING_FLAGGED),
+            ("loss-ranking", {"count": 240}, OutcomeStatus.NOTHING_FLAGGED),
+            ("neighbours", {}, OutcomeStatus.NON_FINITE),
+        ],
+    )
+    def test_a_detector_without_an_answer(self, poisoned, pred: str, options: dict, status: OutcomeStatus) -> None:
+        model, task = poisoned
+        images = task.train.images.copy()
+        if status is OutcomeStatus.NON_FINITE:
+            images[7] = np.nan
+        task = dataclasses.replace(task, train=Split(images, task.train.labels), corrections=NOTHING)
+        outcome = Fspmu(**QUICK, pred=pred, pred_options=options).unlearn(model, task)
+        assert outcome.status is status and not outcome.applied
+        assert ("detection" in outcome.details) == (status is OutcomeStatus.NOTHING_FLAGGED)
+        for before, after in zip(model.get_weights(), outcome.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+    def test_who_needs_flagged_rows(self) -> None:
+        assert methods.needs_flagged("fspmu") and methods.needs_flagged("scrub")
+        assert not methods.needs_flagged("fspmu-gmm") and not methods.needs_flagged("fspmu-memorised")
+        assert not methods.needs_flagged("fspmu", {"pred": "neighbours"})
+        assert methods.needs_flagged("fspmu-gmm", {"pred": "known"})
+        assert not methods.needs_flagged("sap+fspmu", {"fspmu.pred": "gmm"})
+        assert methods.needs_flagged("sap+fspmu") and methods.needs_flagged("fine-tuning")
+        assert not methods.needs_flagged("fine-tuning-trusted")
+        assert methods.get("fspmu-memorised").factors()[:4] == (1.0, 1.0, 5.0, 1.0)
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"pred": "oracle"}, "known, gmm, memorised, .*neighbours.*'oracle'"),
+            ({"pred": "neighbours", "pred_options": '{"k": 3}'}, "neighbours.k.*metric"),
+            ({"pred": "neighbours", "pred_options": '{"neighbours": 0}'}, "neighbours"),
+            ({"pred_options": '{"neighbours": 3}'}, "pred_options.*pred=known"),
+            ({"pred_options": "3"}, "fspmu.pred_options"),
+            ({"probe_epochs": 0}, "probe_epochs"),
+            ({"probe_learning_rate": 0}, "probe_learning_rate"),
+        ],
+    )
+    def test_bad_hyperparameters(self, change: dict, match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            methods.get("fspmu", change)
+
+    def test_a_probe_needs_a_graph(self, poisoned) -> None:
+        _, task = poisoned
+
+        @keras.saving.register_keras_serializable()
+        class Own(keras.Model):
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(**kwargs)
+                self.flatten, self.out = keras.layers.Flatten(), keras.layers.Dense(3)
+
+            def call(self, inputs):
+                return self.out(self.flatten(inputs))
+
+        model = Own()
+        model(task.train.images[:1])
+        with pytest.raises(InputError, match="Sequential or functional"):
+            Fspmu(**QUICK, pred="memorised").unlearn(model, task)
 
     def test_scrub_has_no_centroid_terms_and_stays_with_the_teacher(self) -> None:
         assert Scrub().factors() == (0.5, 0.0, 1.0, 0.0, 0.01)

@@ -244,7 +244,18 @@ class TestOtherCommands:
             "heavy = {'tensorflow', 'keras', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)\n"
             "assert not heavy, heavy\n"
         )
-        for arguments in ((), ("run",), ("train",), ("unlearn",), ("show",), ("configs",), ("repair",), ("detect",)):
+        for arguments in (
+            (),
+            ("run",),
+            ("train",),
+            ("unlearn",),
+            ("show",),
+            ("configs",),
+            ("repair",),
+            ("detect",),
+            ("labels",),
+            ("features",),
+        ):
             done = subprocess.run(
                 [sys.executable, "-c", code, *arguments, "--help"],
                 capture_output=True,

@@ -215,6 +215,88 @@ class TestTensorflowDatasets:
         assert data.train.labels[:5].tolist() == [7, 8, 4, 4, 6]
 
 
+@pytest.fixture
+def cifar100(tmp_path: Path) -> Path:
+    """A folder with a prepared cifar100 of 60 training and 20 test rows, written by tensorflow-datasets itself."""
+    import tensorflow_datasets as tfds
+
+    with tfds.core.registered.skip_registration():
+
+        class Cifar100(tfds.core.GeneratorBasedBuilder):
+            VERSION = tfds.core.Version("3.0.2")
+
+            def _info(self):
+                features = {
+                    "id": tfds.features.Text(),
+                    "image": tfds.features.Image(shape=(32, 32, 3)),
+                    "label": tfds.features.ClassLabel(num_classes=100),
+                    "coarse_label": tfds.features.ClassLabel(num_classes=20),
+                }
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, _):
+                return {"train": self._generate_examples("train", 60), "test": self._generate_examples("test", 20)}
+
+            def _generate_examples(self, part, rows):
+                for i in range(rows):
+                    image = np.full((32, 32, 3), i, np.uint8)
+                    yield i, {"id": f"{part}_{i:05d}", "image": image, "label": i, "coarse_label": i % 20}
+
+    Cifar100(data_dir=tmp_path).download_and_prepare()
+    return tmp_path
+
+
+class TestFineLabels:
+    def test_superclasses_of_cifar100(self, cifar100: Path) -> None:
+        data = load_data("cifar100-superclasses", data_dir=cifar100)
+        assert data.name == "cifar100-superclasses" and data.num_classes == 20 and data.fine_labels is not None
+        for part in ("train", "validation", "test"):
+            split: Split = getattr(data, part)
+            pixels = split.images[:, 0, 0, 0].astype(np.int64)
+            np.testing.assert_array_equal(split.labels, pixels % 20)
+            np.testing.assert_array_equal(data.fine_labels[part], pixels)
+        assert data.train_ids is not None
+        np.testing.assert_array_equal([int(i[-5:]) for i in data.train_ids], data.train.images[:, 0, 0, 0])
+        part = load_data("cifar100-superclasses", data_dir=cifar100, train_rows=30)
+        assert part.fine_labels is not None
+        np.testing.assert_array_equal(part.fine_labels["train"], part.train.images[:, 0, 0, 0])
+
+    def test_plain_cifar100_is_as_before(self, cifar100: Path) -> None:
+        data = load_data("cifar100", data_dir=cifar100)
+        assert data.num_classes == 100 and data.fine_labels is None and data.name == "cifar100"
+        np.testing.assert_array_equal(data.train.labels, data.train.images[:, 0, 0, 0])
+
+    def test_arrays(self, tmp_path: Path) -> None:
+        fine = np.arange(40) % 8
+        whole = load_data(write_npz(tmp_path / "a.npz", images=IMAGES, labels=LABELS, fine_labels=fine))
+        assert whole.fine_labels is not None
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(whole.fine_labels[part] % 4, getattr(whole, part).labels)
+        plain = load_data(write_npz(tmp_path / "b.npz", images=IMAGES, labels=LABELS))
+        np.testing.assert_array_equal(plain.test.images, whole.test.images)
+        other = load_data(write_npz(tmp_path / "c.npz", images=IMAGES, labels=LABELS, fine_labels=fine[::-1].copy()))
+        assert plain.fine_labels is None and len({d.fingerprint() for d in (whole, plain, other)}) == 3
+        parts = {
+            f"{part}_{name}": values[:rows]
+            for part, rows in (("train", 40), ("test", 20))
+            for name, values in (("images", IMAGES), ("labels", LABELS), ("fine_labels", fine))
+        }
+        halved = load_data(write_npz(tmp_path / "d.npz", **parts))
+        assert halved.fine_labels is not None
+        np.testing.assert_array_equal(halved.fine_labels["train"], fine)
+        np.testing.assert_array_equal(halved.fine_labels["validation"] % 4, halved.validation.labels)
+        for name, wrong, match in (
+            ("test_fine_labels", fine[:19], "test fine labels"),
+            ("train_fine_labels", fine / 2, "train fine labels"),
+            ("train_fine_labels", fine - 1, "train fine labels"),
+        ):
+            with pytest.raises(InputError, match=match):
+                load_data(write_npz(tmp_path / "e.npz", **{**parts, name: wrong}))
+        del parts["test_fine_labels"]
+        with pytest.raises(InputError, match="every part"):
+            load_data(write_npz(tmp_path / "e.npz", **parts))
+
+
 class TestPipelines:
     split = Split(IMAGES, LABELS)
 

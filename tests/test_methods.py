@@ -28,6 +28,7 @@ QUICK = {
     "sap+first-order": {"sap.trusted_count": 60},
     "fspmu": {"epochs": 8, "learning_rate": 0.02, "milestones": [6], "batch_size": 32, "preset": "nll"},
     "fspmu-gmm": {"epochs": 8, "learning_rate": 0.02, "batch_size": 32, "preset": "nll", "gmm_normalise": True},
+    "fspmu-memorised": {"epochs": 8, "learning_rate": 0.02, "batch_size": 32, "gmm_normalise": True},
     "scrub": {"epochs": 8, "learning_rate": 0.05, "milestones": [6], "batch_size": 32},
     "retraining": {"epochs": 40, "recipe": {"learning_rate": 0.01, "batch_size": 32}},
     "retraining-unflagged": {"epochs": 40, "recipe": {"learning_rate": 0.01, "batch_size": 32}},

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unlearning.errors import InputError
-from unlearning.noise import NOISE_KINDS, Corruption, Patch, corrupt, corrupt_alike
-from unlearning.noise.labels import cifar100_map
+from unlearning.noise import FROM_FILE, NOISE_KINDS, Corruption, Patch, corrupt, corrupt_alike
+from unlearning.noise.labels import CIFAR10_MAP, cifar100_map, moved_subclasses
+from unlearning.noise.recorded import (
+    example_numbers,
+    in_published_order,
+    labels_sha256,
+    read_labels,
+    write_labels,
+)
 from unlearning.task import REMOVED, Split
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "noise.json").read_text())
-SYNTHETIC = sorted(set(NOISE_KINDS) - {"human"})
+INCLUSIVE = ("symmetric-inclusive", "asymmetric-inclusive")
+SYNTHETIC = sorted(set(NOISE_KINDS) - {*FROM_FILE, *INCLUSIVE, "subclass-dominant"})
 
 
 def make_split(rows: int = 200, classes: int = 10, seed: int = 0) -> Split:
@@ -190,6 +200,253 @@ class TestOtherKinds:
     def test_unknown_kind(self) -> None:
         with pytest.raises(InputError, match="flip-pairs"):
             make("gaussian", make_split())
+
+
+class TestInclusive:
+    @pytest.mark.parametrize("kind", INCLUSIVE)
+    def test_golden_rows(self, kind: str) -> None:
+        golden = GOLDEN["inclusive"]
+        split = Split(np.zeros((20, 1, 1, 1)), np.arange(20) % 10)
+        corruption = make(kind, split, budget=10)
+        assert corruption.given_labels.tolist() == golden[kind.removesuffix("-inclusive")]
+        assert corruption.drawn == 10 and set(corruption.rows) <= set(golden["drawn"])
+
+    def test_other_seeds_equal_the_restated_procedure(self) -> None:
+        """Restated with the global generator, as the published code uses it."""
+        split, state = make_split(500), random.getstate()
+        random.seed(7)
+        order = list(range(500))
+        random.shuffle(order)
+        drawn, expected = set(order[:200]), split.labels.tolist()
+        for row in range(500):
+            if row in drawn:
+                expected[row] = random.randint(0, 9)
+        random.setstate(state)
+        assert make("symmetric-inclusive", split, budget=200, seed=7).given_labels.tolist() == expected
+        expected = [CIFAR10_MAP.get(k, k) if row in drawn else k for row, k in enumerate(split.labels.tolist())]
+        assert make("asymmetric-inclusive", split, budget=200, seed=7).given_labels.tolist() == expected
+        assert random.getstate() == state
+
+    def test_the_share_that_becomes_wrong(self) -> None:
+        split = Split(np.zeros((20_000, 1, 1, 1), np.uint8), np.arange(20_000) % 10)
+        symmetric = make("symmetric-inclusive", split, budget=10_000)
+        assert abs(symmetric.rate - 0.45) < 0.01
+        asymmetric = make("asymmetric-inclusive", split, budget=8_000)
+        assert abs(asymmetric.rate - 0.2) < 0.01
+        for corruption, drawn in ((symmetric, 0.5), (asymmetric, 0.4)):
+            alike = corrupt_alike(corruption, split, num_classes=10, seed=1, data_name="cifar10")
+            assert alike.drawn == 20_000 * drawn and abs(alike.rate - corruption.rate) < 0.01
+            assert alike.rows.tolist() != corruption.rows.tolist()
+
+    @pytest.mark.parametrize("kind", INCLUSIVE)
+    def test_rows_with_example_ids_are_taken_in_their_order(self, kind: str) -> None:
+        """tensorflow-datasets stores another order than the published one, for which the noise was drawn."""
+        published, order = make_split(300), np.random.default_rng(1).permutation(300)
+        stored = published.subset(order)
+        ids = np.array([f"train_{i:05d}" for i in order])
+        expected = make(kind, published, budget=90).given_labels
+        np.testing.assert_array_equal(make(kind, stored, budget=90, ids=ids).given_labels, expected[order])
+        unknown = np.array([f"image {i}" for i in order])
+        by_row = make(kind, stored, budget=90)
+        np.testing.assert_array_equal(make(kind, stored, budget=90, ids=unknown).given_labels, by_row.given_labels)
+        assert (by_row.given_labels != expected[order]).any()
+
+    @pytest.mark.parametrize("kind", INCLUSIVE)
+    def test_record_and_requests(self, kind: str, tmp_path: Path) -> None:
+        corruption = make(kind, make_split())
+        corruption.save(tmp_path / "c.npz")
+        assert Corruption.load(tmp_path / "c.npz").drawn == 40
+        assert Corruption.load(tmp_path / "c.npz").sha256() == corruption.sha256()
+        for budget in (0, 201, None):
+            with pytest.raises(InputError, match="budget"):
+                make(kind, make_split(), budget=budget)
+        with pytest.raises(InputError, match="one id per row"):
+            make(kind, make_split(), ids=np.array(["train_0"]))
+
+    def test_asymmetric_needs_a_map(self) -> None:
+        with pytest.raises(InputError, match="map"):
+            make("asymmetric-inclusive", make_split(), data_name="digits")
+        mapped = make("asymmetric-inclusive", make_split(), data_name="digits", label_map={1: 7})
+        assert set(mapped.given_labels[mapped.rows]) == {7} and set(mapped.true_labels[mapped.rows]) == {1}
+
+
+class TestSubclassDominant:
+    @staticmethod
+    def make_rows(rows: int, seed: int = 0) -> tuple[Split, np.ndarray]:
+        """Four classes of five subclasses each; subclass `f` is in class `f % 4`."""
+        fine = np.random.default_rng(seed).permutation(np.arange(rows) % 20)
+        return Split(np.zeros((rows, 1, 1, 1)), fine % 4), fine
+
+    def test_one_subclass_of_every_class_is_moved(self) -> None:
+        split, fine = self.make_rows(1000)
+        corruption = make("subclass-dominant", split, budget=120, num_classes=4, fine_labels=fine)
+        rows = corruption.rows
+        assert len(rows) == 120 and corruption.kind == "subclass-dominant"
+        assert set(fine[rows]) == {0, 1, 2, 3}, "the first subclass of each class"
+        np.testing.assert_array_equal(corruption.given_labels[rows], (split.labels[rows] + 1) % 4)
+        assert moved_subclasses(split.labels, fine, 4) == {0: 1, 1: 2, 2: 3, 3: 0}
+        other = make("subclass-dominant", split, budget=120, num_classes=4, fine_labels=fine, seed=1)
+        assert other.rows.tolist() != rows.tolist() and set(fine[other.rows]) == {0, 1, 2, 3}
+
+    def test_a_map_chooses_other_subclasses(self) -> None:
+        split, fine = self.make_rows(1000)
+        options = {"num_classes": 4, "fine_labels": fine}
+        chosen = make("subclass-dominant", split, budget=50, label_map={17: 3}, **options)
+        assert set(fine[chosen.rows]) == {17} and set(chosen.given_labels[chosen.rows]) == {3}
+        for wrong in ({17: 1}, {17: 4}):
+            with pytest.raises(InputError, match="label_map"):
+                make("subclass-dominant", split, budget=50, label_map=wrong, **options)
+
+    @pytest.mark.parametrize("budget", [100, 200])
+    def test_other_rows_are_corrupted_alike(self, budget: int) -> None:
+        """At the largest budget all moved rows are wrong, however many of them the other rows happen to have."""
+        (split, fine), (other, other_fine) = self.make_rows(1000), self.make_rows(1000, seed=1)
+        kept = np.flatnonzero((other_fine > 3) | (np.arange(1000) % 9 > 0))
+        other, other_fine = other.subset(kept), other_fine[kept]
+        corruption = make("subclass-dominant", split, budget=budget, num_classes=4, fine_labels=fine)
+        moved = moved_subclasses(split.labels, fine, 4)
+        for label_map in (None, moved):
+            alike = corrupt_alike(corruption, other, num_classes=4, seed=5, label_map=label_map, fine_labels=other_fine)
+            assert alike.budget == min(round(budget * len(other) / 1000), (other_fine < 4).sum())
+            assert set(other_fine[alike.rows]) == {0, 1, 2, 3}
+
+    def test_impossible_requests(self) -> None:
+        split, fine = self.make_rows(100)
+
+        def fails(match: str, **options) -> None:
+            with pytest.raises(InputError, match=match):
+                make("subclass-dominant", split, **{"num_classes": 4, "fine_labels": fine, "budget": 5, **options})
+
+        fails("this data set has none", fine_labels=None)
+        fails("this data set has none", fine_labels=None, label_map={1: 2})
+        fails("at most 20", budget=21)
+        fails("100 integers", fine_labels=fine[:-1])
+        fails("100 integers", fine_labels=fine / 2)
+        fails("within one class", fine_labels=fine // 4)
+
+
+class TestRecorded:
+    @staticmethod
+    def given(split: Split) -> np.ndarray:
+        labels = split.labels.copy()
+        labels[3:40:4] = (labels[3:40:4] + 1) % 10
+        return labels
+
+    def test_rows_without_ids_are_in_order(self, tmp_path: Path) -> None:
+        split = make_split()
+        write_labels(tmp_path / "l.json", self.given(split))
+        assert json.loads((tmp_path / "l.json").read_text()) == self.given(split).tolist()
+        corruption = make("recorded", split, budget=None, labels_file=tmp_path / "l.json")
+        np.testing.assert_array_equal(corruption.given_labels, self.given(split))
+        assert corruption.kind == "recorded" and corruption.rows.tolist() == list(range(3, 40, 4))
+        alike = corrupt_alike(corruption, make_split(4000, seed=2), num_classes=10, seed=1)
+        assert abs(alike.rate - corruption.rate) < 0.02
+        assert set((alike.given_labels - alike.true_labels)[alike.rows] % 10) == {1}
+
+    def test_whole_sets_are_matched_by_id_and_written_in_that_order(self, tmp_path: Path) -> None:
+        published, order = make_split(300), np.random.default_rng(1).permutation(300)
+        given, ids = self.given(published), np.array([f"train_{i:05d}" for i in order])
+        np.testing.assert_array_equal(in_published_order(given[order], ids), given)
+        (tmp_path / "l.json").write_text(json.dumps(given.tolist()))
+        options = {"budget": 0, "labels_file": tmp_path / "l.json"}
+        whole = make("recorded", published.subset(order), ids=ids, **options)
+        np.testing.assert_array_equal(whole.given_labels, given[order])
+        part = make("recorded", published.subset(order[:120]), ids=ids[:120], **options)
+        np.testing.assert_array_equal(part.given_labels, given[order[:120]])
+
+    def test_parts_of_sets_are_written_in_row_order(self, tmp_path: Path) -> None:
+        split = make_split(100)
+        ids = np.array([f"train_{i:05d}" for i in np.random.default_rng(1).permutation(300)[:100]])
+        listed = in_published_order(self.given(split), ids)
+        np.testing.assert_array_equal(listed, self.given(split))
+        write_labels(tmp_path / "l.json", listed)
+        again = make("recorded", split, budget=None, ids=ids, labels_file=tmp_path / "l.json")
+        np.testing.assert_array_equal(again.given_labels, self.given(split))
+        assert example_numbers(np.array(["train_3", "test_4"])) is None and example_numbers(None) is None
+
+    @pytest.mark.parametrize(
+        ("text", "match"),
+        [
+            ("", "JSON"),
+            ("{", "JSON"),
+            ("{}", "list of integers"),
+            ("[]", "list of integers"),
+            ("3", "list of integers"),
+            ("[" * 100_000, "JSON"),
+            ("[0, [1], 2]", "flat list"),
+            ("[0, NaN, 2]", "flat list"),
+            ("[0, 1.0, 2]", "flat list"),
+            ("[0, true, 2]", "flat list"),
+            ('[0, "1", 2]', "flat list"),
+            ("[0, null, 2]", "flat list"),
+            ("[0, -1, 2]", "flat list"),
+            ("[0, 1" + "0" * 30 + ", 2]", "31 digits"),
+            ("[0, 9999999999]", "one label for each"),
+            (json.dumps([0] * 199), "one label for each of the 200 training rows"),
+            (json.dumps([0] * 201), "example ids"),
+            (json.dumps([10] * 200), r"labels 0\.\.9"),
+            (json.dumps([9999999999] * 200), r"labels 0\.\.9"),
+        ],
+    )
+    def test_bad_lists(self, tmp_path: Path, text: str, match: str) -> None:
+        (tmp_path / "l.json").write_text(text)
+        with pytest.raises(InputError, match=match):
+            make("recorded", make_split(), budget=None, labels_file=tmp_path / "l.json")
+
+    def test_bad_files_and_requests(self, tmp_path: Path) -> None:
+        split = make_split()
+        (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+        with (tmp_path / "huge.json").open("wb") as file:
+            file.truncate(2**27)
+        write_labels(tmp_path / "true.json", split.labels)
+        write_labels(tmp_path / "l.json", self.given(split))
+
+        def fails(match: str, **options) -> None:
+            with pytest.raises(InputError, match=match):
+                make("recorded", split, **{"budget": None, "labels_file": tmp_path / "l.json", **options})
+
+        fails("pass labels_file", labels_file=None)
+        fails("existing", labels_file=tmp_path / "nowhere.json")
+        fails("JSON", labels_file=tmp_path / "binary.json")
+        fails("at most", labels_file=tmp_path / "huge.json")
+        fails("differ", labels_file=tmp_path / "true.json")
+        fails("budget", budget=5)
+        (tmp_path / "long.json").write_text(json.dumps([0] * 250))
+        ids = np.array([f"train_{i:05d}" for i in range(100, 300)])
+        fails("train_00299", labels_file=tmp_path / "long.json", ids=ids)
+
+    def test_lists_in_another_order_are_noticed(self, tmp_path: Path, caplog, monkeypatch) -> None:
+        monkeypatch.setattr(logging.getLogger("unlearning"), "propagate", True)
+        split = make_split(2000)
+        write_labels(tmp_path / "l.json", np.random.default_rng(5).permutation(split.labels))
+        make("recorded", split, budget=None, labels_file=tmp_path / "l.json")
+        assert "in the order of the rows" in caplog.text
+
+    def test_writing(self, tmp_path: Path, monkeypatch) -> None:
+        path = tmp_path / "sub" / "l.json"
+        write_labels(path, np.array([1, 0, 2]))
+        with pytest.raises(InputError, match="--force"):
+            write_labels(path, np.array([2, 2]))
+        assert read_labels(path).tolist() == [1, 0, 2]
+        write_labels(path, np.array([2, 2]), force=True)
+        assert read_labels(path).tolist() == [2, 2] and path.stat().st_mode & 0o777 == 0o644
+        for wrong in (np.zeros(3), np.array([-1]), np.zeros((2, 2), int), np.zeros(0, int)):
+            with pytest.raises(InputError, match="labels"):
+                write_labels(tmp_path / "w.json", wrong)
+
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(json, "dump", full)
+        with pytest.raises(OSError, match="space"):
+            write_labels(path, np.array([0]), force=True)
+        assert read_labels(path).tolist() == [2, 2] and [p.name for p in path.parent.iterdir()] == ["l.json"]
+
+    def test_the_hash_is_of_the_labels(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text("[1,0,  2]\n")
+        write_labels(tmp_path / "b.json", np.array([1, 0, 2], np.uint8))
+        assert labels_sha256(read_labels(tmp_path / "a.json")) == labels_sha256(read_labels(tmp_path / "b.json"))
+        assert labels_sha256(np.array([1, 0])) != labels_sha256(np.array([1, 0, 2]))
 
 
 class TestHuman:

@@ -189,6 +189,101 @@ def test_tuples_and_validation_data_work(tmp_path: Path) -> None:
     assert "val_accuracy" in report.history[0]
 
 
+class TestStepSchedule:
+    @staticmethod
+    def rates(tmp_path: Path, data, interrupt: int | None = None, **options) -> list[float]:
+        """The learning rate of every step, also of a training that is interrupted and resumed."""
+        seen: list[float] = []
+
+        class Watch(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch: int, logs=None) -> None:
+                if epoch == interrupt:
+                    raise KeyboardInterrupt
+
+            def on_train_batch_begin(self, batch: int, logs=None) -> None:
+                seen.append(float(self.model.optimizer.learning_rate))
+
+        def run() -> None:
+            train(
+                tiny_model(),
+                data,
+                settings=TrainSettings(schedule="step", optimizer="sgd", **options),
+                checkpoint=tmp_path / "m.keras",
+                log=tmp_path / "l.csv",
+                backup_dir=tmp_path / "backup",
+                callbacks=[Watch()],
+            )
+
+        if interrupt is not None:
+            with pytest.raises(KeyboardInterrupt):
+                run()
+            interrupt = None
+        run()
+        return seen
+
+    @pytest.mark.parametrize("kind", ["tuple", "batches"])
+    def test_the_rate_drops_after_exactly_so_many_epochs(self, tmp_path: Path, kind: str) -> None:
+        """40 rows in batches of 16 are 3 steps an epoch."""
+        data = tiny_data()
+        if kind == "batches":
+            data = ShuffledBatches(*data, batch_size=16)
+        options = {"batch_size": 16, "learning_rate": 0.01}
+        for interrupt in (None, 3):
+            rates = self.rates(tmp_path, data, interrupt, epochs=6, milestones=(2, 5), decay=0.5, **options)
+            np.testing.assert_allclose(rates, [0.01] * 6 + [0.005] * 9 + [0.0025] * 3, rtol=1e-6)
+        rates = self.rates(tmp_path, data, epochs=2, milestones=(100,), **options)
+        np.testing.assert_allclose(rates, [0.01] * 6, rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({"schedule": "step"}, "milestones"),
+            ({"milestones": (3,)}, "milestones"),
+            ({"schedule": "step", "milestones": (0,)}, "ascending"),
+            ({"schedule": "step", "milestones": (3, 3)}, "ascending"),
+            ({"schedule": "step", "milestones": (3,), "decay": 0.0}, "decay"),
+            ({"schedule": "step", "milestones": (3,), "decay": 1.5}, "decay"),
+            ({"decay": 0.5}, "decay"),
+            ({"nesterov": False}, "nesterov"),
+        ],
+    )
+    def test_bad_settings(self, options: dict, match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            TrainSettings(epochs=5, **options)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_momentum_and_weight_decay_are_what_the_docstring_says(tmp_path: Path, nesterov: bool) -> None:
+    """Two steps on one batch against the update written out: decoupled decay, both kinds of momentum."""
+    images, labels = tiny_data(16)
+    rate, decay = 0.05, 0.3
+    model, restated = tiny_model(), tiny_model()
+    settings = TrainSettings(
+        epochs=2,
+        batch_size=16,
+        learning_rate=rate,
+        optimizer="sgd",
+        nesterov=nesterov,
+        weight_decay=decay,
+        monitor="last",
+    )
+    model, _ = train(
+        model, (images, labels), settings=settings, checkpoint=tmp_path / "m.keras", log=tmp_path / "l.csv"
+    )
+    flat = images.reshape(16, -1)
+    weights = [np.array(w, dtype=np.float64) for w in restated.get_weights()]
+    velocity = [np.zeros_like(w) for w in weights]
+    for _ in range(2):
+        scores = np.exp(flat @ weights[0] + weights[1])
+        error = (scores / scores.sum(axis=1, keepdims=True) - np.eye(3)[labels]) / 16
+        for i, gradient in enumerate((flat.T @ error, error.sum(axis=0))):
+            weights[i] = weights[i] * (1 - rate * decay)
+            velocity[i] = 0.9 * velocity[i] - rate * gradient
+            weights[i] = weights[i] + (0.9 * velocity[i] - rate * gradient if nesterov else velocity[i])
+    for found, expected in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_mixed_precision_builds_half_precision_layers() -> None:
     with building_context(mixed_precision=True):
         model = tiny_model()

@@ -75,7 +75,7 @@ def main() -> None:
                 process = start(folder, arguments.workers)
                 try:
                     # Not before TensorFlow is imported: nothing is written until then.
-                    process.communicate(timeout=draw.uniform(0.15, 1.0) * seconds)
+                    _, errors = process.communicate(timeout=draw.uniform(0.15, 1.0) * seconds)
                 except subprocess.TimeoutExpired:
                     everyone = draw.random() < 0.5
                     target = os.killpg if everyone else os.kill
@@ -91,7 +91,7 @@ def main() -> None:
                     )
                     continue
                 if process.returncode:
-                    sys.exit(f"a run ended with code {process.returncode}")
+                    sys.exit(f"a run ended with code {process.returncode}:\n{errors}")
                 break
             finish(folder, arguments.workers)
             found = contents(folder)

@@ -1,25 +1,24 @@
-"""Forget rows from losses alone: a two-component Gaussian mixture splits low losses from high ones.
+"""Forget rows from losses alone: a mixture of two Gaussians tells low losses from high ones.
 
 Rows that the model finds hard for their given label are more often mislabelled (Arazo et al., ICML 2019; Li et al.,
-"DivideMix", ICLR 2020). The weights of the component with the lower mean give the probability of a right label. The
-settings (10 iterations, tolerance 0.01, variance floor 5e-4, raw losses) are those of github.com/meruemon/FSPMU. A
-model that has memorised its wrong labels has low losses everywhere; the variance floor then hides what is left of the
-difference, unless the losses are normalised first, as DivideMix does.
+"DivideMix", ICLR 2020). The mixture is the one of `unlearning.detection.mixture`; here are the rules of
+github.com/meruemon/FSPMU for what to do with it. They fit raw losses (10 iterations, tolerance 0.01, variance floor
+5e-4) and take the posterior as it is, where the detector `loss-mixture` normalises, keeps to one crossing, and refuses
+a mixture whose means do not stand apart. A model that has memorised its wrong labels has low losses everywhere; the
+variance floor then hides what is left of the difference, unless the losses are normalised first.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from unlearning.centroids.losses import precise
+from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import invalid
 from unlearning.interop import check_classifier, inference_arguments, outputs_probabilities
 from unlearning.task import Split
@@ -37,30 +36,44 @@ class MixtureSplit:
         retain: int64 row numbers whose label seems right.
         forget: int64 row numbers of all others.
         clean_probability: float64 array `(rows,)`: posterior of the component with the lower mean.
-        means: Means of the two components, the lower one first.
-        variances: Their variances.
-        weights: Their shares; they sum to 1.
-        converged: Whether the fit reached its tolerance; two equal components (constant losses) never do.
+        mixture: The mixture, in the unit of the losses; None where all losses are the same.
     """
 
     retain: np.ndarray
     forget: np.ndarray
     clean_probability: np.ndarray
-    means: tuple[float, float]
-    variances: tuple[float, float]
-    weights: tuple[float, float]
-    converged: bool
+    mixture: Mixture | None
+
+    def details(self) -> dict[str, Any] | None:
+        """Returns the mixture (without rows) as JSON-ready values; None where there is none."""
+        return None if self.mixture is None else self.mixture.describe()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MemorisedSplit:
+    """Rows that an early model finds noisy and the final one clean.
+
+    Attributes:
+        retain: int64 row numbers that the final model finds clean; forget rows are among them.
+        forget: int64 row numbers of memorised noise.
+        early: The split by the early model's losses.
+        final: The split by the final model's losses.
+    """
+
+    retain: np.ndarray
+    forget: np.ndarray
+    early: MixtureSplit
+    final: MixtureSplit
 
     def details(self) -> dict[str, Any]:
-        """Returns the fit (without rows) as JSON-ready values."""
-        names = ("means", "variances", "weights")
-        return {**{name: list(getattr(self, name)) for name in names}, "converged": self.converged}
+        """Returns both mixtures (without rows) as JSON-ready values."""
+        return {"early": self.early.details(), "final": self.final.details()}
 
 
 def mixture_split(
     losses: np.ndarray, threshold: float = 0.5, seed: int = 0, *, normalise: bool = False
 ) -> MixtureSplit:
-    """Splits rows by a two-component Gaussian mixture on their losses.
+    """Splits rows by a mixture of two Gaussians on their losses.
 
     A row is retained iff `P(low component | loss) > threshold`. Losses that are all the same say nothing: every row is
     retained.
@@ -69,7 +82,7 @@ def mixture_split(
         losses: Finite losses of shape `(rows,)`, at least two.
         threshold: In `0..1`.
         seed: Of the initialisation.
-        normalise: Map the losses to `0..1` first; means and variances are then those of the mapped losses.
+        normalise: Fit on the losses mapped to `0..1`.
 
     Returns:
         The split.
@@ -86,27 +99,21 @@ def mixture_split(
         raise invalid("threshold", "a float in [0, 1)", threshold)
     everything = np.arange(len(losses))
     if np.ptp(losses) == 0:
-        mean = (float(losses[0]),) * 2
-        return MixtureSplit(everything, everything[:0], np.ones(len(losses)), mean, (0.0, 0.0), (1.0, 0.0), False)
-    if normalise:
-        losses = (losses - losses.min()) / np.ptp(losses)
-    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published setting; reported below
-        mixture.fit(losses[:, None])
-    order = np.argsort(mixture.means_[:, 0], kind="stable")
-    clean = mixture.predict_proba(losses[:, None])[:, order[0]]
+        return MixtureSplit(everything, everything[:0], np.ones(len(losses)), None)
+    mixture = fit_mixture(losses, normalise=normalise, seed=seed)
+    clean = 1 - mixture.posterior(losses)
     retained = clean > threshold
-    parameters = (mixture.means_[:, 0], mixture.covariances_[:, 0, 0], mixture.weights_)
-    means, variances, weights = ((float(p[order[0]]), float(p[order[1]])) for p in parameters)
-    return MixtureSplit(
-        everything[retained], everything[~retained], clean, means, variances, weights, bool(mixture.converged_)
-    )
+    return MixtureSplit(everything[retained], everything[~retained], clean, mixture)
 
 
 def memorised_split(
-    early_losses: np.ndarray, final_losses: np.ndarray, threshold: float = 0.5, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+    early_losses: np.ndarray,
+    final_losses: np.ndarray,
+    threshold: float = 0.5,
+    seed: int = 0,
+    *,
+    normalise: bool = False,
+) -> MemorisedSplit:
     """Splits rows for a model whose training already resisted noise: forget what it has memorised all the same.
 
         forget = {early model: noisy} & {final model: clean},   retain = {final model: clean}
@@ -119,18 +126,19 @@ def memorised_split(
         final_losses: Losses of the model to be corrected, shape `(rows,)`.
         threshold: See `mixture_split`.
         seed: See `mixture_split`.
+        normalise: See `mixture_split`; each of the two is mapped by itself.
 
     Returns:
-        int64 row numbers to retain, and to forget.
+        The split.
 
     Raises:
         InputError: If the two differ in shape, or are not what `mixture_split` takes.
     """
     if np.shape(early_losses) != np.shape(final_losses):
         raise invalid("early_losses", f"the shape of final_losses, {np.shape(final_losses)}", np.shape(early_losses))
-    early = mixture_split(early_losses, threshold, seed)
-    final = mixture_split(final_losses, threshold, seed)
-    return final.retain, np.intersect1d(early.forget, final.retain)
+    early = mixture_split(early_losses, threshold, seed, normalise=normalise)
+    final = mixture_split(final_losses, threshold, seed, normalise=normalise)
+    return MemorisedSplit(final.retain, np.intersect1d(early.forget, final.retain), early, final)
 
 
 def row_losses(

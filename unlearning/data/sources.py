@@ -2,8 +2,10 @@
 
 - `digits`: the 1,797 handwritten digits that ship with scikit-learn (8x8 grey images); needs no network.
 - a tensorflow-datasets name such as `cifar10`: read where it is prepared, downloaded only where it is not.
+- `cifar100-superclasses`: `cifar100` with its 20 superclasses as labels, and its classes as fine labels.
 - a `.npz` file: arrays `images` and `labels`, or `train_images`, `train_labels`, `test_images`, `test_labels` (and
-  `validation_images`, `validation_labels`); optionally `class_names`.
+  `validation_images`, `validation_labels`); optionally `class_names`, and `fine_labels` of every part (`fine_labels`,
+  or `train_fine_labels` and so on).
 - a folder with one subfolder of image files a class.
 - `clothing1m:PATH`, `webvision:PATH` or `mini-webvision:PATH`: a folder in the official layout of a set with real label
   noise, read image by image; see `unlearning.data.listed`.
@@ -32,6 +34,8 @@ from unlearning.task import Split
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _TFDS_BATCH = 1000
+_SUPERCLASSES = {"cifar100-superclasses": ("cifar100", "coarse_label", "label")}
+"""Variants of tensorflow-datasets sets: the set, the feature with the labels, and that with the fine labels."""
 LISTED = ("clothing1m", "webvision", "mini-webvision")
 _HELD_OUT = 0.3  # validation and test together, where a source has only one part
 
@@ -48,6 +52,8 @@ class ImageData:
         class_names: Names of the classes, in label order.
         pixel_max: 255, or 1 for float images that never exceed 1.
         train_ids: Example ids of the training rows (str), where the source has them.
+        fine_labels: Finer classes behind the labels, by part (`train`, `validation`, `test`): one int64 array `(rows,)`
+            each, where the source has them.
     """
 
     name: str
@@ -57,6 +63,7 @@ class ImageData:
     class_names: tuple[str, ...]
     pixel_max: float
     train_ids: np.ndarray | None = None
+    fine_labels: Mapping[str, np.ndarray] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -84,6 +91,8 @@ class ImageData:
             else:
                 digest.update(np.ascontiguousarray(split.images).data)
             digest.update(split.labels.tobytes())
+        for part, fine in sorted((self.fine_labels or {}).items()):
+            digest.update(part.encode() + fine.tobytes())
         return digest.hexdigest()
 
 
@@ -143,11 +152,12 @@ def load_data(
         data = _load_tfds(text, data_dir, data_seed)
     if train_rows is None:
         return data
-    rows = _draw_rows(len(data.train), train_rows, data_seed)
+    rows, fine = _draw_rows(len(data.train), train_rows, data_seed), data.fine_labels
     return dataclasses.replace(
         data,
         train=Split(data.train.images[rows], data.train.labels[rows]),
         train_ids=None if data.train_ids is None else data.train_ids[rows],
+        fine_labels=None if fine is None else {**fine, "train": fine["train"][rows]},
     )
 
 
@@ -165,13 +175,13 @@ def _draw_rows(total: int, train_rows: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(total, train_rows, replace=False))
 
 
-Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Images and labels by part: `train`, `validation`, `test`."""
+Parts = Mapping[str, tuple[np.ndarray, ...]]
+"""Images, labels, and fine labels where there are any, by part: `train`, `validation`, `test`."""
 
 
-def _divide(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
+def _divide(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) -> Parts:
     """Divides a one-part source 70 / 15 / 15, each part in source order."""
-    _check("images", images, labels)
+    _check("images", images, labels, *fine)
     counts = np.unique(labels, return_counts=True)[1]
     if counts.min() < 4:
         raise InputError(f"A class has only {counts.min()} rows; at least 4 are needed to split it three ways.")
@@ -182,26 +192,27 @@ def _divide(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
     except ValueError:  # a class with a single held-out row cannot be stratified further
         test, validation = train_test_split(rest, test_size=0.5, random_state=seed)
     named = {"train": train, "validation": validation, "test": test}
-    return {name: (images[np.sort(part)], labels[np.sort(part)]) for name, part in named.items()}
+    return {name: tuple(a[np.sort(part)] for a in (images, labels, *fine)) for name, part in named.items()}
 
 
-def _halve(images: np.ndarray, labels: np.ndarray, seed: int) -> Parts:
+def _halve(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) -> Parts:
     """Halves the test images as the published experiments do: the first half is the test split."""
     if len(labels) < 2:
         raise invalid("test labels", "at least two rows, to be halved into test and validation", len(labels))
-    test_images, validation_images, test_labels, validation_labels = train_test_split(
-        images, labels, test_size=0.5, random_state=seed
-    )
-    return {"test": (test_images, test_labels), "validation": (validation_images, validation_labels)}
+    halves = train_test_split(images, labels, *fine, test_size=0.5, random_state=seed)
+    return {"test": tuple(halves[::2]), "validation": tuple(halves[1::2])}
 
 
 def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
     if len(class_names) < 2:
         raise invalid("data", "at least two classes", f"{name} with {len(class_names)}")
     splits: dict[str, Split] = {}
+    fine_labels: dict[str, np.ndarray] = {}
     for part in ("train", "validation", "test"):
-        images, labels = parts[part]
-        _check(part, images, labels)
+        images, labels, *fine = parts[part]
+        _check(part, images, labels, *fine)
+        if fine:
+            fine_labels[part] = fine[0].astype(np.int64)
         if images.ndim == 3:
             images = images[..., np.newaxis]
         if labels.max() >= len(class_names):
@@ -212,12 +223,21 @@ def _assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.nda
     floating = np.issubdtype(splits["train"].images.dtype, np.floating)
     unit = floating and all(split.images.max() <= 1 for split in splits.values())
     return ImageData(
-        name, **splits, class_names=tuple(class_names), pixel_max=1.0 if unit else 255.0, train_ids=train_ids
+        name,
+        **splits,
+        class_names=tuple(class_names),
+        pixel_max=1.0 if unit else 255.0,
+        train_ids=train_ids,
+        fine_labels=fine_labels or None,
     )
 
 
-def _check(name: str, images: np.ndarray, labels: np.ndarray) -> None:
+def _check(name: str, images: np.ndarray, labels: np.ndarray, *fine: np.ndarray) -> None:
     """Refuses what is not a classified image set."""
+    for extra in fine:
+        if extra.shape != labels.shape or not np.issubdtype(extra.dtype, np.integer) or (extra < 0).any():
+            found = f"{extra.dtype} of shape {extra.shape}"
+            raise invalid(f"{name} fine labels", "one integer of at least 0 for every label", found)
     if images.dtype == object or not (
         np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)
     ):
@@ -247,16 +267,22 @@ def _load_npz(path: Path, seed: int) -> ImageData:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # a damaged or pickled archive fails in many ways
         raise InputError(f"Cannot read {path} as arrays without pickles: {error}") from error
+    parts: dict[str, tuple[np.ndarray, ...]]
     if {"images", "labels"} <= set(arrays):
-        parts = _divide(arrays["images"], arrays["labels"], seed)
+        fine = (arrays["fine_labels"],) if "fine_labels" in arrays else ()
+        parts = dict(_divide(arrays["images"], arrays["labels"], seed, *fine))
     elif {"train_images", "train_labels", "test_images", "test_labels"} <= set(arrays):
-        parts = {"train": (arrays["train_images"], arrays["train_labels"])}
-        test = arrays["test_images"], arrays["test_labels"]
-        _check("test", *test)
-        if {"validation_images", "validation_labels"} <= set(arrays):
-            parts |= {"test": test, "validation": (arrays["validation_images"], arrays["validation_labels"])}
-        else:
-            parts |= _halve(*test, seed)
+        validation = {"validation_images", "validation_labels"} <= set(arrays)
+        present = ("train", "test", "validation") if validation else ("train", "test")
+        without = [part for part in present if f"{part}_fine_labels" not in arrays]
+        if 0 < len(without) < len(present):
+            raise invalid("data", "fine labels of every part or of none", f"no {without[0]}_fine_labels")
+        kinds = ("images", "labels") if without else ("images", "labels", "fine_labels")
+        parts = {part: tuple(arrays[f"{part}_{kind}"] for kind in kinds) for part in present}
+        _check("test", *parts["test"])
+        if "validation" not in parts:
+            images, labels, *more = parts["test"]
+            parts |= _halve(images, labels, seed, *more)
     else:
         raise invalid(
             "data",
@@ -268,10 +294,10 @@ def _load_npz(path: Path, seed: int) -> ImageData:
             raise invalid("class_names", "a one-dimensional array", f"shape {arrays['class_names'].shape}")
         names = [str(name) for name in arrays["class_names"]]
     else:
-        for part, (images, labels) in parts.items():
-            _check(part, images, labels)
+        for part, content in parts.items():
+            _check(part, *content)
         # Without names the labels alone say how many classes there are; a gap is more likely a mistake.
-        found = np.unique(np.concatenate([labels for _, labels in parts.values()]))
+        found = np.unique(np.concatenate([content[1] for content in parts.values()]))
         if not np.array_equal(found, np.arange(len(found))):
             missing = next(k for k in range(len(found)) if k != found[k])
             raise InputError(
@@ -317,17 +343,19 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) ->
         raise invalid("data", "an existing file or folder", name)
     import tensorflow_datasets as tfds
 
+    wanted = name
+    name, label, *fine = _SUPERCLASSES.get(name, (name, "label"))
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except Exception as error:  # unknown names, versions and unreadable folders raise different types
-        close = difflib.get_close_matches(name, [*tfds.list_builders(), "digits"], n=3)
+        close = difflib.get_close_matches(name, [*tfds.list_builders(), "digits", *_SUPERCLASSES], n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise InputError(
             f"Unknown data set {name!r}. Expected 'digits', a .npz file, an image folder, "
             f"a tensorflow-datasets name, or {', '.join(f'{kind}:PATH' for kind in LISTED)}.{hint}"
         ) from error
     features = builder.info.features
-    if not {"image", "label"} <= set(getattr(features, "keys", set)()):
+    if not {"image", label, *fine} <= set(getattr(features, "keys", set)()):
         raise invalid("data", "a tensorflow-datasets set with 'image' and 'label'", name)
     if not builder.info.splits:  # splits are known only of prepared sets
         try:
@@ -338,23 +366,35 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) ->
                 f"({type(error).__name__}). Prepare it on a machine with network access and pass its folder as "
                 "--data-dir, or set TFDS_DATA_DIR."
             ) from error
-    class_names = list(features["label"].names)
-    read = {part: _read_tfds(builder, part) for part in builder.info.splits if part in ("train", "test", "validation")}
+    class_names = list(features[label].names)
+    read = {
+        part: _read_tfds(builder, part, (label, *fine))
+        for part in builder.info.splits
+        if part in ("train", "test", "validation")
+    }
     if "train" not in read:
         raise invalid("data", "a set with a 'train' split", f"{name} with {', '.join(builder.info.splits)}")
-    images, labels, ids = read["train"]
+    set_name = wanted if fine else builder.name
+    (images, labels, *more), ids = read["train"]
     if "test" not in read and "validation" not in read:
-        return _assemble(builder.name, _divide(images, labels, seed), class_names)
-    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {"train": (images, labels)}
+        return _assemble(set_name, _divide(images, labels, seed, *more), class_names)
+    parts: dict[str, tuple[np.ndarray, ...]] = {"train": read["train"][0]}
     if "test" in read and "validation" in read:
-        parts |= {part: read[part][:2] for part in ("test", "validation")}
+        parts |= {part: read[part][0] for part in ("test", "validation")}
     else:
-        parts |= _halve(*read["test" if "test" in read else "validation"][:2], seed)
-    return _assemble(builder.name, parts, class_names, ids)
+        images, labels, *more = read["test" if "test" in read else "validation"][0]
+        parts |= _halve(images, labels, seed, *more)
+    return _assemble(set_name, parts, class_names, ids)
 
 
-def _read_tfds(builder, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # type: ignore[no-untyped-def]
-    """Reads one part in its stored order, in batches (images of one set must share one shape)."""
+def _read_tfds(  # type: ignore[no-untyped-def]
+    builder, part: str, keys: tuple[str, ...]
+) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
+    """Reads one part in its stored order, in batches (images of one set must share one shape).
+
+    Returns:
+        Images and the classes under `keys`, and the example ids where there are any.
+    """
     import tensorflow_datasets as tfds
 
     try:
@@ -364,6 +404,6 @@ def _read_tfds(builder, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray |
             f"Cannot read the {part} part of {builder.name!r} from {builder.data_dir}: {type(error).__name__}. "
             "Its images must have one shape, and its files must be complete."
         ) from error
-    images, labels = (np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))
+    images, *classes = (np.concatenate([batch[key] for batch in batches]) for key in ("image", *keys))
     ids = np.concatenate([batch["id"] for batch in batches]).astype(str) if "id" in batches[0] else None
-    return images, labels.astype(np.int64), ids
+    return (images, *(values.astype(np.int64) for values in classes)), ids

@@ -38,6 +38,8 @@ _REGISTRY = {
     "self-influence": _Entry("SelfInfluence", "the length of the row's own gradient in the last layer"),
     "neighbours": _Entry("Neighbours", "nearest neighbours in feature space that carry another label"),
     "cross-validation": _Entry("CrossValidation", "the given label's loss under a probe that never saw the row"),
+    "patches": _Entry("PatchRidge", "leave-one-out ridge regression on label-free patch features", "probes"),
+    "probe": _Entry("EarlyStoppedProbe", "the same network, trained afresh and stopped early", "probes"),
     "combination": _Entry("Combination", "the mean rank under several detectors"),
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -18,191 +17,17 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.stats import rankdata
 
 from unlearning import detection
-from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
+from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence
+from unlearning.detection.cuts import AnyCut, MixtureCut, check_share, constant, first_ranked, is_constant, nothing
 from unlearning.detection.features import last_dense
-from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import label_loss
 
-_FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
 _BLOCK = 8192  # rows of features in one float64 block
 
 
-def _is_constant(scores: np.ndarray) -> bool:
-    """Whether scores differ by no more than rounding."""
-    return bool(np.ptp(scores) <= 1e-12 * max(1.0, float(np.abs(scores).max())))
-
-
-def _highest(scores: np.ndarray, count: int) -> np.ndarray:
-    """The rows of the highest scores, ascending; ties go to the earlier row."""
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 < share < 1:
-        raise invalid(name, "a float in (0, 1)", share)
-
-
 @dataclasses.dataclass(frozen=True)
-class _Mixed(Detector):
-    """What detectors share that split their scores by a mixture of two Gaussians, guards included.
-
-    Attributes:
-        normalise: Fit on scores scaled to [0, 1].
-        per_class: Fit one mixture a given class; classes differ in how hard they are.
-        threshold: Suspect are rows whose posterior of the higher component exceeds this.
-        min_separation: Least distance of the two means in pooled standard deviations; below it the mixture counts as
-            collapsed and nothing is suspect.
-        min_share: Below this share of suspects the result counts as lopsided (the suspects stay).
-        max_share: Above this share, too.
-        max_iter: Most EM iterations.
-        tol: Of EM, in mean log-likelihood.
-        reg_covar: Added to the variances.
-    """
-
-    normalise: bool = True
-    per_class: bool = False
-    threshold: float = 0.5
-    min_separation: float = 2.0
-    min_share: float = 0.001
-    max_share: float = 0.7
-    max_iter: int = 10
-    tol: float = 1e-2
-    reg_covar: float = 5e-4
-
-    def __post_init__(self) -> None:
-        _check_share("threshold", self.threshold)
-        if not 0 <= self.min_share < self.max_share <= 1:
-            raise invalid("min_share, max_share", "0 <= min_share < max_share <= 1", (self.min_share, self.max_share))
-        if not self.min_separation >= 0:
-            raise invalid("min_separation", "a float of at least 0", self.min_separation)
-        if self.max_iter < 1:
-            raise invalid("max_iter", "a positive integer", self.max_iter)
-        for name in ("tol", "reg_covar"):
-            if not getattr(self, name) > 0:
-                raise invalid(name, "a positive float", getattr(self, name))
-
-    def _split(
-        self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
-    ) -> Detection:
-        """Draws the line by mixture."""
-        if _is_constant(scores):
-            return _constant(scores, suggested, details)
-        if not self.per_class:
-            mixture = self._fit(scores, seed)
-            details = {**details, "posterior_threshold": self.threshold, "mixture": mixture.describe()}
-            if mixture.separation < self.min_separation:
-                return _nothing(scores, suggested, DetectionStatus.COLLAPSED_MIXTURE, details)
-            line = mixture.boundary(scores, self.threshold)
-            return self._above(scores, suggested, line, details)
-        suspect, by_class = np.zeros(len(scores), dtype=bool), {}
-        for label in np.unique(labels):
-            rows = np.flatnonzero(labels == label)
-            if len(rows) < _FEWEST_ROWS_FOR_A_MIXTURE or _is_constant(scores[rows]):
-                by_class[str(label)] = {"status": "too_few_or_equal", "rows": len(rows)}
-                continue
-            mixture = self._fit(scores[rows], seed)
-            split = mixture.separation >= self.min_separation
-            line = mixture.boundary(scores[rows], self.threshold) if split else None
-            if line is not None:
-                suspect[rows[scores[rows] > line]] = True
-            status = "ok" if split else str(DetectionStatus.COLLAPSED_MIXTURE)
-            by_class[str(label)] = {"status": status, "rows": len(rows), "boundary": line, **mixture.describe()}
-        details = {**details, "posterior_threshold": self.threshold, "classes": by_class}
-        without = [label for label, entry in by_class.items() if entry["status"] != "ok"]
-        if len(without) == len(by_class):
-            return _nothing(scores, suggested, DetectionStatus.COLLAPSED_MIXTURE, details)
-        if without:
-            logger.warning("No two groups of scores in class %s; no row there is called suspect.", ", ".join(without))
-        return self._checked(scores, np.flatnonzero(suspect), suggested, None, details)
-
-    def _fit(self, scores: np.ndarray, seed: int) -> Mixture:
-        return fit_mixture(
-            scores,
-            normalise=self.normalise,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            reg_covar=self.reg_covar,
-            seed=seed,
-        )
-
-    def _above(
-        self, scores: np.ndarray, suggested: np.ndarray, line: float | None, details: Mapping[str, Any]
-    ) -> Detection:
-        suspects = np.flatnonzero(scores > line) if line is not None else np.empty(0, np.int64)
-        return self._checked(scores, suspects, suggested, line, details)
-
-    def _checked(
-        self,
-        scores: np.ndarray,
-        suspects: np.ndarray,
-        suggested: np.ndarray,
-        line: float | None,
-        details: Mapping[str, Any],
-    ) -> Detection:
-        """Adds what the number of suspects says about them."""
-        status = DetectionStatus.OK
-        if not len(suspects):
-            status = DetectionStatus.NOTHING_SUSPECT
-        elif not self.min_share <= len(suspects) / len(scores) <= self.max_share:
-            status = DetectionStatus.LOPSIDED
-        return Detection(scores, suspects, suggested, line, status, details)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ranked(_Mixed):
-    """What detectors share that leave the choice of line to the user.
-
-    Attributes:
-        cut: `mixture` (see above), `share` (the highest `share` of the scores) or `value` (scores above `value`).
-        share: For `cut="share"`.
-        value: For `cut="value"`, in the detector's unit.
-    """
-
-    cut: Literal["mixture", "share", "value"] = "mixture"
-    share: float = 0.2
-    value: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_share("share", self.share)
-        if self.cut not in ("mixture", "share", "value"):
-            raise invalid("cut", "mixture, share or value", self.cut)
-        if self.cut == "value" and (self.value is None or not np.isfinite(self.value)):
-            raise invalid("value", "a finite number with cut=value", self.value)
-
-    def _cut(
-        self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
-    ) -> Detection:
-        """Draws the line that the options ask for."""
-        if self.cut == "mixture":
-            return self._split(scores, labels, suggested, seed, details)
-        if _is_constant(scores):
-            return _constant(scores, suggested, details)
-        if self.cut == "share":
-            return _first(scores, suggested, max(1, round(self.share * len(scores))), details)
-        return self._above(scores, suggested, self.value, details)
-
-
-def _nothing(
-    scores: np.ndarray, suggested: np.ndarray, status: DetectionStatus, details: Mapping[str, Any]
-) -> Detection:
-    return Detection(scores, np.empty(0, np.int64), suggested, None, status, details)
-
-
-def _constant(scores: np.ndarray, suggested: np.ndarray, details: Mapping[str, Any]) -> Detection:
-    return _nothing(scores, suggested, DetectionStatus.CONSTANT_SCORES, details)
-
-
-def _first(scores: np.ndarray, suggested: np.ndarray, count: int, details: Mapping[str, Any]) -> Detection:
-    """A given number of suspects; the threshold is the lowest score among them."""
-    suspects = _highest(scores, count)
-    lowest = float(scores[suspects].min())
-    return Detection(scores, suspects, suggested, lowest, DetectionStatus.OK, details)
-
-
-@dataclasses.dataclass(frozen=True)
-class LossMixture(_Mixed):
+class LossMixture(MixtureCut):
     """Two Gaussians on the cross-entropies of the given labels; suspects are the rows of the higher one.
 
     Li, Socher and Hoi, "DivideMix" (ICLR 2020), section 3.1, with its constants. Two departures: the line is drawn at
@@ -234,7 +59,7 @@ class LossRanking(Detector):
     count: int | None = None
 
     def __post_init__(self) -> None:
-        _check_share("share", self.share)
+        check_share("share", self.share)
         if self.count is not None and self.count < 1:
             raise invalid("count", "a positive integer", self.count)
 
@@ -245,9 +70,9 @@ class LossRanking(Detector):
             raise invalid("count", f"at most the number of rows ({rows})", self.count)
         losses, suggested = label_loss(probabilities, evidence.labels), probabilities.argmax(-1)
         details = {"out_of_sample": False}
-        if _is_constant(losses):
-            return _constant(losses, suggested, details)
-        return _first(losses, suggested, self.count or max(1, round(self.share * rows)), details)
+        if is_constant(losses):
+            return constant(losses, suggested, details)
+        return first_ranked(losses, suggested, self.count or max(1, round(self.share * rows)), details)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,14 +133,14 @@ class ConfidentLearning(Detector):
             raise InputError(f"cleanlab cannot judge these labels: {error}") from error
         details = {"out_of_sample": self.out_of_sample, "filter_by": self.filter_by, "rank_by": self.rank_by}
         scores, suspects = 1 - np.asarray(quality, dtype=np.float64), np.flatnonzero(issues)
-        if _is_constant(scores):
-            return _constant(scores, suggested, details)
+        if is_constant(scores):
+            return constant(scores, suggested, details)
         status = DetectionStatus.OK if len(suspects) else DetectionStatus.NOTHING_SUSPECT
         return Detection(scores, suspects, suggested, None, status, details)
 
 
 @dataclasses.dataclass(frozen=True)
-class SelfInfluence(_Ranked):
+class SelfInfluence(AnyCut):
     """The length of a row's own loss gradient in the last dense layer, in a metric of choice.
 
     With logits `W^T h + b` the gradient of the cross-entropy is `h (p - y)^T` for the kernel and `p - y` for the bias,
@@ -385,7 +210,7 @@ def _logit_layer(evidence: Evidence) -> keras.layers.Dense:
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours(_Ranked):
+class Neighbours(AnyCut):
     """The share of a row's nearest neighbours, in penultimate features, that carry another label.
 
     `scores` are in [0, 1]; by default a row is suspect if most of its neighbours disagree. `suggested_labels` are the
@@ -434,7 +259,7 @@ class Neighbours(_Ranked):
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossValidation(_Ranked):
+class CrossValidation(AnyCut):
     """Minus the log-probability of the given label under a probe that was fitted without the row.
 
     The rows are divided into folds; each fold is judged by a classifier on penultimate features fitted to the others
@@ -517,7 +342,7 @@ def _out_of_sample(evidence: Evidence, probe: str, folds: int, inverse_penalty: 
 
 
 @dataclasses.dataclass(frozen=True)
-class Combination(_Ranked):
+class Combination(AnyCut):
     """The mean, over several detectors, of each row's rank.
 
     `scores` are in [0, 1]: the mean of `(rank - 1) / (rows - 1)`, ties sharing their mean rank. `suggested_labels` are
@@ -555,10 +380,10 @@ class Combination(_Ranked):
         }
         if self.cut != "members":
             return self._cut(scores, evidence.labels, suggested, evidence.seed, details)
-        if _is_constant(scores):
-            return _constant(scores, suggested, details)
+        if is_constant(scores):
+            return constant(scores, suggested, details)
         count = int(np.median(list(counts.values())))
         if not count:
-            return _nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
-        first = _first(scores, suggested, count, details)
+            return nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
+        first = first_ranked(scores, suggested, count, details)
         return self._checked(scores, first.suspects, suggested, first.threshold, details)

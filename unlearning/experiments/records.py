@@ -54,7 +54,7 @@ class TrainConfig(Record):
     batch_size: int
     learning_rate: float
     optimizer: Literal["adam", "sgd"]
-    schedule: Literal["constant", "cosine"]
+    schedule: Literal["constant", "cosine", "step"]
     weight_decay: float
     augment: bool
     mixed_precision: bool
@@ -62,13 +62,20 @@ class TrainConfig(Record):
     seed: int
     objective: str = "cross-entropy"
     objective_options: dict[str, float] = {}
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    nesterov: bool = True
 
     @model_serializer(mode="wrap")
-    def _without_plain_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves the plain objective out, so that files (and hashes) from before there were others stay valid."""
+    def _without_what_is_plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves plain settings out, so that files (and hashes) from before there were others stay valid."""
         content = handler(self)
         if self.objective == "cross-entropy":
             del content["objective"], content["objective_options"]
+        if self.schedule != "step" and not self.milestones and self.decay == 0.1:
+            del content["milestones"], content["decay"]
+        if self.nesterov:
+            del content["nesterov"]
         return content
 
 
@@ -80,6 +87,15 @@ class PoisonConfig(Record):
     budget: int
     seed: int
     labels_key: str | None = None
+    labels_sha256: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_plain_hash(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves the hash out where no labels were recorded, for the same reason."""
+        content = handler(self)
+        if self.labels_sha256 is None:
+            del content["labels_sha256"]
+        return content
 
 
 class UnlearnConfig(Record):
@@ -386,6 +402,53 @@ class DetectionResults(Record):
     bad_rows: int | None
     seed: int
     detection_duration_s: float
+    environment: Environment
+
+
+class AngleGroup(Record):
+    """Angles of one group of rows, in degrees; None without rows."""
+
+    rows: int
+    mean: float | None
+    std: float | None
+
+
+class FeatureResults(Record):
+    """Where rows lie in feature space before and after a repair; see `unlearning.reporting.features`.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        variant: Text that tells runs of one method apart.
+        budget: Requested number of corrupted rows.
+        seed: Seed of the cell.
+        num_classes: Number of classes.
+        features: Length of a feature vector.
+        rows: Training rows.
+        forget_rows: Those of them that were to be forgotten.
+        forget_source: `method`, if its record names them, or `corruption`, the rows that are truly bad.
+        tsne_rows: Rows drawn for the t-SNE figure.
+        angles: Under `before` and `after`, for `retain` and `forget` rows: the angle between a row's features and the
+            centroid of its given label, which is made of the retain rows before the repair.
+        poisoned_sha256: Hash of the weights before.
+        repaired_sha256: Hash of the weights after.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    variant: str
+    budget: int
+    seed: int
+    num_classes: int
+    features: int
+    rows: int
+    forget_rows: int
+    forget_source: Literal["method", "corruption"]
+    tsne_rows: int
+    angles: dict[str, dict[str, AngleGroup]]
+    poisoned_sha256: str
+    repaired_sha256: str
     environment: Environment
 
 

@@ -114,7 +114,7 @@ def repair_model(
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
     chosen = methods.get(method, overrides)
-    if flagged is None and methods.needs_flagged(method):
+    if flagged is None and chosen.needs_flagged:
         raise InputError(
             f"The method {method} needs flagged rows: give a CSV file with --flagged, "
             "or use a method that needs none, such as sap."

@@ -86,18 +86,22 @@ class Settings:
         data_seed: Seed of the splits and of the clean model.
         train_rows: Size of the training subset, or None.
         image_size: For image folders.
-        labels_file: For human noise.
+        labels_file: For human and recorded noise.
         labels_key: For human noise.
+        labels_sha256: For recorded noise without its file: the hash of the labels of a finished cell.
         epochs: Passes over the data.
         batch_size: Rows a step.
         learning_rate: Peak learning rate.
         optimizer: `adam` or `sgd`.
-        schedule: `constant` or `cosine`.
+        schedule: `constant`, `cosine` or `step`.
         weight_decay: Decoupled weight decay.
         augment: Random shifts and mirroring.
         mixed_precision: float16 arithmetic.
         objective: What training minimises; see `unlearning.training.objectives`.
         objective_options: Its options, as `(name, value)` pairs.
+        milestones: Epochs after which the learning rate drops (`step`).
+        decay: What it is multiplied with there.
+        nesterov: Whether the momentum of `sgd` looks ahead.
         validation: `noisy` or `clean` labels on the validation split.
         deterministic: Force deterministic kernels.
         output: Experiment folder; None for the default.
@@ -116,16 +120,20 @@ class Settings:
     image_size: int | None = None
     labels_file: str | None = None
     labels_key: str = "worse_label"
+    labels_sha256: str | None = None
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 1e-3
     optimizer: Literal["adam", "sgd"] = "adam"
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
     weight_decay: float = 0.0
     augment: bool = False
     mixed_precision: bool = False
     objective: str = "cross-entropy"
     objective_options: tuple[tuple[str, float], ...] = ()
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    nesterov: bool = True
     validation: Literal["noisy", "clean"] = "noisy"
     deterministic: bool = False
     output: Path | None = None
@@ -148,6 +156,8 @@ class Settings:
             raise invalid("methods", "distinct methods", ", ".join(name for name, _ in folders))
         if self.noise == "human" and self.budgets:
             raise invalid("budgets", "none with human noise (the labels file decides)", list(self.budgets))
+        if self.noise == "recorded" and (self.budgets or self.rates):
+            raise invalid("budgets", "none with recorded noise (the labels file decides)", self.budgets or self.rates)
 
 
 class Experiment:
@@ -209,10 +219,12 @@ class Experiment:
         check_writable(self.folder)
 
     def budgets(self) -> tuple[int, ...]:
-        """Returns the numbers of rows to corrupt; rates and human noise need the number of training rows."""
+        """Returns the numbers of rows to corrupt; rates need the number of training rows, labels in a file the rows."""
         settings = self.settings
         if settings.noise == "human":
             return (self._human_budget(),)
+        if settings.noise == "recorded":
+            return (self._recorded_budget(),)
         if settings.budgets:
             return settings.budgets
         rows = self._training_rows()
@@ -377,6 +389,12 @@ class Experiment:
         corruption = self._corruption(budget, seed)
         return load_model(files.model), corruption.apply(self.data.train), corruption
 
+    def corruption(self, budget: int, seed: int) -> Corruption:
+        """Returns what is, or would be, wrong with the training rows of a cell; nothing is trained or written."""
+        cell = layout.cell_files(self.folder, budget, seed)
+        _check_same(cell.poison_config, self._poison_config(budget, seed))
+        return self._corruption(budget, seed)
+
     @functools.cached_property
     def data(self) -> ImageData:
         """The image set, loaded when first needed."""
@@ -418,6 +436,25 @@ class Experiment:
             return int(known[0].name.removeprefix("budget-"))
         return self._corruption(0, self.settings.seeds[0]).budget
 
+    def _recorded_budget(self) -> int:
+        """The number of rows whose recorded label is wrong; from a cell with the same labels where there is one."""
+        for path in sorted(self.folder.glob("budget-*/seed-*/poison_config.json")):
+            there = read_json(path, PoisonConfig)
+            if there.labels_sha256 == self._labels_sha256:
+                return there.budget
+        return self._corruption(0, self.settings.seeds[0]).budget
+
+    @functools.cached_property
+    def _labels_sha256(self) -> str | None:
+        """The hash of recorded labels; None for other noise."""
+        if self.settings.noise != "recorded":
+            return None
+        if self.settings.labels_file is None and self.settings.labels_sha256 is not None:
+            return self.settings.labels_sha256
+        from unlearning.noise.recorded import labels_sha256, read_labels
+
+        return labels_sha256(read_labels(self.settings.labels_file))
+
     def _train_config(self, seed: int) -> TrainConfig:
         settings = self.settings
         return TrainConfig(
@@ -435,6 +472,9 @@ class Experiment:
             seed=seed,
             objective=settings.objective,
             objective_options=dict(settings.objective_options),
+            milestones=settings.milestones,
+            decay=settings.decay,
+            nesterov=settings.nesterov,
         )
 
     def _poison_config(self, budget: int, seed: int) -> PoisonConfig:
@@ -444,6 +484,7 @@ class Experiment:
             budget=budget,
             seed=seed,
             labels_key=self.settings.labels_key if human else None,
+            labels_sha256=self._labels_sha256,
         )
 
     def _unlearn_config(self, choice: MethodChoice, seed: int) -> UnlearnConfig:
@@ -474,7 +515,7 @@ class Experiment:
         return path
 
     def _corruption(self, budget: int, seed: int) -> Corruption:
-        from unlearning.noise import Corruption, corrupt
+        from unlearning.noise import FROM_FILE, Corruption, corrupt
 
         if (budget, seed) in self._corruptions:
             return self._corruptions[budget, seed]
@@ -486,7 +527,7 @@ class Experiment:
         corruption = corrupt(
             settings.noise,
             data.train,
-            budget=None if settings.noise == "human" else budget,
+            budget=None if settings.noise in FROM_FILE else budget,
             seed=seed,
             num_classes=data.num_classes,
             data_name=data.name,
@@ -494,6 +535,7 @@ class Experiment:
             labels_file=settings.labels_file,
             labels_key=settings.labels_key,
             pixel_max=data.pixel_max,
+            fine_labels=None if data.fine_labels is None else data.fine_labels["train"],
         )
         self._corruptions[budget, seed] = corruption
         return corruption
@@ -501,14 +543,21 @@ class Experiment:
     def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
         from unlearning.noise import corrupt_alike
+        from unlearning.noise.labels import moved_subclasses
 
-        data = self.data
+        data, moved, fine = self.data, None, None
+        if corruption.kind == "subclass-dominant" and data.fine_labels is not None:
+            fine = data.fine_labels["validation"]
+            # Rows this few may lack a subclass: those that the training rows show are the ones mistaken.
+            moved = moved_subclasses(data.train.labels, data.fine_labels["train"], data.num_classes)
         alike = corrupt_alike(
             corruption,
             data.validation,
             num_classes=data.num_classes,
             seed=seed + _VALIDATION_SEED,
             data_name=data.name,
+            label_map=moved,
+            fine_labels=fine,
         )
         return alike.apply(data.validation)
 
@@ -588,7 +637,7 @@ def reopen(
         validation: Labels of the validation rows.
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
-        labels_file: For human noise.
+        labels_file: For human and recorded noise; not needed where the cell is finished and its arrays are there.
 
     Returns:
         The experiment, the budget and the seed.
@@ -596,6 +645,8 @@ def reopen(
     Raises:
         InputError: If the folder is no cell, or its configuration is missing or damaged.
     """
+    from unlearning.noise import FROM_FILE
+
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
     if not files.poison_config.is_file():
@@ -610,16 +661,27 @@ def reopen(
         **config.data.model_dump(exclude={"dataset"}),
         dataset=dataset or config.data.dataset,
         noise=poison.noise,
-        budgets=None if poison.noise == "human" else (budget,),
+        budgets=None if poison.noise in FROM_FILE else (budget,),
         seeds=(seed,),
         methods=() if method is None else (MethodChoice(method, tuple(overrides.items()), variant),),
         validation=validation,
         data_dir=data_dir,
         labels_file=labels_file,
         labels_key=poison.labels_key or "worse_label",
+        labels_sha256=poison.labels_sha256,
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _check_same(path: Path, config: Record) -> None:
+    """Raises `InputError` unless a configuration file holds this configuration."""
+    there = read_json(path, type(config))
+    if there != config:
+        differences = "; ".join(differing_keys(there, config))
+        raise InputError(
+            f"{path.parent} holds another configuration: {differences}. Choose another --output, or remove the folder."
+        )
 
 
 def _train_settings(config: TrainConfig) -> TrainSettings:
@@ -713,15 +775,10 @@ def _restored(before: float, after: float, clean: float) -> float | None:
 
 def _agrees(path: Path, config: Record) -> bool:
     """Whether a configuration is there already; raises `InputError` if another one is."""
-    if not path.is_file():
-        return False
-    there = read_json(path, type(config))
-    if there != config:
-        differences = "; ".join(differing_keys(there, config))
-        raise InputError(
-            f"{path.parent} holds another configuration: {differences}. Choose another --output, or remove the folder."
-        )
-    return True
+    if path.is_file():
+        _check_same(path, config)
+        return True
+    return False
 
 
 T = TypeVar("T", TrainResults, UnlearningResults)

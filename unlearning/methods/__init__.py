@@ -33,7 +33,6 @@ class _Entry:
     attribute: str
     summary: str
     preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    needs_flagged: bool = True
 
 
 _REGISTRY = {
@@ -69,7 +68,6 @@ _REGISTRY = {
         "sap",
         "Sap",
         "project every kernel onto what trusted rows need; no labels flagged",
-        needs_flagged=False,
     ),
     "fspmu": _Entry("fspmu", "Fspmu", "push flagged rows off the class centroids, pull the others onto theirs"),
     "fspmu-gmm": _Entry(
@@ -77,7 +75,12 @@ _REGISTRY = {
         "Fspmu",
         "the same on rows whose losses stand out; no labels flagged",
         {"pred": "gmm"},
-        needs_flagged=False,
+    ),
+    "fspmu-memorised": _Entry(
+        "fspmu",
+        "Fspmu",
+        "the same on rows that a short training finds noisy and the model clean; no labels flagged",
+        {"pred": "memorised", "preset": "nll"},
     ),
     "scrub": _Entry("scrub", "Scrub", "part from the old model on flagged rows, stay with it on the others"),
     "retraining": _Entry("retraining", "Retraining", "the gold standard: the same recipe on corrected labels"),
@@ -90,7 +93,6 @@ _REGISTRY = {
         "FineTuning",
         "the same on trusted rows; no labels flagged",
         {"rows": "trusted"},
-        needs_flagged=False,
     ),
 }
 
@@ -105,9 +107,9 @@ def summaries() -> dict[str, str]:
     return {name: entry.summary for name, entry in _REGISTRY.items()}
 
 
-def needs_flagged(name: str) -> bool:
-    """Tells whether a method, or any stage of a chain, does nothing without flagged rows."""
-    return any(_REGISTRY[stage].needs_flagged for stage in name.split("+") if stage in _REGISTRY)
+def needs_flagged(name: str, overrides: Mapping[str, Any] | None = None) -> bool:
+    """Tells whether a method, or any stage of a chain, does nothing without flagged rows; arguments as for `get`."""
+    return get(name, overrides).needs_flagged
 
 
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:

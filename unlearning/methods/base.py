@@ -50,6 +50,11 @@ class Method(abc.ABC):
             InputError: If model and task do not fit each other.
         """
 
+    @property
+    def needs_flagged(self) -> bool:
+        """Whether the method, with these hyperparameters, does nothing without flagged rows."""
+        return True
+
     def adapt(self, recipe: TrainSettings) -> Self:
         """Returns the method with what it left open filled in from the recipe that the model was trained with.
 

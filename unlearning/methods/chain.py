@@ -38,6 +38,11 @@ class Chain(Method):
         """See `Method.config`: the hyperparameters of each stage under its name."""
         return {name: method.config() for name, method in self.stages}
 
+    @property
+    def needs_flagged(self) -> bool:
+        """See `Method.needs_flagged`: any stage does."""
+        return any(method.needs_flagged for _, method in self.stages)
+
     def adapt(self, recipe: TrainSettings) -> Chain:
         """See `Method.adapt`: each stage is."""
         return Chain(tuple((name, method.adapt(recipe)) for name, method in self.stages))

@@ -64,6 +64,11 @@ class FineTuning(Method):
         if self.seconds is not None and not self.seconds > 0:
             raise invalid("seconds", "a positive number, or null", self.seconds)
 
+    @property
+    def needs_flagged(self) -> bool:
+        """See `Method.needs_flagged`."""
+        return self.rows != "trusted"
+
     def adapt(self, recipe: TrainSettings) -> FineTuning:
         """See `Method.adapt`."""
         return dataclasses.replace(

@@ -3,7 +3,8 @@
     L_forget = -eta KL(old || new) + zeta push,   L_retain = gamma CE - delta alignment      (see `centroids.losses`)
 
 After github.com/meruemon/FSPMU. The work is done by the callback in `unlearning.centroids`; here it runs on a copy of a
-trained model. Flagged rows say which labels are wrong; what the right ones would be is never looked at. The epoch is
+trained model. `pred` says where the forget rows come from: from the user, from one of the two published rules, or from
+any detector. Flagged rows say which labels are wrong; what the right ones would be is never looked at. The epoch is
 chosen on validation rows, where the published code takes the test set.
 
 Example:
@@ -14,21 +15,52 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
 
+from unlearning import detection
 from unlearning.centroids.callback import CentroidSettings, FeatureSpaceUnlearning
-from unlearning.centroids.mixture import mixture_split, row_losses
-from unlearning.errors import invalid
-from unlearning.interop import as_logit_model, check_classifier, copy_model, outputs_probabilities
+from unlearning.centroids.mixture import View, memorised_split, mixture_split, row_losses
+from unlearning.errors import InputError, invalid
+from unlearning.evaluation import predict
+from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph, outputs_probabilities
 from unlearning.methods.base import Method, conclude
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
+from unlearning.training.batches import ShuffledBatches
 
 if TYPE_CHECKING:
     from unlearning.training import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+_RULES = ("known", "gmm", "memorised")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+    """Rows to forget and how they were found.
+
+    Attributes:
+        forget: Row numbers; empty where there is nothing to forget.
+        retain: Row numbers to retain; None for all (others).
+        work: What it took.
+        details: What to report.
+        status: Why there are none, where that is not for lack of suspects.
+    """
+
+    forget: np.ndarray
+    retain: np.ndarray | None = None
+    work: WorkCount = dataclasses.field(default_factory=WorkCount)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    status: OutcomeStatus | None = None
+
+
+def _nowhere(work: WorkCount) -> _Found:
+    return _Found(np.empty(0, np.int64), work=work, status=OutcomeStatus.NON_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,36 +68,57 @@ class Fspmu(CentroidSettings, Method):
     """Feature-space unlearning of a trained model; the fields of `CentroidSettings` and these.
 
     Attributes:
-        pred: Forget rows: `"known"`, the flagged ones, or `"gmm"`, those that a Gaussian mixture on the losses tells
-            apart.
+        pred: Forget rows: `"known"`, the flagged ones; `"gmm"`, those that a Gaussian mixture on the losses tells
+            apart; `"memorised"`, for models whose training already resisted wrong labels: those that a probe of the
+            same architecture, trained for a few epochs, finds noisy and the model finds clean (rows that the model
+            finds noisy are left out altogether); or the suspects of a detector (`unlearning.detection.available()`).
+            What a detector does counts as one forward pass over the training rows; its seconds are all there.
+        pred_options: Options of that detector.
         gmm_threshold: A row stays iff its probability of the low-loss component exceeds this.
         gmm_normalise: Map the losses to 0..1 before the mixture is fitted; finds more where labels are memorised.
+        probe_epochs: Passes of the probe over the training rows; 10 are published for ten classes, 30 for a hundred.
+        probe_learning_rate: Of the probe; its momentum, weight decay and batch size are those of the method.
         epochs: Passes over the retain rows.
         momentum: Of the SGD optimizer.
         weight_decay: Of the SGD optimizer, decoupled.
     """
 
-    pred: Literal["known", "gmm"] = "known"
+    pred: str = "known"
+    pred_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     gmm_threshold: float = 0.5
     gmm_normalise: bool = False
+    probe_epochs: int = 10
+    probe_learning_rate: float = 0.1
     epochs: int = 15
     momentum: float = 0.9
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pred not in ("known", "gmm"):
-            raise invalid("pred", "one of known, gmm", self.pred)
+        if self.pred not in (*_RULES, *detection.available()):
+            raise invalid("pred", f"one of {', '.join((*_RULES, *detection.available()))}", self.pred)
+        if self.pred not in _RULES:
+            detection.get(self.pred, self.pred_options)
+        elif self.pred_options:
+            raise invalid("pred_options", f"none with pred={self.pred}, which is no detector", self.pred_options)
         if self.learning_rate is None:
             raise invalid("learning_rate", "a positive number", self.learning_rate)
         if not 0 <= self.gmm_threshold < 1:
             raise invalid("gmm_threshold", "a float in [0, 1)", self.gmm_threshold)
-        if self.epochs < 1:
-            raise invalid("epochs", "a positive integer", self.epochs)
+        for name in ("epochs", "probe_epochs"):
+            if getattr(self, name) < 1:
+                raise invalid(name, "a positive integer", getattr(self, name))
+        if not 0 < self.probe_learning_rate < float("inf"):
+            raise invalid("probe_learning_rate", "a positive number", self.probe_learning_rate)
         if not 0 <= self.momentum < 1:
             raise invalid("momentum", "a float in [0, 1)", self.momentum)
         if self.weight_decay < 0:
             raise invalid("weight_decay", "a float of at least 0", self.weight_decay)
+
+    @property
+    def needs_flagged(self) -> bool:
+        """See `Method.needs_flagged`."""
+        return self.pred == "known"
 
     def adapt(self, recipe: TrainSettings) -> Self:
         """See `Method.adapt`."""
@@ -76,21 +129,23 @@ class Fspmu(CentroidSettings, Method):
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         tuned = as_logit_model(model)
-        forget, work, details, status = self._forget_rows(tuned, task)
-        if status is None and not 0 < len(forget) < len(task.train):
+        found = self._find(model, tuned, task)
+        status = found.status
+        if status is None and not self._leaves_both(found, len(task.train)):
             status = OutcomeStatus.NOTHING_FLAGGED
         if status is not None:
-            return conclude(model, None, task, started=started, work=work, status=status, details=details)
+            logger.info("Nothing to forget by pred=%s: %s.", self.pred, status)
+            return conclude(model, None, task, started=started, work=found.work, status=status, details=found.details)
         keras.utils.set_random_seed(task.seed)
         probabilities = outputs_probabilities(check_classifier(tuned, task.train.images, task.num_classes))
-        tuned.compile(
-            optimizer=keras.optimizers.SGD(
-                self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay or None
-            ),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities),
-        )
+        self._compile(tuned, self.learning_rate, probabilities)
         callback = FeatureSpaceUnlearning(
-            task.train, task.validation, forget, settings=self._settings(), seed=task.seed
+            task.train,
+            task.validation,
+            found.forget,
+            retain_rows=found.retain,
+            settings=self._settings(),
+            seed=task.seed,
         )
         tuned.fit(callback.retain_batches(), epochs=self.epochs, shuffle=False, callbacks=[callback], verbose=0)
         report = callback.reports[-1]
@@ -104,33 +159,92 @@ class Fspmu(CentroidSettings, Method):
             proposal,
             task,
             started=started,
-            work=work + report.work,
+            work=found.work + report.work,
             history=report.history,
             status=report.status,
-            details={**details, "factors": setup, **report.details()},
+            details={**found.details, "factors": setup, **report.details()},
         )
 
     def _settings(self) -> CentroidSettings:
         names = [field.name for field in dataclasses.fields(CentroidSettings)]
         return CentroidSettings(**{name: getattr(self, name) for name in names})
 
-    def _forget_rows(
-        self, model: keras.Model, task: UnlearningTask
-    ) -> tuple[np.ndarray, WorkCount, dict[str, Any], OutcomeStatus | None]:
-        """Returns the forget rows, the work it took, what to report, and why there are none."""
+    def _compile(self, model: keras.Model, learning_rate: float | None, probabilities: bool) -> None:
+        model.compile(
+            optimizer=keras.optimizers.SGD(
+                learning_rate, momentum=self.momentum, weight_decay=self.weight_decay or None
+            ),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities),
+        )
+
+    def _leaves_both(self, found: _Found, rows: int) -> bool:
+        """Whether there are rows to forget, and rows to retain besides them."""
+        kept = np.arange(rows) if found.retain is None else found.retain
+        return len(found.forget) > 0 and len(np.setdiff1d(kept, found.forget)) > 0
+
+    def _find(self, model: keras.Model, tuned: keras.Model, task: UnlearningTask) -> _Found:
+        """Finds the forget rows; `tuned` is the model's working copy."""
         if self.pred == "known":
-            return task.corrections.rows, WorkCount(), {}, None
-        losses = row_losses(
+            return _Found(task.corrections.rows)
+        if self.pred not in _RULES:
+            return self._detect(model, task)
+        final = self._losses(tuned, task, self.view)
+        work = WorkCount(forward_rows=len(task.train))
+        if not np.isfinite(final).all():
+            return _nowhere(work)
+        if self.pred == "gmm":
+            split = mixture_split(final, self.gmm_threshold, task.seed, normalise=self.gmm_normalise)
+            return _Found(split.forget, work=work, details={"mixture": split.details()})
+        early = self._losses(self._probe(tuned, task), task, "inference")
+        work += WorkCount(forward_rows=len(task.train), gradient_rows=self.probe_epochs * len(task.train))
+        if not np.isfinite(early).all():
+            return _nowhere(work)
+        both = memorised_split(early, final, self.gmm_threshold, task.seed, normalise=self.gmm_normalise)
+        return _Found(both.forget, both.retain, work, {"mixture": both.details()})
+
+    def _losses(self, model: keras.Model, task: UnlearningTask, view: View) -> np.ndarray:
+        return row_losses(
             model,
             task.train,
             task.num_classes,
-            view=self.view,
+            view=view,
+            # The published code augments what it scores in either mode.
             augment=bool(self.augment) and self.view == "training",
             batch_size=self.batch_size,
             seed=task.seed,
         )
+
+    def _probe(self, model: keras.Model, task: UnlearningTask) -> keras.Model:
+        """Returns a model of the same architecture, trained for a few epochs on the given labels."""
+        if not has_graph(model):
+            raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
+        keras.utils.set_random_seed(task.seed)
+        probe = keras.models.clone_model(model)
+        probabilities = outputs_probabilities(check_classifier(probe, task.train.images, task.num_classes))
+        self._compile(probe, self.probe_learning_rate, probabilities)
+        rows = ShuffledBatches(
+            task.train.images,
+            task.train.labels,
+            batch_size=self.batch_size,
+            seed=task.seed,
+            augment=bool(self.augment),
+        )
+        probe.fit(rows, epochs=self.probe_epochs, shuffle=False, verbose=0)
+        return probe
+
+    def _detect(self, model: keras.Model, task: UnlearningTask) -> _Found:
+        detector = detection.get(self.pred, self.pred_options)
         work = WorkCount(forward_rows=len(task.train))
-        if not np.isfinite(losses).all():
-            return np.empty(0, np.int64), work, {}, OutcomeStatus.NON_FINITE
-        split = mixture_split(losses, self.gmm_threshold, task.seed, normalise=self.gmm_normalise)
-        return split.forget, work, {"mixture": split.details()}, None
+        try:
+            detected = detector.detect(model, task.train, task.num_classes, task.seed)
+        except InputError:
+            if np.isfinite(predict(model, task.train.images)).all():
+                raise
+            return _nowhere(work)
+        details = {
+            "detector": self.pred,
+            "options": detector.config(),
+            "status": str(detected.status),
+            "suspects": len(detected.suspects),
+        }
+        return _Found(detected.suspects, work=work, details={"detection": details})

@@ -24,6 +24,8 @@ from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, Wo
 from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, train
 
 _EPOCHS = 30
+# Recorded only where they differ from their defaults, so that records from before there were such fields stay valid.
+_LATER_FIELDS = ("milestones", "decay", "nesterov")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,13 @@ class Retraining(Method):
 
     def adapt(self, recipe: TrainSettings) -> Retraining:
         """See `Method.adapt`."""
-        return self if self.recipe is not None else dataclasses.replace(self, recipe=dataclasses.asdict(recipe))
+        if self.recipe is not None:
+            return self
+        fields = dataclasses.asdict(recipe)
+        for name in _LATER_FIELDS:
+            if fields[name] == getattr(TrainSettings, name):
+                del fields[name]
+        return dataclasses.replace(self, recipe=fields)
 
     def settings(self) -> TrainSettings:
         """Returns the recipe that is followed."""

@@ -27,6 +27,11 @@ from unlearning.task import UnlearningOutcome, UnlearningTask
 class Sap(ProjectionSettings, Method):
     """The projection of a trained model; flagged rows are not looked at."""
 
+    @property
+    def needs_flagged(self) -> bool:
+        """See `Method.needs_flagged`."""
+        return False
+
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
         started = time.perf_counter()

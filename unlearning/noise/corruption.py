@@ -48,6 +48,7 @@ class Corruption:
         true_labels: int64 array `(rows,)`.
         patched_rows: int64 array of rows whose image was changed; empty for label noise.
         patch: How it was changed, or None.
+        drawn: Number of rows that the noise drew, where drawn rows may keep their label; None where all are bad.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Corruption:
     true_labels: np.ndarray
     patched_rows: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, dtype=np.int64))
     patch: Patch | None = None
+    drawn: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("given_labels", "true_labels", "patched_rows"):
@@ -172,6 +174,7 @@ class Corruption:
                 arrays["true_labels"],
                 arrays["patched_rows"],
                 patch,
+                header.get("drawn"),
             )
             stored = str(arrays["sha256"])
         except Exception as error:  # zipfile, json and NumPy fail in many ways on a damaged file
@@ -182,7 +185,10 @@ class Corruption:
 
     def _header(self) -> str:
         patch = None if self.patch is None else dataclasses.asdict(self.patch)
-        return json.dumps({"kind": self.kind, "seed": self.seed, "patch": patch}, sort_keys=True)
+        header = {"kind": self.kind, "seed": self.seed, "patch": patch}
+        if self.drawn is not None:  # left out where there is none, so that records from before keep their hashes
+            header["drawn"] = self.drawn
+        return json.dumps(header, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -200,6 +206,7 @@ class Request:
     label_map: Mapping[int, int] | None
     target: int
     pixel_max: float
+    fine_labels: np.ndarray | None = None
 
 
 def require_in_memory(split: Split, reason: str) -> None:

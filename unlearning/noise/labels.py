@@ -1,13 +1,16 @@
-"""Label noise: synthetic flips of six kinds, and the mistakes people really made."""
+"""Label noise: synthetic flips of nine kinds, and the mistakes people really made."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from unlearning.errors import InputError, invalid
 from unlearning.noise.corruption import Corruption, Request, require_in_memory
+from unlearning.noise.recorded import example_numbers
 from unlearning.task import Split
 
 CIFAR10_MAP = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -70,6 +73,101 @@ def symmetric(request: Request) -> Corruption:
     return Corruption("symmetric", request.seed, given, true)
 
 
+def symmetric_inclusive(request: Request) -> Corruption:
+    """Gives `budget` random rows a random one of all classes: on average `budget (1 - 1/K)` labels become wrong.
+
+    What much work on CIFAR calls symmetric noise, with the generator of published feature-space unlearning: Python's,
+    seeded (there with 0 whatever the experiment's seed), shuffles the row numbers; the first `budget` are drawn and get
+    their classes in ascending order. Rows with example ids `train_<number>` are taken in the order of these numbers,
+    which is the published one.
+    """
+    given, (rows, generator) = request.split.labels.copy(), _shuffled(request)
+    given[rows] = [generator.randint(0, request.num_classes - 1) for _ in rows]
+    return Corruption("symmetric-inclusive", request.seed, given, request.split.labels, drawn=request.budget)
+
+
+def asymmetric_inclusive(request: Request) -> Corruption:
+    """Gives `budget` random rows of any class the class each is confused with; rows of other classes keep their label.
+
+    Rows are drawn as for `symmetric_inclusive`, and the map is that of `asymmetric`. On CIFAR-10, where five of ten
+    classes are confusable, about half of the budget becomes wrong.
+    """
+    targets, true = _targets(request), request.split.labels
+    given, (rows, _) = true.copy(), _shuffled(request)
+    given[rows] = [targets.get(int(label), int(label)) for label in true[rows]]
+    return Corruption("asymmetric-inclusive", request.seed, given, true, drawn=request.budget)
+
+
+def _shuffled(request: Request) -> tuple[np.ndarray, random.Random]:
+    """Draws `budget` rows as the published code does; returns them in published order, and the generator after that."""
+    generator, rows = random.Random(request.seed), len(request.split)
+    positions = list(range(rows))
+    generator.shuffle(positions)
+    numbers = example_numbers(request.ids)
+    order = np.arange(rows) if numbers is None else np.argsort(numbers)
+    return order[sorted(positions[: request.budget])], generator
+
+
+def subclass_dominant(request: Request) -> Corruption:
+    """Mistakes one subclass of every class for the next class: `budget` random rows of these subclasses get its label.
+
+    After the subclass-dominant noise of feature-space unlearning on the 20 superclasses of CIFAR-100. There each row is
+    drawn with probability `5 r`, and of the drawn rows those of the moved subclass (one in five) get a wrong label;
+    given the number of wrong labels, that is the draw made here. So `budget` is there at most a fifth of the rows. The
+    moved subclasses are `moved_subclasses` of the rows, or those in `label_map`.
+    """
+    true, classes = request.split.labels, request.num_classes
+    targets = request.label_map
+    if targets is None:
+        targets = moved_subclasses(true, request.fine_labels, classes)
+    fine = check_fine_labels(request.fine_labels, len(true))
+    candidates = np.flatnonzero(np.isin(fine, list(targets)))
+    for row in candidates:
+        target = targets[int(fine[row])]
+        if not 0 <= target < classes or target == true[row]:
+            raise invalid("label_map", f"fine classes to another class 0..{classes - 1}", f"{fine[row]}: {target}")
+    if request.budget > len(candidates):
+        raise invalid("budget", f"at most {len(candidates)}, the rows of moved subclasses", request.budget)
+    rows = np.random.default_rng(request.seed).choice(candidates, request.budget, replace=False)
+    given = true.copy()
+    given[rows] = [targets[int(label)] for label in fine[rows]]
+    return Corruption("subclass-dominant", request.seed, given, true)
+
+
+def moved_subclasses(labels: np.ndarray, fine_labels: np.ndarray | None, num_classes: int) -> Mapping[int, int]:
+    """Returns the first fine class of every class, in label order, and the next class, for which it is mistaken.
+
+    Args:
+        labels: int array `(rows,)` of classes.
+        fine_labels: int array `(rows,)` of fine classes, each within one class.
+        num_classes: Number of classes.
+
+    Raises:
+        InputError: If there are no fine labels, or they do not divide the classes.
+    """
+    fine = check_fine_labels(fine_labels, len(labels))
+    pairs = np.unique(np.stack([fine, labels], axis=1), axis=0)
+    if len(pairs) > len(np.unique(fine)):
+        raise invalid("fine_labels", "fine classes that each lie within one class", "one that lies in several")
+    first: dict[int, int] = {}
+    for subclass, label in pairs.tolist():
+        first.setdefault(label, subclass)
+    return {subclass: (label + 1) % num_classes for label, subclass in first.items()}
+
+
+def check_fine_labels(fine_labels: np.ndarray | None, rows: int) -> np.ndarray:
+    """Returns fine labels, and raises `InputError` if there are none or not one integer a row."""
+    if fine_labels is None:
+        raise InputError(
+            "Subclass-dominant noise needs the fine classes behind the labels, and this data set has none. "
+            "cifar100-superclasses has them, and so has a .npz file with the array fine_labels."
+        )
+    fine = np.asarray(fine_labels)
+    if fine.shape != (rows,) or not np.issubdtype(fine.dtype, np.integer):
+        raise invalid("fine_labels", f"{rows} integers, one a row", f"{fine.dtype} of shape {fine.shape}")
+    return fine
+
+
 def pair(request: Request) -> Corruption:
     """Gives `budget` random rows the next class."""
     true, rng = request.split.labels, np.random.default_rng(request.seed)
@@ -81,6 +179,19 @@ def pair(request: Request) -> Corruption:
 
 def asymmetric(request: Request) -> Corruption:
     """Gives `budget` random rows of the confusable classes the class each is confused with."""
+    targets = _targets(request)
+    true, rng = request.split.labels, np.random.default_rng(request.seed)
+    candidates = np.flatnonzero(np.isin(true, list(targets)))
+    if request.budget > len(candidates):
+        raise invalid("budget", f"at most {len(candidates)}, the rows of confusable classes", request.budget)
+    rows = rng.choice(candidates, request.budget, replace=False)
+    given = true.copy()
+    given[rows] = [targets[int(label)] for label in true[rows]]
+    return Corruption("asymmetric", request.seed, given, true)
+
+
+def _targets(request: Request) -> Mapping[int, int]:
+    """Returns the map of confusable classes: the caller's, or that of a known set."""
     targets = request.label_map
     if targets is None:
         if request.data_name not in ("cifar10", "cifar100"):
@@ -93,14 +204,7 @@ def asymmetric(request: Request) -> Corruption:
     for source, target in targets.items():
         if not (0 <= source < classes and 0 <= target < classes) or source == target:
             raise invalid("label_map", f"pairs of different classes 0..{classes - 1}", f"{source}: {target}")
-    true, rng = request.split.labels, np.random.default_rng(request.seed)
-    candidates = np.flatnonzero(np.isin(true, list(targets)))
-    if request.budget > len(candidates):
-        raise invalid("budget", f"at most {len(candidates)}, the rows of confusable classes", request.budget)
-    rows = rng.choice(candidates, request.budget, replace=False)
-    given = true.copy()
-    given[rows] = [targets[int(label)] for label in true[rows]]
-    return Corruption("asymmetric", request.seed, given, true)
+    return targets
 
 
 def instance_dependent(request: Request) -> Corruption:
@@ -158,8 +262,6 @@ def human(request: Request) -> Corruption:
             raise invalid("labels_file", "one-dimensional arrays of integers", found)
     if len(arrays["clean_label"]) != len(arrays[key]):
         raise invalid("labels_file", "arrays of one length", f"{len(arrays['clean_label'])} and {len(arrays[key])}")
-    if len(request.ids) != len(request.split):
-        raise invalid("ids", f"one id per row ({len(request.split)})", len(request.ids))
     positions = []
     for identifier in request.ids:
         prefix, _, number = str(identifier).rpartition("_")

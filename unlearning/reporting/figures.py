@@ -139,4 +139,6 @@ def _axes(width: float, height: float, columns: int = 1):  # type: ignore[no-unt
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    # Without versions and dates, so that equal figures are equal files.
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+    figure.savefig(path, dpi=110, metadata=metadata)

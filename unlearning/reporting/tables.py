@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from unlearning.experiments.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.records import DetectionResults, TrainResults, UnlearningResults
+from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
 
 _COLUMNS = (
     "budget",
@@ -176,3 +176,27 @@ def format_plan(plan: Plan, workers: int = 1) -> str:
 def _format_estimate(name: str, estimate: Estimate) -> str:
     source = "recorded in finished cells here" if estimate.measured else "by rule, order of magnitude only"
     return f"  {name}: {estimate.seconds:.1f} ({source})"
+
+
+def format_angles(result: FeatureResults) -> str:
+    """Formats the angles of a repair's rows as a table, one row a group."""
+    before, after = result.angles["before"], result.angles["after"]
+    frame = pd.DataFrame(
+        [
+            {
+                "rows of": group,
+                "rows": before[group].rows,
+                **{
+                    when: "-" if angle.mean is None else f"{angle.mean:.1f} ± {angle.std:.1f}"
+                    for when, angle in (("before", before[group]), ("after", after[group]))
+                },
+            }
+            for group in before
+        ]
+    )
+    source = "the method took for wrong" if result.forget_source == "method" else "that are truly bad"
+    return (
+        f"{frame.to_string(index=False)}\n\n"
+        "Angle to the centroid of the given label, mean ± standard deviation over rows, in degrees.\n"
+        f"forget: rows {source}; retain: all others, which the centroids are made of (before the repair)."
+    )

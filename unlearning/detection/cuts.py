@@ -1,0 +1,265 @@
+"""Where detectors draw the line between suspects and the rest, and what says that the line deserves no trust."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
+from unlearning.detection.mixture import Mixture, fit_mixture
+from unlearning.errors import invalid
+
+_FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
+
+
+def is_constant(scores: np.ndarray) -> bool:
+    """Whether scores differ by no more than rounding."""
+    return bool(np.ptp(scores) <= 1e-12 * max(1.0, float(np.abs(scores).max())))
+
+
+def highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """The rows of the highest scores, ascending; ties go to the earlier row."""
+    return np.sort(np.argsort(-scores, kind="stable")[:count])
+
+
+def check_share(name: str, share: float) -> None:
+    """Raises `InputError` unless a share lies strictly between 0 and 1."""
+    if not 0 < share < 1:
+        raise invalid(name, "a float in (0, 1)", share)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureCut(Detector):
+    """What detectors share that split their scores by a mixture of two Gaussians, guards included.
+
+    Attributes:
+        normalise: Fit on scores scaled to [0, 1].
+        per_class: Fit one mixture a given class; classes differ in how hard they are.
+        threshold: Suspect are rows whose posterior of the higher component exceeds this.
+        min_separation: Least distance of the two means in pooled standard deviations; below it the mixture counts as
+            collapsed and nothing is suspect.
+        min_share: Below this share of suspects the result counts as lopsided (the suspects stay).
+        max_share: Above this share, too.
+        max_iter: Most EM iterations.
+        tol: Of EM, in mean log-likelihood.
+        reg_covar: Added to the variances.
+    """
+
+    normalise: bool = True
+    per_class: bool = False
+    threshold: float = 0.5
+    min_separation: float = 2.0
+    min_share: float = 0.001
+    max_share: float = 0.7
+    max_iter: int = 10
+    tol: float = 1e-2
+    reg_covar: float = 5e-4
+
+    def __post_init__(self) -> None:
+        check_share("threshold", self.threshold)
+        if not 0 <= self.min_share < self.max_share <= 1:
+            raise invalid("min_share, max_share", "0 <= min_share < max_share <= 1", (self.min_share, self.max_share))
+        if not self.min_separation >= 0:
+            raise invalid("min_separation", "a float of at least 0", self.min_separation)
+        if self.max_iter < 1:
+            raise invalid("max_iter", "a positive integer", self.max_iter)
+        for name in ("tol", "reg_covar"):
+            if not getattr(self, name) > 0:
+                raise invalid(name, "a positive float", getattr(self, name))
+
+    def _split(
+        self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
+    ) -> Detection:
+        """Draws the line by mixture."""
+        if is_constant(scores):
+            return constant(scores, suggested, details)
+        if not self.per_class:
+            mixture = self._fit(scores, seed)
+            details = {**details, "posterior_threshold": self.threshold, "mixture": mixture.describe()}
+            if mixture.separation < self.min_separation:
+                return nothing(scores, suggested, DetectionStatus.COLLAPSED_MIXTURE, details)
+            line = mixture.boundary(scores, self.threshold)
+            return self._above(scores, suggested, line, details)
+        suspect, by_class = np.zeros(len(scores), dtype=bool), {}
+        for label in np.unique(labels):
+            rows = np.flatnonzero(labels == label)
+            if len(rows) < _FEWEST_ROWS_FOR_A_MIXTURE or is_constant(scores[rows]):
+                by_class[str(label)] = {"status": "too_few_or_equal", "rows": len(rows)}
+                continue
+            mixture = self._fit(scores[rows], seed)
+            split = mixture.separation >= self.min_separation
+            line = mixture.boundary(scores[rows], self.threshold) if split else None
+            if line is not None:
+                suspect[rows[scores[rows] > line]] = True
+            status = "ok" if split else str(DetectionStatus.COLLAPSED_MIXTURE)
+            by_class[str(label)] = {"status": status, "rows": len(rows), "boundary": line, **mixture.describe()}
+        details = {**details, "posterior_threshold": self.threshold, "classes": by_class}
+        without = [label for label, entry in by_class.items() if entry["status"] != "ok"]
+        if len(without) == len(by_class):
+            return nothing(scores, suggested, DetectionStatus.COLLAPSED_MIXTURE, details)
+        if without:
+            logger.warning("No two groups of scores in class %s; no row there is called suspect.", ", ".join(without))
+        return self._checked(scores, np.flatnonzero(suspect), suggested, None, details)
+
+    def _fit(self, scores: np.ndarray, seed: int) -> Mixture:
+        return fit_mixture(
+            scores,
+            normalise=self.normalise,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            reg_covar=self.reg_covar,
+            seed=seed,
+        )
+
+    def _above(
+        self, scores: np.ndarray, suggested: np.ndarray, line: float | None, details: Mapping[str, Any]
+    ) -> Detection:
+        suspects = np.flatnonzero(scores > line) if line is not None else np.empty(0, np.int64)
+        return self._checked(scores, suspects, suggested, line, details)
+
+    def _checked(
+        self,
+        scores: np.ndarray,
+        suspects: np.ndarray,
+        suggested: np.ndarray,
+        line: float | None,
+        details: Mapping[str, Any],
+    ) -> Detection:
+        """Adds what the number of suspects says about them."""
+        status = DetectionStatus.OK
+        if not len(suspects):
+            status = DetectionStatus.NOTHING_SUSPECT
+        elif not self.min_share <= len(suspects) / len(scores) <= self.max_share:
+            status = DetectionStatus.LOPSIDED
+        return Detection(scores, suspects, suggested, line, status, details)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnyCut(MixtureCut):
+    """What detectors share that leave the choice of line to the user.
+
+    Attributes:
+        cut: `mixture` (see above), `share` (the highest `share` of the scores) or `value` (scores above `value`).
+        share: For `cut="share"`.
+        value: For `cut="value"`, in the detector's unit.
+    """
+
+    cut: Literal["mixture", "share", "value"] = "mixture"
+    share: float = 0.2
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("share", self.share)
+        if self.cut not in ("mixture", "share", "value"):
+            raise invalid("cut", "mixture, share or value", self.cut)
+        if self.cut == "value" and (self.value is None or not np.isfinite(self.value)):
+            raise invalid("value", "a finite number with cut=value", self.value)
+
+    def _cut(
+        self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
+    ) -> Detection:
+        """Draws the line that the options ask for."""
+        if self.cut == "mixture":
+            return self._split(scores, labels, suggested, seed, details)
+        if is_constant(scores):
+            return constant(scores, suggested, details)
+        if self.cut == "share":
+            return first_ranked(scores, suggested, max(1, round(self.share * len(scores))), details)
+        return self._above(scores, suggested, self.value, details)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchoredCut(AnyCut):
+    """What detectors share that judge rows by class probabilities which the rows' own labels have (hardly) shaped.
+
+    `scores` are log-odds: the logarithm of the most likely other class's probability less the given label's.
+
+    Attributes:
+        cut: As elsewhere, or `anchors`: as many suspects as `estimate_noise_rate` expects.
+        anchor_share: Share of the rows of each predicted class that serve as anchors.
+    """
+
+    cut: Literal["anchors", "mixture", "share", "value"] = "anchors"  # type: ignore[assignment]
+    anchor_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.cut != "anchors":  # the other choices are checked where they are made
+            super().__post_init__()
+        check_share("anchor_share", self.anchor_share)
+
+    def _judge(self, probabilities: np.ndarray, evidence: Evidence, details: Mapping[str, Any]) -> Detection:
+        """Ranks rows by log-odds against their given labels and draws the line."""
+        labels, suggested = evidence.labels, probabilities.argmax(-1)
+        scores = log_odds(probabilities, labels)
+        rate = estimate_noise_rate(probabilities, labels, self.anchor_share)
+        details = {**details, "estimated_noise_rate": rate}
+        if self.cut != "anchors":
+            return self._cut(scores, labels, suggested, evidence.seed, details)
+        if is_constant(scores):
+            return constant(scores, suggested, details)
+        count = round(rate * len(labels))
+        if not count:
+            return nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
+        found = first_ranked(scores, suggested, count, details)
+        return self._checked(scores, found.suspects, suggested, found.threshold, details)
+
+
+def log_odds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns `log max_{k != y} p_k - log p_y`, float64 `(rows,)`: positive where another class is likelier.
+
+    Args:
+        probabilities: Of the classes, `(rows, K)` with `K` of at least 2.
+        labels: The given labels `y`.
+    """
+    logs = np.log(np.maximum(probabilities, 1e-12))
+    chosen = np.arange(len(labels))
+    own = logs[chosen, labels]
+    logs[chosen, labels] = -np.inf
+    return logs.max(axis=1) - own
+
+
+def estimate_noise_rate(probabilities: np.ndarray, labels: np.ndarray, share: float = 0.05) -> float:
+    """Estimates the share of wrong labels from the rows that a classifier is surest about.
+
+    Of the anchor points of a class, where its probability is highest, practically all belong to it (Patrini et al.,
+    CVPR 2017); the share of them that carries another label is the share of wrong labels, as far as wrong labels are as
+    frequent among easy rows as among hard ones. Where people mislabel what is hard, the estimate is too low.
+
+    Args:
+        probabilities: Out-of-sample class probabilities, `(rows, K)`.
+        labels: The given labels.
+        share: Share of the rows of each predicted class that count as anchors, at least one.
+
+    Returns:
+        The rate, in [0, 1].
+    """
+    predicted, confidence = probabilities.argmax(-1), probabilities.max(-1)
+    anchors = []
+    for label in np.unique(predicted):
+        rows = np.flatnonzero(predicted == label)
+        anchors.append(rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]])
+    chosen = np.concatenate(anchors)
+    return float(np.mean(predicted[chosen] != labels[chosen]))
+
+
+def nothing(
+    scores: np.ndarray, suggested: np.ndarray, status: DetectionStatus, details: Mapping[str, Any]
+) -> Detection:
+    """Returns a detection without suspects, and why."""
+    return Detection(scores, np.empty(0, np.int64), suggested, None, status, details)
+
+
+def constant(scores: np.ndarray, suggested: np.ndarray, details: Mapping[str, Any]) -> Detection:
+    """Returns the detection where all scores are equal."""
+    return nothing(scores, suggested, DetectionStatus.CONSTANT_SCORES, details)
+
+
+def first_ranked(scores: np.ndarray, suggested: np.ndarray, count: int, details: Mapping[str, Any]) -> Detection:
+    """A given number of suspects; the threshold is the lowest score among them."""
+    suspects = highest(scores, count)
+    lowest = float(scores[suspects].min())
+    return Detection(scores, suspects, suggested, lowest, DetectionStatus.OK, details)

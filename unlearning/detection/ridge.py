@@ -1,0 +1,115 @@
+"""Ridge regression with the leave-one-out predictions of all rows at once, for many penalties.
+
+For standardised features `Z` `(n, d)`, centred one-hot targets `Y` and `Z^T Z = V diag(s) V^T`, the fit with penalty
+`lambda` and an unpenalised intercept has the hat-matrix diagonal
+
+    h_i = 1/n + sum_j (Z V)_ij^2 / (s_j + lambda),
+
+and the prediction of row `i` by the fit without it is `(yhat_i - h_i y_i) / (1 - h_i)` (Allen's PRESS, Technometrics
+16, 1974). One eigendecomposition serves every penalty; no fold is ever fitted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from unlearning.errors import invalid
+
+_BLOCK = 4096  # rows turned into eigenvector coordinates at a time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """Predictions of every row by a fit that never saw it.
+
+    Attributes:
+        predictions: float64 `(rows, K)`: approximate class indicators, neither positive nor normalised.
+        penalty: The one of least squared leave-one-out error, in units of the number of rows.
+        errors: Mean squared leave-one-out error by penalty.
+    """
+
+    predictions: np.ndarray
+    penalty: float
+    errors: dict[float, float]
+
+
+def leave_one_out(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, penalties: Sequence[float]
+) -> LeaveOneOut:
+    """Fits class indicators by ridge regression and predicts every row without itself.
+
+    Args:
+        features: float array `(rows, d)`; it is standardised in place.
+        labels: The given labels, `(rows,)`.
+        num_classes: Number of classes `K`.
+        penalties: Candidates, in units of the number of rows.
+
+    Returns:
+        The predictions under the penalty of least leave-one-out error.
+
+    Raises:
+        InputError: If features are not finite or there are fewer than three rows.
+    """
+    rows = len(labels)
+    if rows < 3:
+        raise invalid("labels", "at least three rows", rows)
+    features -= features.mean(axis=0, dtype=np.float64).astype(features.dtype)
+    spread = features.std(axis=0, dtype=np.float64)
+    features /= np.where(spread > 1e-8 * max(float(spread.max()), 1e-30), spread, np.inf).astype(features.dtype)
+    if not np.isfinite(features).all():
+        raise invalid("features", "finite numbers", "NaN or infinity")
+    targets = np.eye(num_classes)[labels]
+    mean = targets.mean(axis=0)
+    targets -= mean
+    blocks = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
+    moment = np.zeros((features.shape[1], features.shape[1]))
+    cross = np.zeros((features.shape[1], num_classes))
+    for block in blocks:
+        values = features[block].astype(np.float64)
+        moment += values.T @ values
+        cross += values.T @ targets[block]
+    spectrum, vectors = eigh(moment, overwrite_a=True, driver="evd")
+    del moment
+    spectrum, turned = np.maximum(spectrum, 0), vectors.T @ cross
+    basis = vectors.astype(features.dtype)
+    del vectors
+    candidates = [rows * penalty for penalty in penalties]
+    fitted = {penalty: np.empty((rows, num_classes)) for penalty in candidates}
+    for block in blocks:
+        coordinates = (features[block] @ basis).astype(np.float64)
+        for penalty in candidates:
+            shrunk = 1 / (spectrum + penalty)
+            leverage = 1 / rows + np.square(coordinates) @ shrunk
+            inside = coordinates @ (shrunk[:, np.newaxis] * turned)
+            left = np.maximum(1 - leverage, 1e-6)[:, np.newaxis]  # a row that alone spans a direction has none left
+            # `left` takes out the row's share in the slopes and in the mean of the targets alike.
+            fitted[penalty][block] = targets[block] - (targets[block] - inside) / left
+    errors = {penalty: float(np.square(fitted[penalty] - targets).mean()) for penalty in candidates}
+    best = min(candidates, key=lambda penalty: errors[penalty])
+    by_unit = {penalty: errors[rows * penalty] for penalty in penalties}
+    return LeaveOneOut(fitted[best] + mean, best / rows, by_unit)
+
+
+def calibrate(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Turns class scores into probabilities by the one temperature under which the labels are most likely.
+
+    Args:
+        predictions: Scores `(rows, K)` of rows that the fit has not seen.
+        labels: Their given labels.
+
+    Returns:
+        float64 `(rows, K)`; rows sum to one. (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.)
+    """
+    chosen = np.arange(len(labels))
+
+    def loss(log_scale: float) -> float:
+        return -float(log_softmax(predictions * np.exp(log_scale), axis=1)[chosen, labels].mean())
+
+    scale = np.exp(minimize_scalar(loss, bounds=(-5, 7), method="bounded").x)
+    return np.exp(log_softmax(predictions * scale, axis=1))
