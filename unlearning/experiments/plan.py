@@ -12,9 +12,9 @@ Memory of one process, in bytes:
     10^9 + 10 x training images + 40 x parameters + 8 x batch rows x layer outputs
 
 The terms: TensorFlow with its compiled graphs; images as stored, their corrupted copy, and cached features; float32
-weights, gradients, three Adam moments and the copies of best, given and repaired weights; and the float32 outputs of all
-layers, kept for the backward pass with as many gradients. For `cnn_small` on 32x32x3 images it gives 1.4, 1.5, 1.8 and
-2.7 GB for 5,000, 10,000, 20,000 and 50,000 rows, where the README's table has peaks of 1.1, 1.2, 1.5 and 2.3 GB.
+weights, gradients, three Adam moments and the copies of best, given and repaired weights; and the float32 outputs of
+all layers, kept for the backward pass with as many gradients. For `cnn_small` on 32x32x3 images it gives 1.4, 1.5, 1.8
+and 2.7 GB for 5,000, 10,000, 20,000 and 50,000 rows, where the README's table has peaks of 1.1, 1.2, 1.5 and 2.3 GB.
 """
 
 from __future__ import annotations
