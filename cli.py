@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from unlearning import detection, methods
-from unlearning.errors import InputError
+from unlearning.errors import InputError, printable
 from unlearning.experiments import recipes
 
 _DATA_HELP = (
@@ -37,7 +37,7 @@ class _Group(click.Group):
             message = " ".join(str(error).split())
         except OSError as error:
             message = " ".join(str(error).split())
-        click.echo(f"Error: {message}", err=True)
+        click.echo(f"Error: {printable(message)}", err=True)
         ctx.exit(2)
 
 
@@ -186,6 +186,36 @@ _sweep_options = _options(
     click.option("--wait", is_flag=True, help="Wait for another run in the same folder."),
     click.option("--dry-run", is_flag=True, help="List the cells with estimates of time and memory; write nothing."),
 )
+_detect_options = _options(
+    click.option(
+        "--detect",
+        "detector",
+        metavar="DETECTOR",
+        help=f"Let a detector find the flagged rows: {', '.join(detection.available())}.",
+    ),
+    click.option(
+        "--detect-set",
+        "detector_options",
+        multiple=True,
+        callback=_assignments,
+        metavar="FIELD=VALUE",
+        help="Change an option of the detector; repeatable.",
+    ),
+    click.option(
+        "--suspects",
+        type=click.Choice(["relabel", "remove"]),
+        default="relabel",
+        show_default=True,
+        help="Give what is detected its suggested label, or take it out.",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Detect again with the repaired model, and repair the original one anew.",
+    ),
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _quiet_option = click.option("--quiet", is_flag=True, help="No progress on standard error.")
 
@@ -204,6 +234,7 @@ def main() -> None:
 @_noise_options
 @_training_options
 @_method_options
+@_detect_options
 @_sweep_options
 @_json_option
 @_quiet_option
@@ -243,6 +274,7 @@ def train(quiet: bool, **options: Any) -> None:
 @_noise_options
 @_training_options
 @_method_options
+@_detect_options
 def configs(**options: Any) -> None:
     """Write the configuration files of a grid, to be filled by `run` with the same options."""
     _prepare(quiet=True)
@@ -259,6 +291,7 @@ def configs(**options: Any) -> None:
 @click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
 @click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
 @click.option("--labels-file", help=_LABELS_HELP)
+@_detect_options
 @_json_option
 @_quiet_option
 def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
@@ -267,7 +300,7 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     methods.get(method, overrides)
     from unlearning.experiments.run import reopen
 
-    experiment, budget, seed = reopen(run_dir, method, overrides, **options)
+    experiment, budget, seed = reopen(run_dir, method, overrides, detect=_detect_choice(options), **options)
     from unlearning.experiments.locks import lock_cell
 
     with lock_cell(experiment.folder, budget, seed, timeout=0):
@@ -305,24 +338,100 @@ def labels(**options: Any) -> None:
 @_json_option
 def show(directory: Path, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
-    from unlearning.experiments.records import UnlearningResults, read_json
+    from unlearning.experiments.collect import collect
+    from unlearning.experiments.records import UnlearningResults
 
-    if not directory.is_dir():
-        raise InputError(f"There is no folder {directory}.")
-    found = sorted(directory.rglob("unlearning_results.json"))
+    entries = collect([directory])
     trained = list(directory.rglob("train_results.json"))
-    if not found and not trained:
+    if not entries and not trained:
         raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
-    results = [read_json(path, UnlearningResults) for path in found]
+    results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
+    foreign = [entry for entry in entries if not isinstance(entry.results, UnlearningResults)]
     if as_json:
-        _print_json(results)
+        from unlearning.experiments.export import tidy_row
+
+        _print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
-    from unlearning.reporting.tables import format_results
+    from unlearning.reporting.tables import format_entries, format_reference
 
     if trained:
         _show_training(directory)
         click.echo()
-    click.echo(format_results(sorted(results, key=lambda r: (r.budget, r.seed, r.method, r.variant))))
+    if results or not foreign:
+        click.echo(format_entries(entries))
+    if foreign:
+        click.echo(format_reference(foreign))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--control", default="fine-tuning", show_default=True, help="Folder name of the method to compare with.")
+@_json_option
+def compare(directory: Path, control: str, as_json: bool) -> None:
+    """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
+    from unlearning.experiments.aggregate import compare_methods
+    from unlearning.experiments.collect import collect
+
+    comparison = compare_methods(collect([directory]), control)
+    if as_json:
+        click.echo(comparison.model_dump_json(indent=1))
+        return
+    from unlearning.reporting.tables import format_comparison
+
+    click.echo(format_comparison(comparison))
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["tidy", "reference"]), default="tidy", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None:
+    """Write the results below FOLDERS to OUT (.csv): a row a repair, a column a number.
+
+    `--format reference` writes the columns that the published implementation exports.
+    """
+    from unlearning.experiments.export import export_results
+    from unlearning.experiments.records import UnlearningResults
+    from unlearning.experiments.reference import NOTES
+
+    entries = export_results(folders, out, form=form, force=force)
+    click.echo(f"{len(entries)} rows: {out}")
+    if not all(isinstance(entry.results, UnlearningResults) for entry in entries):
+        click.echo("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_json_option
+def validate(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""
+    from unlearning.experiments.validate import validate_folders
+
+    report = validate_folders(folders)
+    if as_json:
+        click.echo(report.model_dump_json(indent=1))
+    else:
+        from unlearning.reporting.tables import format_validation
+
+        click.echo(format_validation(report))
+    if report.problems:
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Write NAME.schema.json (or all of them) to this folder.")
+def schema(name: str | None, out: Path | None) -> None:
+    """Print the JSON Schema of the record NAME, such as unlearning_results; without NAME, of all records."""
+    from unlearning.experiments.schema import kinds, schema_of, write_schemas
+
+    if out is not None:
+        for path in write_schemas(out, name):
+            click.echo(path)
+        return
+    content = schema_of(name) if name else {known: schema_of(known) for known in kinds()}
+    click.echo(json.dumps(content, indent=1))
 
 
 @main.command()
@@ -333,6 +442,7 @@ def show(directory: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
 )
+@_detect_options
 @click.option("--method", default="second-order", show_default=True, help=f"One of {', '.join(methods.available())}.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The repaired model (.keras).")
 @click.option("--trainable-from", help="First layer to update, or 'all' [default: the dense head].")
@@ -344,7 +454,7 @@ def show(directory: Path, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @_quiet_option
 def repair(quiet: bool, **options: Any) -> None:
-    """Correct your own MODEL.keras, given the rows whose labels are wrong (`--method sap`: without).
+    """Correct your own MODEL.keras: bad rows are given (--flagged), found (--detect), or not needed (sap).
 
     Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
     hyperparameters and work.
@@ -352,7 +462,10 @@ def repair(quiet: bool, **options: Any) -> None:
     _prepare(quiet)
     from unlearning.experiments.repair import repair_model
 
-    result = repair_model(**options)
+    result = repair_model(detect=_detect_choice(options), **options)
+    if result.detection is not None:
+        found = result.detection
+        click.echo(f"{found.detector}: {found.suspects} of {found.rows} rows are suspect ({found.status})")
     click.echo(
         f"{result.status}: validation accuracy {100 * result.validation_accuracy_before:.1f} -> "
         f"{100 * result.validation_accuracy_after:.1f} %, test accuracy {100 * result.test_accuracy_before:.1f} -> "
@@ -506,22 +619,36 @@ def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
     if len(by_method) != len(chosen):
         raise InputError(f"A method is named twice in {names!r}.")
     choices = tuple(MethodChoice(name, tuple(by_method[name].items()), variant) for name in chosen)
-    return Experiment(Settings(methods=choices, **options))
+    return Experiment(Settings(methods=choices, detect=_detect_choice(options), **options))
+
+
+def _detect_choice(options: dict[str, Any]):  # type: ignore[no-untyped-def]
+    """Takes the options of detection out of a command's options; None where rows are not to be detected."""
+    from unlearning.experiments.run import DetectChoice
+
+    detector, changed = options.pop("detector", None), options.pop("detector_options", {})
+    suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
+    if detector is None:
+        if changed or suspects != "relabel" or rounds > 1:
+            raise InputError("--detect-set, --suspects and --rounds need --detect.")
+        return None
+    return DetectChoice(detector, tuple(changed.items()), suspects, rounds)
 
 
 def _print_json(results: list) -> None:
-    click.echo(json.dumps([result.model_dump(mode="json", by_alias=True) for result in results], indent=1))
+    content = [r if isinstance(r, dict) else r.model_dump(mode="json", by_alias=True) for r in results]
+    click.echo(json.dumps(content, indent=1))
 
 
 def _show_training(directory: Path) -> None:
-    from unlearning.experiments.records import TrainResults, read_json
+    from unlearning.experiments.reference import read_training
     from unlearning.reporting.tables import format_training
 
     paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))
     names = [
         str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
     ]
-    click.echo(format_training([(n, read_json(p, TrainResults)) for n, p in zip(names, paths, strict=True)]))
+    click.echo(format_training([(n, read_training(p)) for n, p in zip(names, paths, strict=True)]))
 
 
 if __name__ == "__main__":

@@ -390,6 +390,8 @@ def assert_refused(done: subprocess.CompletedProcess, match: str) -> None:
         (("run", "--methods", "sap+magic"), "first-order"),
         (("run", "--methods", "sap+sap"), "different methods"),
         (("run", "--methods", "sap", "--set", "sap.alphas=[1.0]"), "greater than 1"),
+        (("run", "--methods", "fine-tuning", "--set", "fine-tuning.seconds=like:sap"), "finished result"),
+        (("run", "--methods", "sharding", "--set", "sharding.shards=0"), "positive"),
         (("run", "--objective", "hope"), "mentornet"),
         (("run", "--objective", "sam", "--objective-option", "tau=1"), "rho"),
         (("run", "--objective", "sam", "--objective-option", "rho=small"), "name=number"),

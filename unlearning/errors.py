@@ -33,3 +33,21 @@ def invalid(argument: str, expected: str, received: object) -> InputError:
     if len(text) > 200:
         text = text[:197] + "..."
     return InputError(f"Invalid value for argument `{argument}`. Expected {expected}. Received: {text}")
+
+
+def printable(text: str) -> str:
+    r"""Returns text that any terminal and any file can take.
+
+    Args:
+        text: Text that may come from a file name or a file.
+
+    Returns:
+        The same with control characters and lone surrogates escaped.
+
+    Example:
+        >>> printable("a\x1b[2J")
+        'a\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

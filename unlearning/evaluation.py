@@ -1,16 +1,17 @@
-"""How good a classifier is: accuracies on fixed splits, the restored share, per-class reports, confusion matrices.
+"""How good a classifier is: accuracies on fixed splits, the restored share, per-class reports, traces of wrong labels.
 
-Every number in a result file that says "accuracy" is computed here, by the same code for every method.
+Every score in a result file is computed here, by the same code on the same rows for every method; see `score_repair`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, roc_auc_score
 
 from unlearning.errors import invalid
 from unlearning.interop import outputs_probabilities
@@ -112,3 +113,111 @@ def restored_share(before: float, after: float, clean: float) -> float | None:
     """
     lost = clean - before
     return (after - before) / lost if lost > 0 else None
+
+
+def class_report(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> dict[str, dict[str, float]]:
+    """Returns precision, recall, F1 and support of every class, as scikit-learn defines them.
+
+    Args:
+        labels: Integer array of shape `(rows,)`.
+        predictions: The predicted classes, same shape.
+        num_classes: Number of classes; one without rows or predictions gets zeros.
+
+    Returns:
+        Mapping from the class number, as text, to `precision`, `recall`, `f1-score` and `support`.
+    """
+    names = [str(k) for k in range(num_classes)]
+    table = classification_report(
+        labels, predictions, labels=np.arange(num_classes), target_names=names, output_dict=True, zero_division=0
+    )
+    return {name: {key: float(value) for key, value in table[name].items()} for name in names}
+
+
+def agreement(predictions: np.ndarray, labels: np.ndarray) -> float | None:
+    """Returns the share of rows where two arrays of classes are equal, or None where there are no rows."""
+    return float(np.mean(predictions == labels)) if len(labels) else None
+
+
+def membership_auc(member_losses: np.ndarray, other_losses: np.ndarray) -> float | None:
+    """Returns how well losses tell rows that were trained on from rows that were not.
+
+    The attacker says "trained on" where the loss of a row's label is low (Yeom et al., *Privacy Risk in Machine
+    Learning*, CSF 2018). The area under the ROC curve is the probability that a row that was trained on has the lower
+    loss of the two, ties counting half.
+
+    Args:
+        member_losses: Losses of rows that were trained on, shape `(members,)`.
+        other_losses: Losses of rows that were not, labelled in the same way, shape `(others,)`.
+
+    Returns:
+        The area: 0.5 means no trace, 1 that every row gives itself away. None where either side is empty.
+    """
+    if not len(member_losses) or not len(other_losses):
+        return None
+    members = np.concatenate([np.ones(len(member_losses)), np.zeros(len(other_losses))])
+    return float(roc_auc_score(members, -np.concatenate([member_losses, other_losses])))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """What every repair of one poisoned model is scored on.
+
+    Attributes:
+        test: The test rows with their true labels.
+        bad: The bad training rows as they were trained on (given labels, patched images).
+        bad_true_labels: Their true labels, int64 array `(bad,)`.
+        held_out: Rows never trained on that were corrupted like the bad ones, with the wrong labels; may be empty.
+        reference: Classes that a retrained model predicts on the test rows, int64 array `(test,)`, or None.
+        num_classes: Number of classes.
+    """
+
+    test: Split
+    bad: Split
+    bad_true_labels: np.ndarray
+    held_out: Split
+    reference: np.ndarray | None
+    num_classes: int
+
+
+def score_repair(before: keras.Model, after: keras.Model, rows: ScoredRows) -> dict[str, Any]:
+    """Scores a model before and after its repair, both by the same code.
+
+    Args:
+        before: The poisoned model.
+        after: The repaired model.
+        rows: What to score on.
+
+    Returns:
+        The fields `acc_before_fix`, `corrected_accuracy_before`, `bad_label_agreement_before`, `class_report_before`,
+        `membership_auc_before`, `disagreement_before` of `records.UnlearningResults`, the same of `after`, and under
+        `confusions` two count matrices of shape `(classes, classes)`.
+    """
+    fields: dict[str, Any] = {"confusions": {}}
+    for when, model in (("before", before), ("after", after)):
+        scores = _score_model(model, rows)
+        fields["confusions"][when] = scores.pop("confusion")
+        fields[f"acc_{when}_fix"] = scores.pop("accuracy")
+        fields |= {f"{name}_{when}": value for name, value in scores.items()}
+    return fields
+
+
+def _score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
+    classes = predict(model, rows.test.images).argmax(axis=-1)
+    bad, bad_losses = _answer(model, rows.bad, rows.num_classes)
+    _, held_out_losses = _answer(model, rows.held_out, rows.num_classes)
+    same = None if rows.reference is None else agreement(classes, rows.reference)
+    return {
+        "accuracy": float(accuracy_score(rows.test.labels, classes)),
+        "confusion": confusion_matrix(rows.test.labels, classes, labels=np.arange(rows.num_classes)),
+        "class_report": class_report(rows.test.labels, classes, rows.num_classes),
+        "corrected_accuracy": agreement(bad, rows.bad_true_labels),
+        "bad_label_agreement": agreement(bad, rows.bad.labels),
+        "membership_auc": membership_auc(bad_losses, held_out_losses),
+        "disagreement": None if same is None else 1.0 - same,
+    }
+
+
+def _answer(model: keras.Model, split: Split, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the predicted classes and the losses of the labels; of no rows, none."""
+    scores = predict(model, split.images) if len(split) else np.empty((0, num_classes), np.float32)
+    return scores.argmax(axis=-1), label_loss(probabilities(scores), split.labels) if len(split) else np.empty(0)

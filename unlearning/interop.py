@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from unlearning.archives import check_members
 from unlearning.errors import InputError, invalid
 
 
@@ -35,9 +37,12 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     if not path.is_file():
         raise invalid("model", "an existing file", str(path))
     try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever zipfile, json and h5py raise on a damaged archive
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason if len(reason) <= 300 else f"{reason[:297]}..."  # some messages quote the whole configuration
         raise InputError(f"Cannot load the model {path}: {reason}") from error
 
 
@@ -177,8 +182,9 @@ def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        if float32 and layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:
-            config["dtype"] = layer.dtype_policy.variable_dtype  # mixed precision is too coarse for curvature
+        policy = getattr(layer, "dtype_policy", None)  # an operation, such as an argmax in the graph, has none
+        if float32 and policy is not None and policy.compute_dtype != policy.variable_dtype:
+            config["dtype"] = policy.variable_dtype  # mixed precision is too coarse for curvature
         return type(layer).from_config(config)
 
     try:

@@ -83,6 +83,11 @@ class Corrections:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @classmethod
+    def none(cls) -> Corrections:
+        """Returns corrections that flag no row."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UnlearningTask:
@@ -242,7 +247,10 @@ class UnlearningOutcome:
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration: the rows of `log_solver.csv`.
         work: Per-example evaluations spent.
-        duration_s: Wall-clock seconds, feature pass and hyperparameter search included.
+        duration_s: Wall-clock seconds, feature pass and hyperparameter search included, preparation not.
+        preparation_duration_s: Wall-clock seconds of what is done before anybody knows that a row is bad (the training
+            of the shards of `sharding`); 0 for most methods.
+        preparation_cpu_s: Process CPU seconds of the same.
         details: What else a method wants in the result files, as JSON-ready values.
     """
 
@@ -256,4 +264,6 @@ class UnlearningOutcome:
     solver_log: Sequence[Mapping[str, Any]]
     work: WorkCount
     duration_s: float
+    preparation_duration_s: float = 0.0
+    preparation_cpu_s: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)

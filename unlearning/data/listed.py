@@ -25,15 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.data.sources import ImageData, _assemble, _check_options, _draw_rows, _halve
+from unlearning.data.sources import IMAGE_FORMATS, ImageData, _assemble, _check_options, _draw_rows, _halve
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
 
 IMAGE_SIZE = 224
 """Side in pixels to which images are resized by default."""
 
-# Everything else Pillow reads is left out: some of its readers start other programs.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _THREADS = min(16, 2 * (os.cpu_count() or 1))
 _STAT_ROWS = 4096
 _MINI_CLASSES = 50
@@ -175,7 +173,7 @@ class ImageFiles:
         from PIL import Image
 
         try:
-            with Image.open(self.root / path, formats=_FORMATS) as image:
+            with Image.open(self.root / path, formats=IMAGE_FORMATS) as image:
                 limit = Image.MAX_IMAGE_PIXELS
                 if limit is not None and image.width * image.height > limit:
                     raise ValueError(f"it has more than {limit} pixels")

@@ -28,10 +28,13 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from unlearning.archives import check_memory, read_arrays
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
 from unlearning.task import Split
 
+# Everything else Pillow reads is left out: some of its readers start other programs.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _TFDS_BATCH = 1000
 _SUPERCLASSES = {"cifar100-superclasses": ("cifar100", "coarse_label", "label")}
@@ -262,11 +265,7 @@ def _check(name: str, images: np.ndarray, labels: np.ndarray, *fine: np.ndarray)
 def _load_npz(path: Path, seed: int) -> ImageData:
     if not path.is_file():
         raise invalid("data", "an existing .npz file", str(path))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # a damaged or pickled archive fails in many ways
-        raise InputError(f"Cannot read {path} as arrays without pickles: {error}") from error
+    arrays = read_arrays(path)
     parts: dict[str, tuple[np.ndarray, ...]]
     if {"images", "labels"} <= set(arrays):
         fine = (arrays["fine_labels"],) if "fine_labels" in arrays else ()
@@ -329,10 +328,12 @@ def _load_folder(folder: Path, seed: int, image_size: int | None) -> ImageData:
             if not path.resolve().is_relative_to(root):
                 raise InputError(f"The image {path} is a link that leaves the folder {folder}.")
             try:
-                with Image.open(path) as image:
-                    size = size or image.size
+                with Image.open(path, formats=IMAGE_FORMATS) as image:
+                    if size is None:
+                        size = image.size
+                        check_memory(2 * 3 * len(files) * size[0] * size[1])  # the list, and the array stacked of it
                     images.append(np.asarray(image.convert("RGB").resize(size)))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+            except Exception as error:  # Pillow's readers fail in many ways on damaged files
                 raise InputError(f"Cannot read the image {path}: {error}") from error
     labels = np.array([label for _, label in files])
     return _assemble(folder.name, _divide(np.stack(images), labels, seed), [path.name for path in classes])

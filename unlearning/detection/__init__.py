@@ -33,6 +33,7 @@ class _Entry:
 
 _REGISTRY = {
     "loss-mixture": _Entry("LossMixture", "two Gaussians on the losses; the rows of the higher one"),
+    "gmm": _Entry("LossMixture", "another name of loss-mixture"),
     "loss-ranking": _Entry("LossRanking", "the highest losses, a given share or number of them"),
     "confident-learning": _Entry("ConfidentLearning", "cleanlab on predicted probabilities (needs cleanlab)"),
     "self-influence": _Entry("SelfInfluence", "the length of the row's own gradient in the last layer"),

@@ -67,7 +67,7 @@ def run_cell(experiment: Experiment, budget: int, seed: int) -> CellOutcome:
             failures.append(describe_error(error, "training"))
             no_space = is_no_space(error)
         else:
-            for choice in experiment.settings.methods:
+            for choice in experiment.order():
                 try:
                     experiment.ensure_repaired(budget, seed, choice)
                 except Exception as error:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unlearning import detection
-from unlearning.detection.base import Detection
+from unlearning.detection.base import Detection, Detector
 from unlearning.detection.metrics import score_detection
 from unlearning.errors import InputError, invalid
 from unlearning.experiments.records import DetectionMetrics, DetectionResults, finite, write_json, write_text
@@ -116,10 +116,43 @@ def detect_rows(
         raise invalid("target", "an existing .keras file or folder", str(target))
     else:
         raise invalid("target", "a .keras file, or a folder .../budget-<B>/seed-<S>", str(target))
+    found, results = examine(chosen, detector, model, train, num_classes, seed=seed, bad_rows=bad_rows)
+    write_suspects(out, train, found, all_rows=all_rows)
+    draw_scores(figure_path, found, detector, bad_rows)
+    write_json(record_path, results)
+    return results
+
+
+def examine(
+    chosen: Detector,
+    name: str,
+    model: Any,
+    train: Split,
+    num_classes: int,
+    *,
+    seed: int,
+    bad_rows: np.ndarray | None,
+    config_hash: str | None = None,
+) -> tuple[Detection, DetectionResults]:
+    """Runs a detector and measures it; nothing is written.
+
+    Args:
+        chosen: The detector.
+        name: Its registered name.
+        model: The trained classifier.
+        train: Its training rows with their given labels.
+        num_classes: Number of classes.
+        seed: Seed of what the detector draws.
+        bad_rows: Rows known to be bad, for scoring only, or None.
+        config_hash: For the record.
+
+    Returns:
+        The detection and its record.
+    """
     set_determinism(seed)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     found = chosen.detect(model, train, num_classes, seed)
-    duration = time.perf_counter() - started
+    duration, cpu = time.perf_counter() - started, time.process_time() - cpu
     changed = int(np.count_nonzero((found.suggested_labels != train.labels)[found.suspects]))
     if 2 * changed < len(found.suspects):
         logger.warning(
@@ -129,7 +162,7 @@ def detect_rows(
             len(found.suspects),
         )
     results = DetectionResults(
-        detector=detector,
+        detector=name,
         options=chosen.config(),
         rows=len(train),
         num_classes=num_classes,
@@ -143,16 +176,20 @@ def detect_rows(
         bad_rows=None if bad_rows is None else len(bad_rows),
         seed=seed,
         detection_duration_s=duration,
+        detection_cpu_s=cpu,
+        config_hash=config_hash,
         environment=describe_environment(),
     )
-    write_suspects(out, train, found, all_rows=all_rows)
+    return found, results
+
+
+def draw_scores(path: Path, found: Detection, name: str, bad_rows: np.ndarray | None) -> None:
+    """Draws the histogram of a detection's scores; see `draw_mixture`."""
     draw_mixture(
-        figure_path,
+        path,
         found.scores,
         mixture=found.details.get("mixture"),
         threshold=found.threshold,
         bad_rows=bad_rows,
-        label=f"score ({detector})",
+        label=f"score ({name})",
     )
-    write_json(record_path, results)
-    return results

@@ -2,6 +2,7 @@
 
 <experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
 <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
+<experiment>/budget-<B>/seed-<S>/detect-<detector>[-<variant>]/  detection_results, suspects.csv, scores.png
 <experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, logs
 """
 
@@ -137,6 +138,37 @@ def method_files(cell: Path, method: str, variant: str = "") -> MethodFiles:
     """Returns a repair's files inside a cell."""
     name = f"{method}-{variant}" if variant else method
     return MethodFiles(cell / check_name("variant", name))
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionFiles:
+    """Files of one detection."""
+
+    folder: Path
+
+    @property
+    def suspects(self) -> Path:
+        """The suspects, as `repair --flagged` reads them."""
+        return self.folder / "suspects.csv"
+
+    @property
+    def results(self) -> Path:
+        """What was found; written last."""
+        return self.folder / "detection_results.json"
+
+    @property
+    def figure(self) -> Path:
+        """The scores."""
+        return self.folder / "scores.png"
+
+
+Files = TrainedFiles | MethodFiles | DetectionFiles
+
+
+def detection_files(cell: Path, detector: str, variant: str = "") -> DetectionFiles:
+    """Returns a detection's files inside a cell."""
+    name = f"detect-{detector}-{variant}" if variant else f"detect-{detector}"
+    return DetectionFiles(cell / check_name("detector", name))
 
 
 def parse_cell(folder: Path) -> tuple[Path, int, int]:

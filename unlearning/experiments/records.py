@@ -1,7 +1,8 @@
 """The JSON files: their one definition, their hashes, and how they are read and written.
 
 Keys of the published result files keep their names and get honest meanings: all accuracies are on the test split, and
-`n_gradients` counts per-example gradient evaluations. Shares are fractions, times are seconds.
+`n_gradients` counts per-example gradient evaluations. Shares are fractions, times are seconds. The sections
+"Attributes" below are also what the exported JSON Schema says of the fields (see `unlearning.experiments.schema`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from pydantic import (
 )
 
 from unlearning.errors import InputError, invalid
+from unlearning.strict_json import parse_json
 
 SCHEMA_VERSION: Literal[1] = 1
-_LARGEST_FILE = 64 * 2**20
+_LARGEST_FILE = 16 * 2**20
 
 
 class Record(BaseModel):
@@ -36,7 +38,14 @@ class Record(BaseModel):
 
 
 class DataConfig(Record):
-    """Which rows. Paths are not recorded, only names."""
+    """Which rows. Paths are not recorded, only names.
+
+    Attributes:
+        dataset: Name of the image set: `digits`, a tensorflow-datasets name, or the stem of a file or folder.
+        data_seed: Seed of the splits (and of the subset, where there is one).
+        train_rows: Size of the random training subset in rows, or None for all rows.
+        image_size: Height and width in pixels to which image files were resized, or None.
+    """
 
     dataset: str
     data_seed: int
@@ -45,7 +54,29 @@ class DataConfig(Record):
 
 
 class TrainConfig(Record):
-    """How a model was trained."""
+    """How a model was trained.
+
+    Attributes:
+        schema_version: Version of this schema.
+        data: Which rows.
+        model: Name of the architecture.
+        epochs: Passes over the training rows.
+        batch_size: Rows a training step.
+        learning_rate: Peak learning rate of the optimizer.
+        optimizer: Name of the optimizer.
+        schedule: How the learning rate moves over the training.
+        weight_decay: Decoupled weight decay: the share of a weight taken off it at a learning rate of one.
+        augment: Whether images were shifted and mirrored at random while training.
+        mixed_precision: Whether training computed in float16.
+        deterministic: Whether deterministic kernels were forced.
+        seed: Seed of initial weights, row order and augmentation.
+        objective: What training minimised; left out where it is plain cross-entropy.
+        objective_options: Constants of the objective, by name; left out where it is plain cross-entropy.
+        milestones: Epochs (from 0) from which on the learning rate is multiplied by `decay`; left out with `decay`
+            where the schedule is another one.
+        decay: That factor.
+        nesterov: Whether the momentum of SGD is Nesterov's; left out where it is.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     data: DataConfig
@@ -80,7 +111,16 @@ class TrainConfig(Record):
 
 
 class PoisonConfig(Record):
-    """How labels (or images) were corrupted."""
+    """How labels (or images) were corrupted.
+
+    Attributes:
+        schema_version: Version of this schema.
+        noise: Kind of noise.
+        budget: Requested number of corrupted training rows.
+        seed: Seed of the choice of rows and labels.
+        labels_key: Which labels of the file of human labels; None for other noise.
+        labels_sha256: Hash of recorded labels; left out for other noise.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     noise: str
@@ -98,8 +138,25 @@ class PoisonConfig(Record):
         return content
 
 
+class DetectConfig(Record):
+    """How a cell's suspects were found."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    detector: str
+    options: dict[str, Any]
+
+
 class UnlearnConfig(Record):
-    """How a model was repaired."""
+    """How a model was repaired.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name, or several joined by `+`.
+        variant: Text that tells runs of one method apart; part of the folder's name.
+        hyperparameters: All hyperparameters of the method, by field name; by stage in a chain.
+        validation: Labels of the validation rows that the method saw: wrong like the training rows', or true.
+        seed: Seed of what the method draws.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     method: str
@@ -110,7 +167,16 @@ class UnlearnConfig(Record):
 
 
 class Environment(Record):
-    """What the numbers were made with."""
+    """What the numbers were made with.
+
+    Attributes:
+        python: Version of Python.
+        tensorflow: Version of TensorFlow.
+        keras: Version of Keras.
+        numpy: Version of NumPy.
+        device: Name of the device that computed.
+        threads: Number of processor threads that TensorFlow could use.
+    """
 
     python: str
     tensorflow: str
@@ -121,7 +187,14 @@ class Environment(Record):
 
 
 class ClassScores(Record):
-    """One class's entry, or an average, of scikit-learn's report."""
+    """One class's entry, or an average, of scikit-learn's report; all shares are fractions of the test split.
+
+    Attributes:
+        precision: Share of the rows predicted as the class that belong to it.
+        recall: Share of the class's rows that are predicted as it.
+        f1_score: Harmonic mean of the two (JSON key `f1-score`).
+        support: Number of rows of the class, or of all classes.
+    """
 
     precision: float
     recall: float
@@ -177,7 +250,13 @@ class TrainResults(BaseModel):
 
 
 class Work(Record):
-    """Per-example evaluations; see `unlearning.task.WorkCount`."""
+    """Per-example evaluations; see `unlearning.task.WorkCount`.
+
+    Attributes:
+        forward_rows: Rows passed forward through the network or its head.
+        gradient_rows: Rows whose gradient was taken.
+        curvature_rows: Rows that entered a product of the curvature with a vector.
+    """
 
     forward_rows: int
     gradient_rows: int
@@ -185,7 +264,18 @@ class Work(Record):
 
 
 class Solve(Record):
-    """One linear solve; see `unlearning.task.SolveReport`."""
+    """One linear solve; see `unlearning.task.SolveReport`.
+
+    Attributes:
+        solver: Name of the solver.
+        status: Why it ended.
+        iterations: Iterations made.
+        relative_residual: Norm of the residual as a fraction of the right-hand side's; None where it is not finite.
+        damping: Multiple of the identity that was added to the curvature.
+        lambda_max: Estimate of the largest eigenvalue of the curvature, or None.
+        negative_curvature: Whether a direction of negative curvature was met.
+        matvecs: Products of the curvature with a vector.
+    """
 
     solver: str
     status: str
@@ -225,7 +315,8 @@ class UnlearningResults(Record):
         bad_label_agreement_after: The same after the repair.
         n_gradients: Per-example gradient evaluations.
         work: All work counts.
-        unlearning_duration_s: Wall-clock seconds: features, search and solves.
+        unlearning_duration_s: Wall-clock seconds: features, search and solves; what `sharding` prepares in advance is
+            in `details`.
         unlearning_cpu_s: Process CPU seconds of the same.
         training_time_s: Wall-clock seconds that training the poisoned model took.
         training_cpu_s: Process CPU seconds of the same.
@@ -233,6 +324,16 @@ class UnlearningResults(Record):
         solves: One entry a linear solve.
         history: One entry a step.
         details: What the method adds, such as the spectra and trusted rows of `sap`; by stage in a chain.
+        class_report_before: Scores by class (`"0"`, `"1"`, ...) on the test split, before. This field and those below
+            are None in files from before they were measured.
+        class_report_after: The same after the repair.
+        membership_auc_before: How well the loss of the wrong label tells the bad training rows from test rows with
+            labels as wrong, as an area under the ROC curve (0.5: no trace), before; None where there are no such rows.
+        membership_auc_after: The same after the repair.
+        disagreement_before: Share of test rows where poisoned and retrained model predict different classes; None
+            without a retrained model in the same cell.
+        disagreement_after: The same of the repaired model.
+        disagreement_reference: Which one that was: `retraining` or `retraining-unflagged`.
         model_sha256: Hash of the stored repaired weights.
         environment: Versions and device.
     """
@@ -269,6 +370,13 @@ class UnlearningResults(Record):
     solves: list[Solve]
     history: list[dict[str, float | int | str | None]]
     details: dict[str, Any] = {}
+    class_report_before: dict[str, ClassScores] | None = None
+    class_report_after: dict[str, ClassScores] | None = None
+    membership_auc_before: float | None = None
+    membership_auc_after: float | None = None
+    disagreement_before: float | None = None
+    disagreement_after: float | None = None
+    disagreement_reference: str | None = None
     model_sha256: str
     environment: Environment
 
@@ -309,54 +417,16 @@ class CellFailure(Record):
     environment: Environment
 
 
-class RepairResults(Record):
-    """What `repair` did to a user's model; accuracies are against the labels found in the data.
+class DetectionMetrics(Record):
+    """A detection against the rows that are truly bad; see `unlearning.detection.metrics`. All are fractions.
 
     Attributes:
-        schema_version: Version of this schema.
-        method: Registered name.
-        hyperparameters: Its hyperparameters.
-        flagged_rows: Rows named in the CSV.
-        removed_rows: Those of them that are removed rather than relabelled.
-        applied: Whether any weight was changed.
-        status: Why.
-        validation_accuracy_before: On the data's validation split.
-        validation_accuracy_after: The same after the repair.
-        test_accuracy_before: On the data's test split.
-        test_accuracy_after: The same after the repair.
-        corrected_accuracy_before: Share of relabelled rows predicted as their corrected label, before.
-        corrected_accuracy_after: The same after the repair.
-        work: Work counts.
-        unlearning_duration_s: Wall-clock seconds.
-        solves: One entry a linear solve.
-        history: One entry a step.
-        details: What the method adds.
-        environment: Versions and device.
+        precision: Share of the suspects that are bad.
+        recall: Share of the bad rows that are suspect.
+        f1: Harmonic mean of the two.
+        auroc: Area under the receiver operating characteristic of the scores, or None where it is undefined.
+        average_precision: Area under the precision-recall curve of the scores, or None where it is undefined.
     """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    method: str
-    hyperparameters: dict[str, Any]
-    flagged_rows: int
-    removed_rows: int
-    applied: bool
-    status: str
-    validation_accuracy_before: float
-    validation_accuracy_after: float
-    test_accuracy_before: float
-    test_accuracy_after: float
-    corrected_accuracy_before: float | None
-    corrected_accuracy_after: float | None
-    work: Work
-    unlearning_duration_s: float
-    solves: list[Solve]
-    history: list[dict[str, float | int | str | None]]
-    details: dict[str, Any] = {}
-    environment: Environment
-
-
-class DetectionMetrics(Record):
-    """A detection against the rows that are truly bad; see `unlearning.detection.metrics`."""
 
     precision: float
     recall: float
@@ -384,6 +454,8 @@ class DetectionResults(Record):
         bad_rows: Number of known bad rows, or None.
         seed: Seed of what the detector draws.
         detection_duration_s: Wall-clock seconds.
+        detection_cpu_s: Processor seconds; None in files from before they were measured.
+        config_hash: Of what a cell's detection was made from; None outside of cells.
         environment: Versions and device.
     """
 
@@ -402,11 +474,67 @@ class DetectionResults(Record):
     bad_rows: int | None
     seed: int
     detection_duration_s: float
+    detection_cpu_s: float | None = None
+    config_hash: str | None = None
+    environment: Environment
+
+
+class RepairResults(Record):
+    """What `repair` did to a user's model; accuracies are against the labels found in the data.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Registered name.
+        hyperparameters: Its hyperparameters.
+        flagged_rows: Rows named in the CSV.
+        removed_rows: Those of them that are removed rather than relabelled.
+        applied: Whether any weight was changed.
+        status: Why.
+        validation_accuracy_before: On the data's validation split.
+        validation_accuracy_after: The same after the repair.
+        test_accuracy_before: On the data's test split.
+        test_accuracy_after: The same after the repair.
+        corrected_accuracy_before: Share of relabelled rows predicted as their corrected label, before.
+        corrected_accuracy_after: The same after the repair.
+        work: Work counts.
+        unlearning_duration_s: Wall-clock seconds.
+        solves: One entry a linear solve.
+        history: One entry a step.
+        details: What the method adds.
+        detection: How the flagged rows were found; None where they were given or not needed.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: str
+    hyperparameters: dict[str, Any]
+    flagged_rows: int
+    removed_rows: int
+    applied: bool
+    status: str
+    validation_accuracy_before: float
+    validation_accuracy_after: float
+    test_accuracy_before: float
+    test_accuracy_after: float
+    corrected_accuracy_before: float | None
+    corrected_accuracy_after: float | None
+    work: Work
+    unlearning_duration_s: float
+    solves: list[Solve]
+    history: list[dict[str, float | int | str | None]]
+    details: dict[str, Any] = {}
+    detection: DetectionResults | None = None
     environment: Environment
 
 
 class AngleGroup(Record):
-    """Angles of one group of rows, in degrees; None without rows."""
+    """Angles of one group of rows, in degrees; None without rows.
+
+    Attributes:
+        rows: Number of rows.
+        mean: Mean angle over the rows, in degrees.
+        std: Standard deviation over the rows (divisor `rows`), in degrees.
+    """
 
     rows: int
     mean: float | None
@@ -450,6 +578,21 @@ class FeatureResults(Record):
     poisoned_sha256: str
     repaired_sha256: str
     environment: Environment
+
+
+KINDS: dict[str, type[BaseModel]] = {
+    "train_config": TrainConfig,
+    "failure": CellFailure,
+    "train_results": TrainResults,
+    "poison_config": PoisonConfig,
+    "unlearn_config": UnlearnConfig,
+    "unlearning_results": UnlearningResults,
+    "repair_results": RepairResults,
+    "detection_results": DetectionResults,
+    "features": FeatureResults,
+}
+"""All records by name. In an experiment folder the name is that of the file, with `.json`; the records of `repair` and
+`detect` stand beside the file that the user asked for, under its name."""
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -511,18 +654,56 @@ def read_json(path: Path, kind: type[R]) -> R:
     Raises:
         InputError: If the file is missing, not JSON, absurdly large, or not such a record.
     """
+    return parse_record(path, read_raw(path), kind)
+
+
+def read_raw(path: Path) -> Any:
+    """Reads a JSON file without saying what it should hold.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; see `unlearning.strict_json`.
+
+    Raises:
+        InputError: If the file is missing, absurdly large, or not JSON that can be taken.
+    """
     if not path.is_file():
         raise invalid(path.name, "an existing file", str(path))
     if path.stat().st_size > _LARGEST_FILE:
         raise invalid(path.name, f"at most {_LARGEST_FILE} bytes", f"{path.stat().st_size} bytes in {path}")
     try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # syntax, encoding, and what parse_json refuses
+        raise InputError(f"{path} is not valid JSON: {_shortened(str(error))}") from error
+
+
+def parse_record(path: Path, content: Any, kind: type[R]) -> R:
+    """Makes a record of what `read_raw` returned.
+
+    Args:
+        path: Where it was read, for the message.
+        content: The content.
+        kind: The record's type.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: If it is not such a record.
+    """
+    try:
+        return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise InputError(f"{path} is not a valid {kind.__name__} file: {where}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = _shortened(".".join(str(part) for part in first["loc"])) or "the top level"
+        message = _shortened(first["msg"])
+        raise InputError(f"{path} is not a valid {kind.__name__} file: {where}: {message}") from error
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 150 else f"{text[:147]}..."
 
 
 def differing_keys(a: Record, b: Record) -> list[str]:

@@ -12,9 +12,17 @@ import numpy as np
 from unlearning import methods
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import accuracy, predict
+from unlearning.experiments.detect import examine, write_suspects
 from unlearning.experiments.records import RepairResults, write_json
-from unlearning.experiments.run import check_outputs, describe_environment, outcome_fields
+from unlearning.experiments.run import (
+    DetectChoice,
+    check_outputs,
+    describe_environment,
+    outcome_fields,
+    with_detection,
+)
 from unlearning.interop import load_model, save_model, set_determinism
+from unlearning.methods.detected import Detected, suspected_corrections
 from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
 
 _LONGEST_CSV = 64 * 2**20
@@ -42,9 +50,13 @@ def read_flagged(path: Path, rows: int, num_classes: int) -> Corrections:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            missing = {"row", "corrected_label"} - set(reader.fieldnames or ())
+            columns = list(reader.fieldnames or ())
+            missing = {"row", "corrected_label"} - set(columns)
             if missing:
                 raise InputError(f"{path} lacks the column {' and '.join(sorted(missing))} in its first line.")
+            for name in ("row", "corrected_label"):
+                if columns.count(name) > 1:
+                    raise InputError(f"{path} has the column {name} twice in its first line.")
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or any(record[name] is None for name in ("row", "corrected_label")):
@@ -76,6 +88,7 @@ def repair_model(
     flagged: Path | None,
     method: str,
     out: Path,
+    detect: DetectChoice | None = None,
     trainable_from: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | None = None,
@@ -89,9 +102,11 @@ def repair_model(
     Args:
         model: The trained model.
         dataset: The data it was trained on; see `unlearning.data.load_data`. Its labels are the given labels.
-        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none.
+        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none, and with `detect`.
         method: Registered method.
         out: Where the repaired model goes; the record goes to the same name with `.json`.
+        detect: Which detector finds the flagged rows; its suspects are written beside the model, as
+            `<out>-suspects.csv`, and `flagged` itself can be made of them.
         trainable_from: First layer to update.
         overrides: Hyperparameters to change.
         data_dir: Folder of prepared tensorflow-datasets sets.
@@ -114,24 +129,39 @@ def repair_model(
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
     chosen = methods.get(method, overrides)
+    if detect is not None:
+        if flagged is not None:
+            raise InputError("Give flagged rows or a detector that finds them, not both.")
+        chosen = detect.apply(chosen)
     if flagged is None and chosen.needs_flagged:
         raise InputError(
-            f"The method {method} needs flagged rows: give a CSV file with --flagged, "
-            "or use a method that needs none, such as sap."
+            f"The method {method} needs flagged rows: give a CSV file with --flagged, let a detector find them with "
+            "--detect, or use a method that needs none, such as sap."
         )
+    suspects_path = out.with_name(f"{out.stem}-suspects.csv")
+    if detect is not None:
+        check_outputs((suspects_path,), force)
     trained = load_model(model)
 
     from unlearning.data import load_data
 
     data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
-    corrections = (
-        Corrections(np.empty(0, np.int64), np.empty(0, np.int64))
-        if flagged is None
-        else read_flagged(flagged, len(data.train), data.num_classes)
-    )
+    corrections = Corrections.none()
+    if flagged is not None:
+        corrections = read_flagged(flagged, len(data.train), data.num_classes)
+    found, detected = None, None
+    if isinstance(chosen, Detected):
+        found, detected = examine(
+            chosen.build_detector(), chosen.detector, trained, data.train, data.num_classes, seed=seed, bad_rows=None
+        )
+        suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
+        corrections = suspected_corrections(suspected, data.train.labels, chosen.suspects)
     set_determinism(seed)
     task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed)
-    outcome = chosen.unlearn(trained, task)
+    if isinstance(chosen, Detected) and detected is not None:
+        outcome = with_detection(chosen.unlearn(trained, task, suspected), detected)
+    else:
+        outcome = chosen.unlearn(trained, task)
     kept = corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, corrections, kept) for m in (trained, outcome.model))
     results = RepairResults(
@@ -144,9 +174,12 @@ def repair_model(
         corrected_accuracy_before=before,
         corrected_accuracy_after=after,
         **outcome_fields(outcome),
+        detection=detected,
         environment=describe_environment(),
     )
     save_model(outcome.model, out)
+    if found is not None:
+        write_suspects(suspects_path, data.train, found)
     write_json(record_path, results)
     return results
 

@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from unlearning import methods
+from unlearning import detection, methods
 from unlearning.errors import InputError, invalid
 from unlearning.experiments import layout
 from unlearning.experiments.records import (
     DataConfig,
+    DetectConfig,
+    DetectionResults,
     Environment,
     PoisonConfig,
     Record,
@@ -45,14 +47,18 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.data import ImageData
+    from unlearning.evaluation import ScoredRows
     from unlearning.methods.base import Method
+    from unlearning.methods.detected import Detected
     from unlearning.noise import Corruption
-    from unlearning.task import Split, UnlearningOutcome
+    from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
     from unlearning.training import TrainSettings
 
 logger = logging.getLogger(__name__)
 
 _VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
+_HELD_OUT_SEED = 20_000  # the same for the test rows that the membership test corrupts
+_RETRAINED = ("retraining", "retraining-unflagged")  # whose models the repaired ones are compared with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +77,29 @@ class MethodChoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class DetectChoice:
+    """Flagged rows by detection instead of knowledge; see `unlearning.methods.detected.Detected`.
+
+    Attributes:
+        detector: Registered detector.
+        options: Options to change, as `(field, value)` pairs.
+        suspects: `relabel` or `remove`.
+        rounds: Detections and repairs.
+    """
+
+    detector: str
+    options: tuple[tuple[str, Any], ...] = ()
+    suspects: Literal["relabel", "remove"] = "relabel"
+    rounds: int = 1
+
+    def apply(self, method: Method) -> Detected:
+        """Returns the method with its flagged rows from the detector."""
+        from unlearning.methods.detected import Detected
+
+        return Detected(method, self.detector, dict(self.options), self.suspects, self.rounds)
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What `run` is asked for; the fields are its options.
 
@@ -82,6 +111,7 @@ class Settings:
         rates: Shares of rows to corrupt, or None.
         seeds: Seeds of noise, poisoned model and method.
         methods: Repairs.
+        detect: How flagged rows are found; None: they are known.
         data_dir: Where tensorflow-datasets keeps prepared sets.
         data_seed: Seed of the splits and of the clean model.
         train_rows: Size of the training subset, or None.
@@ -114,6 +144,7 @@ class Settings:
     rates: tuple[float, ...] | None = None
     seeds: tuple[int, ...] = (42,)
     methods: tuple[MethodChoice, ...] = ()
+    detect: DetectChoice | None = None
     data_dir: str | None = None
     data_seed: int = 42
     train_rows: int | None = None
@@ -183,11 +214,34 @@ class Experiment:
             image_size=settings.image_size,
         )
         self._corruptions: dict[tuple[int, int], Corruption] = {}
-        self._methods = {choice: methods.get(choice.name, dict(choice.overrides)) for choice in settings.methods}
+        self._methods = {choice: self._build(choice) for choice in settings.methods}
 
     def cells(self) -> list[tuple[int, int]]:
         """Returns the grid as `(budget, seed)` pairs, in order."""
         return [(budget, seed) for budget in self.budgets() for seed in self.settings.seeds]
+
+    def run(self) -> list[UnlearningResults]:
+        """Runs what is missing and returns the results of every cell and method, in order."""
+        self.check_grid()
+        results = []
+        for budget in self.budgets():
+            for seed in self.settings.seeds:
+                self.ensure_poisoned(budget, seed)
+                done = {choice: self.ensure_repaired(budget, seed, choice) for choice in self.order()}
+                results += [done[choice] for choice in self._methods]
+        return results
+
+    def order(self) -> list[MethodChoice]:
+        """The repairs with retraining first: the others are compared with it."""
+        return sorted(self._methods, key=lambda choice: choice.name not in _RETRAINED)
+
+    def train(self) -> list[TrainResults]:
+        """Trains the clean model and the poisoned ones where they are missing."""
+        self.check_grid()
+        results = [self.ensure_clean()]
+        for budget in self.budgets():
+            results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
+        return results
 
     def write_configs(self) -> list[Path]:
         """Writes the configuration files of the whole grid without computing anything else."""
@@ -212,8 +266,12 @@ class Experiment:
         for budget in self.budgets():
             for seed in self.settings.seeds:
                 cell = layout.cell_files(self.folder, budget, seed)
-                for choice in self._methods:
-                    self._method_files(cell.folder, choice)
+                before: set[Path] = set()
+                for choice in self.order():
+                    for name in self._methods[choice].waits_for():
+                        if self._awaited(cell.folder, name).results not in before:
+                            self._duration(cell.folder, name)
+                    before.add(self._method_files(cell.folder, choice).results)
                 if not cell.results.is_file():
                     self._corruption(budget, seed)
         check_writable(self.folder)
@@ -305,7 +363,10 @@ class Experiment:
         found = _finished(files.results, UnlearningResults, wanted)
         if found is not None:
             return found
+        method = self._method(choice)
+        method = method.resolve({name: self._duration(cell.folder, name) for name in method.waits_for()})
 
+        from unlearning.evaluation import score_repair
         from unlearning.interop import load_model, save_model
         from unlearning.reporting import figures
         from unlearning.task import UnlearningTask
@@ -326,10 +387,14 @@ class Experiment:
             seed=seed,
         )
         logger.info("%s: budget %d, seed %d", choice.name, budget, seed)
+        suspected = self._suspects(budget, seed, model, given, corruption)
         cpu = time.process_time()
-        outcome = self._method(choice).unlearn(model, task)
-        cpu = time.process_time() - cpu
-        scores = _score_repair(model, outcome, data, given, corruption)
+        outcome = self._unlearn(method, model, task, suspected)
+        cpu = time.process_time() - cpu - outcome.preparation_cpu_s
+        if suspected is not None:
+            cpu += suspected[0].detection_cpu_s or 0.0
+        reference, rows = self._scored_rows(cell.folder, corruption, given, seed)
+        scores = score_repair(model, outcome.model, rows)
         save_model(outcome.model, files.model)
         _write_csv(files.step_log, outcome.history)
         if outcome.solver_log:
@@ -351,6 +416,8 @@ class Experiment:
             acc_clean=clean.accuracy,
             acc_perc_restored=_restored(scores["acc_before_fix"], scores["acc_after_fix"], clean.accuracy),
             **scores,
+            disagreement_reference=reference,
+            diverged=_diverged(outcome),
             **outcome_fields(outcome),
             n_gradients=outcome.work.gradient_rows,
             unlearning_cpu_s=cpu,
@@ -362,6 +429,55 @@ class Experiment:
         )
         write_json(files.results, results)
         return results
+
+    def _unlearn(
+        self,
+        method: Method,
+        model: keras.Model,
+        task: UnlearningTask,
+        found: tuple[DetectionResults, Corrections] | None,
+    ) -> UnlearningOutcome:
+        """Repairs by known rows, or by detected ones; then the detection's own seconds are part of the duration."""
+        if found is None:
+            return method.unlearn(model, task)
+        results, suspected = found
+        return with_detection(method.unlearn(model, task, suspected), results)  # type: ignore[call-arg]
+
+    def _suspects(
+        self, budget: int, seed: int, model: keras.Model, given: Split, corruption: Corruption
+    ) -> tuple[DetectionResults, Corrections] | None:
+        """Detects once in a cell; every method finds the suspects there again. None where rows are known."""
+        choice = self.settings.detect
+        if choice is None:
+            return None
+        from unlearning.experiments.detect import draw_scores, examine, write_suspects
+        from unlearning.experiments.repair import read_flagged
+        from unlearning.task import Corrections
+
+        detector = detection.get(choice.detector, dict(choice.options))
+        config = DetectConfig(detector=choice.detector, options=detector.config())
+        wanted = config_hash(self._train_config(seed), self._poison_config(budget, seed), config)
+        cell = layout.cell_files(self.folder, budget, seed)
+        files = layout.detection_files(cell.folder, choice.detector, _detect_variant(choice))
+        results = _finished(files.results, DetectionResults, wanted)
+        if results is None or (results.suspects and not files.suspects.is_file()):
+            logger.info("detecting by %s: budget %d, seed %d", choice.detector, budget, seed)
+            found, results = examine(
+                detector,
+                choice.detector,
+                model,
+                given,
+                self.data.num_classes,
+                seed=seed,
+                bad_rows=corruption.rows,
+                config_hash=wanted,
+            )
+            write_suspects(files.suspects, given, found)
+            draw_scores(files.figure, found, choice.detector, corruption.rows)
+            write_json(files.results, results)
+        if not results.suspects:
+            return results, Corrections.none()
+        return results, read_flagged(files.suspects, len(given), self.data.num_classes)
 
     def open_poisoned(self, budget: int, seed: int) -> tuple[keras.Model, Split, Corruption]:
         """Opens a finished poisoned model with the rows it was trained on; nothing is trained.
@@ -496,17 +612,41 @@ class Experiment:
             seed=seed,
         )
 
+    def _build(self, choice: MethodChoice) -> Method:
+        method = methods.get(choice.name, dict(choice.overrides))
+        return method if self.settings.detect is None else self.settings.detect.apply(method)
+
     def _method(self, choice: MethodChoice) -> Method:
         """The method, with the recipe of this experiment where it follows one."""
         return self._methods[choice].adapt(_train_settings(self._train_config(self.settings.data_seed)))
 
     def _variant(self, choice: MethodChoice) -> str:
-        """The two validation protocols live side by side."""
+        """Known and detected rows, and the two validation protocols, live side by side."""
         protocol = "clean-validation" if self.settings.validation == "clean" else ""
-        return "-".join(part for part in (choice.variant, protocol) if part)
+        return "-".join(part for part in (choice.variant, self._detect_name(), protocol) if part)
+
+    def _detect_name(self) -> str:
+        choice = self.settings.detect
+        if choice is None:
+            return ""
+        suspects = "removed" if choice.suspects == "remove" else ""
+        rounds = f"{choice.rounds}-rounds" if choice.rounds > 1 else ""
+        parts = ("detected", choice.detector, _detect_variant(choice), suspects, rounds)
+        return "-".join(part for part in parts if part)
 
     def _method_files(self, cell: Path, choice: MethodChoice) -> layout.MethodFiles:
         return layout.method_files(cell, choice.name, self._variant(choice))
+
+    def _awaited(self, cell: Path, name: str) -> layout.MethodFiles:
+        """The files of another result in the same cell, made by the same validation protocol."""
+        return layout.method_files(cell, name, self._variant(MethodChoice(name)))
+
+    def _duration(self, cell: Path, name: str) -> float:
+        """The seconds that another method took in the same cell."""
+        files = self._awaited(cell, name)
+        if not files.results.is_file():
+            raise invalid("seconds", f"like:NAME with a finished result in {cell} (name that method first)", name)
+        return read_json(files.results, UnlearningResults).unlearning_duration_s
 
     def _claim(self, path: Path, config: Record) -> Path:
         """Writes a configuration, or makes sure that the one already there is the same."""
@@ -542,24 +682,51 @@ class Experiment:
 
     def _noisy_validation(self, corruption: Corruption, seed: int) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
+        return self._alike(corruption, "validation", seed + _VALIDATION_SEED).apply(self.data.validation)
+
+    def _alike(self, corruption: Corruption, part: Literal["validation", "test"], seed: int) -> Corruption:
+        """The same noise on another part of the data."""
         from unlearning.noise import corrupt_alike
         from unlearning.noise.labels import moved_subclasses
 
         data, moved, fine = self.data, None, None
         if corruption.kind == "subclass-dominant" and data.fine_labels is not None:
-            fine = data.fine_labels["validation"]
+            fine = data.fine_labels[part]
             # Rows this few may lack a subclass: those that the training rows show are the ones mistaken.
             moved = moved_subclasses(data.train.labels, data.fine_labels["train"], data.num_classes)
-        alike = corrupt_alike(
+        return corrupt_alike(
             corruption,
-            data.validation,
+            getattr(data, part),
             num_classes=data.num_classes,
-            seed=seed + _VALIDATION_SEED,
+            seed=seed,
             data_name=data.name,
             label_map=moved,
             fine_labels=fine,
         )
-        return alike.apply(data.validation)
+
+    def _scored_rows(
+        self, cell: Path, corruption: Corruption, given: Split, seed: int
+    ) -> tuple[str | None, ScoredRows]:
+        """Returns what all repairs of a cell are scored on, and the name of the retraining they are compared with."""
+        import numpy as np
+
+        from unlearning.evaluation import ScoredRows, predict
+        from unlearning.interop import load_model
+
+        test, bad = self.data.test, corruption.rows
+        try:
+            alike = self._alike(corruption, "test", seed + _HELD_OUT_SEED)
+            held_out = alike.apply(test).subset(alike.rows)
+        except InputError as error:  # too few test rows of the classes that were corrupted
+            logger.info("no membership test: %s", error)
+            held_out = test.subset(np.empty(0, np.int64))
+        name = next((name for name in _RETRAINED if _is_retrained(self._awaited(cell, name))), None)
+        classes = None
+        if name is not None:
+            classes = predict(load_model(self._awaited(cell, name).model), test.images).argmax(axis=-1)
+        return name, ScoredRows(
+            test, given.subset(bad), corruption.true_labels[bad], held_out, classes, self.data.num_classes
+        )
 
     def _train(
         self, files: layout.TrainedFiles, config: TrainConfig, wanted: str, corruption: Corruption | None
@@ -623,6 +790,7 @@ def reopen(
     *,
     variant: str = "",
     validation: Literal["noisy", "clean"] = "noisy",
+    detect: DetectChoice | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
     labels_file: str | None = None,
@@ -635,6 +803,7 @@ def reopen(
         overrides: Its changed hyperparameters.
         variant: Text added to the method's folder name.
         validation: Labels of the validation rows.
+        detect: How flagged rows are found; None: they are known.
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
         labels_file: For human and recorded noise; not needed where the cell is finished and its arrays are there.
@@ -654,6 +823,7 @@ def reopen(
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and _name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
+    _check_recorded(config)
     recorded = config.model_dump(exclude={"schema_version", "data", "seed"})
     recorded["objective_options"] = tuple(recorded.get("objective_options", {}).items())
     settings = Settings(
@@ -665,6 +835,7 @@ def reopen(
         seeds=(seed,),
         methods=() if method is None else (MethodChoice(method, tuple(overrides.items()), variant),),
         validation=validation,
+        detect=detect,
         data_dir=data_dir,
         labels_file=labels_file,
         labels_key=poison.labels_key or "worse_label",
@@ -672,6 +843,18 @@ def reopen(
         output=folder,
     )
     return Experiment(settings), budget, seed
+
+
+def _check_recorded(config: TrainConfig) -> None:
+    """Refuses configurations that this program does not write, before a file or a folder is touched for them."""
+    from unlearning.architectures import check_known
+
+    check_known(config.model)
+    _train_settings(config)
+    name = config.data.dataset
+    # Records hold names of data sets, never paths, so that one from a stranger cannot point anywhere.
+    if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+        raise invalid("dataset", "the name of a data set in train_config.json, not a path", name)
 
 
 def _check_same(path: Path, config: Record) -> None:
@@ -725,6 +908,18 @@ def describe_environment() -> Environment:
     )
 
 
+def with_detection(outcome: UnlearningOutcome, found: DetectionResults) -> UnlearningOutcome:
+    """Returns an outcome whose duration includes the detection that went before it, which its details describe."""
+    return dataclasses.replace(
+        outcome,
+        duration_s=outcome.duration_s + found.detection_duration_s,
+        details={
+            **outcome.details,
+            "detection": found.model_dump(include={"status", "metrics", "detection_duration_s", "detection_cpu_s"}),
+        },
+    )
+
+
 def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
     """Returns the fields that repair records share, from a method's outcome."""
     return {
@@ -740,31 +935,20 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
     }
 
 
-def _score_repair(
-    model: keras.Model, outcome: UnlearningOutcome, data: ImageData, given: Split, corruption: Corruption
-) -> dict[str, Any]:
-    """Scores both models on the test split and on the bad training rows."""
-    import numpy as np
-
-    from unlearning.evaluation import confusion, predict
+def _diverged(outcome: UnlearningOutcome) -> bool:
+    """Whether a method met non-finite numbers or a diverging solve."""
     from unlearning.task import OutcomeStatus, SolveStatus
 
-    rows = corruption.rows
-    scores: dict[str, Any] = {"confusions": {}}
-    for when, key, scored in (("before", "acc_before_fix", model), ("after", "acc_after_fix", outcome.model)):
-        matrix = confusion(scored, data.test, data.num_classes)
-        scores["confusions"][when] = matrix
-        scores[key] = float(np.trace(matrix) / matrix.sum())
-        predictions = predict(scored, given.subset(rows).images).argmax(-1) if len(rows) else None
-        for name, labels in (
-            ("corrected_accuracy", corruption.true_labels),
-            ("bad_label_agreement", corruption.given_labels),
-        ):
-            value = None if predictions is None else float(np.mean(predictions == labels[rows]))
-            scores[f"{name}_{when}"] = value
     bad = {SolveStatus.DIVERGED, SolveStatus.NON_FINITE}
-    scores["diverged"] = outcome.status is OutcomeStatus.NON_FINITE or any(s.status in bad for s in outcome.solves)
-    return scores
+    return outcome.status is OutcomeStatus.NON_FINITE or any(solve.status in bad for solve in outcome.solves)
+
+
+def _is_retrained(files: layout.MethodFiles) -> bool:
+    """Whether a finished retraining was kept and its weights are there, byte for byte."""
+    if not files.results.is_file() or not files.model.is_file():
+        return False
+    found = read_json(files.results, UnlearningResults)
+    return found.applied and file_sha256(files.model) == found.model_sha256
 
 
 def _restored(before: float, after: float, clean: float) -> float | None:
@@ -781,7 +965,15 @@ def _agrees(path: Path, config: Record) -> bool:
     return False
 
 
-T = TypeVar("T", TrainResults, UnlearningResults)
+def _detect_variant(choice: DetectChoice) -> str:
+    """Some digits of the options' hash where they are not the detector's own, so that sets of options never mix."""
+    changed = detection.get(choice.detector, dict(choice.options)).config()
+    if changed == detection.get(choice.detector).config():
+        return ""
+    return config_hash(DetectConfig(detector=choice.detector, options=changed))[:6]
+
+
+T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults)
 
 
 def _finished(path: Path, kind: type[T], wanted: str) -> T | None:

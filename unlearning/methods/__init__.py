@@ -18,10 +18,12 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import InputError, invalid
+from unlearning.strict_json import parse_json
 
 if TYPE_CHECKING:
     from unlearning.methods.base import Method
@@ -87,6 +89,8 @@ _REGISTRY = {
     "retraining-unflagged": _Entry(
         "retraining", "Retraining", "the same recipe without the flagged rows", {"rows": "unflagged"}
     ),
+    "sharding": _Entry("sharding", "Sharding", "SISA: an ensemble on disjoint shards, of which few are retrained"),
+    "ssd": _Entry("ssd", "Ssd", "dampen weights that matter far more to flagged rows than to all rows"),
     "fine-tuning": _Entry("fine_tuning", "FineTuning", "a tenth of the epochs again, on corrected labels"),
     "fine-tuning-trusted": _Entry(
         "fine_tuning",
@@ -178,11 +182,19 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
 
     from pydantic import TypeAdapter, ValidationError
 
-    if isinstance(value, str):
-        with contextlib.suppress(json.JSONDecodeError):  # plain text such as a layer name stays text
-            value = json.loads(value)
+    text = str(value) if len(str(value)) <= 100 else f"{str(value)[:97]}..."
     try:
-        return TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
+        if isinstance(value, str):
+            with contextlib.suppress(json.JSONDecodeError):  # plain text such as a layer name stays text
+                value = parse_json(value)
+        parsed = TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise InputError(f"Invalid value for argument `{name}.{field}`. {reason}. Received: {value!r}") from error
+        raise InputError(f"Invalid value for argument `{name}.{field}`. {reason}. Received: {text!r}") from error
+    except ValueError as error:
+        raise InputError(f"Invalid value for argument `{name}.{field}`: {error}. Received: {text!r}") from error
+    # The text "nan" is no JSON, but a float to pydantic; no hyperparameter means anything then.
+    values = parsed if isinstance(parsed, tuple | list) else (parsed,)
+    if any(isinstance(item, float) and not math.isfinite(item) for item in values):
+        raise InputError(f"Invalid value for argument `{name}.{field}`. Expected finite numbers. Received: {text!r}")
+    return parsed

@@ -63,18 +63,31 @@ class Method(abc.ABC):
         """
         return self
 
+    def waits_for(self) -> tuple[str, ...]:
+        """Returns the names of results, in the same cell of an experiment, whose durations the method asks for."""
+        return ()
+
+    def resolve(self, durations: Mapping[str, float]) -> Self:
+        """Returns the method with the durations that it waits for filled in.
+
+        Args:
+            durations: Wall-clock seconds, by name.
+        """
+        return self
+
     def config(self) -> dict[str, Any]:
         """Returns the hyperparameters as JSON-ready values."""
         assert dataclasses.is_dataclass(self)
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True) -> Split:
+def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np.ndarray | None = None) -> Split:
     """Returns the training rows as they should have been.
 
     Args:
         task: The task.
         keep_flagged: Whether flagged rows stay, with their corrected labels and images; removed ones never do.
+        among: int64 array of row numbers to choose from; None for all. Where none of them stays, the result is empty.
 
     Returns:
         Images and labels of the rows that stay, in split order.
@@ -88,6 +101,7 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True) -> Split:
     else:
         images = task.train.images
     kept = np.flatnonzero(labels != REMOVED)
+    kept = kept if among is None else np.intersect1d(kept, among)
     rows = Split(images, labels)
     return rows if len(kept) == len(labels) else rows.subset(kept)
 

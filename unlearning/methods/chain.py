@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -47,6 +48,14 @@ class Chain(Method):
         """See `Method.adapt`: each stage is."""
         return Chain(tuple((name, method.adapt(recipe)) for name, method in self.stages))
 
+    def waits_for(self) -> tuple[str, ...]:
+        """See `Method.waits_for`: what any stage does."""
+        return tuple(dict.fromkeys(name for _, method in self.stages for name in method.waits_for()))
+
+    def resolve(self, durations: Mapping[str, float]) -> Chain:
+        """See `Method.resolve`: each stage is."""
+        return Chain(tuple((name, method.resolve(durations)) for name, method in self.stages))
+
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
         started = time.perf_counter()
@@ -63,6 +72,7 @@ class Chain(Method):
                 shifted = {"seconds": row["seconds"] + begun} if "seconds" in row else {}
                 history.append({**row, **shifted, "step": len(history), "stage": name})
         parts = list(outcomes.values())
+        preparation = sum(part.preparation_duration_s for part in parts)
         improved = next((part.status for part in parts if part.applied), None)
         return UnlearningOutcome(
             model=current,
@@ -74,7 +84,9 @@ class Chain(Method):
             solves=tuple(solve for part in parts for solve in part.solves),
             solver_log=tuple({"stage": name, **row} for name, part in outcomes.items() for row in part.solver_log),
             work=sum((part.work for part in parts), WorkCount()),
-            duration_s=time.perf_counter() - started,
+            duration_s=time.perf_counter() - started - preparation,
+            preparation_duration_s=preparation,
+            preparation_cpu_s=sum(part.preparation_cpu_s for part in parts),
             details={name: dict(part.details) for name, part in outcomes.items() if part.details},
         )
 

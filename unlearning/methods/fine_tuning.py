@@ -1,7 +1,8 @@
 """Fine-tuning: a little more training, on better rows. The control for every cheap repair.
 
 Each learning rate starts from the trained weights; after every epoch the model is scored on validation, and the best
-one is kept. `seconds` ends it all at the time another method took, search included.
+one is kept. `seconds` ends it all at the time another method took, search included; in an experiment `like:NAME` looks
+that time up.
 
 Example:
     >>> from unlearning.methods.fine_tuning import FineTuning
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -26,6 +28,7 @@ from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningT
 from unlearning.training import ShuffledBatches, TrainSettings
 
 _EPOCHS = 3
+_LIKE = "like:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class FineTuning(Method):
         augment: Random shifts and mirroring; null for what the model was trained with.
         trainable_from: First layer to update; null for all.
         seconds: Most wall-clock seconds, shared evenly by the learning rates; `epochs` is then only an upper limit.
+            `"like:NAME"`, in an experiment, for as long as the result `NAME` of the same cell took.
         trusted_count: See `select_trusted`.
         selection: See `select_trusted`.
     """
@@ -51,7 +55,7 @@ class FineTuning(Method):
     batch_size: int = 128
     augment: bool | None = None
     trainable_from: str | None = None
-    seconds: float | None = None
+    seconds: float | str | None = None
     trusted_count: int = 1000
     selection: Selection = "loss"
 
@@ -61,8 +65,11 @@ class FineTuning(Method):
                 raise invalid(name, "a positive integer", getattr(self, name))
         if not self.learning_rates or min(self.learning_rates) <= 0:
             raise invalid("learning_rates", "a non-empty list of positive floats", self.learning_rates)
-        if self.seconds is not None and not self.seconds > 0:
-            raise invalid("seconds", "a positive number, or null", self.seconds)
+        if isinstance(self.seconds, str):
+            if not self.seconds.removeprefix(_LIKE) or not self.seconds.startswith(_LIKE):
+                raise invalid("seconds", "a positive number, null, or like:NAME", self.seconds)
+        elif self.seconds is not None and not self.seconds > 0:
+            raise invalid("seconds", "a positive number, null, or like:NAME", self.seconds)
 
     @property
     def needs_flagged(self) -> bool:
@@ -77,9 +84,21 @@ class FineTuning(Method):
             augment=recipe.augment if self.augment is None else self.augment,
         )
 
+    def waits_for(self) -> tuple[str, ...]:
+        """See `Method.waits_for`."""
+        return (self.seconds.removeprefix(_LIKE),) if isinstance(self.seconds, str) else ()
+
+    def resolve(self, durations: Mapping[str, float]) -> FineTuning:
+        """See `Method.resolve`."""
+        names = self.waits_for()
+        return dataclasses.replace(self, seconds=durations[names[0]]) if names else self
+
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
         started = time.perf_counter()
+        limit = self.seconds
+        if isinstance(limit, str):
+            raise invalid("seconds", "a number (like:NAME needs a cell of an experiment with that result)", limit)
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
         tuned = as_logit_model(model)
@@ -88,14 +107,16 @@ class FineTuning(Method):
         watch = _Watch(task.validation, started)
         watch.score(tuned, learning_rate=None)
         for number, rate in enumerate(self.learning_rates, start=1):
+            if number > 1 and limit is not None and time.perf_counter() - started > limit:
+                break  # compiling for the rates before has taken their share and more
             tuned.set_weights(initial)
             keras.utils.set_random_seed(task.seed)
             tuned.compile(
                 optimizer=keras.optimizers.Adam(rate),
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             )
-            if self.seconds is not None:
-                watch.deadline = started + self.seconds * number / len(self.learning_rates)
+            if limit is not None:
+                watch.deadline = started + limit * number / len(self.learning_rates)
             watch.rate = rate
             batches = ShuffledBatches(
                 rows.images, rows.labels, batch_size=self.batch_size, seed=task.seed, augment=bool(self.augment)
@@ -116,6 +137,7 @@ class FineTuning(Method):
             work=work + steps,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
+            details={} if limit is None else {"seconds": limit},
         )
 
     def _rows(self, model: keras.Model, task: UnlearningTask) -> tuple[Split, WorkCount]:

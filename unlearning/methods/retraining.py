@@ -20,8 +20,8 @@ import keras
 from unlearning.errors import invalid
 from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph
 from unlearning.methods.base import Method, conclude, corrected_rows
-from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, train
+from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
+from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainReport, TrainSettings, train
 
 _EPOCHS = 30
 # Recorded only where they differ from their defaults, so that records from before there were such fields stay valid.
@@ -70,36 +70,18 @@ class Retraining(Method):
         """See `Method.unlearn`."""
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
-        if not has_graph(model):
-            raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
         settings = self.settings()
         rows = corrected_rows(task, keep_flagged=self.rows == "corrected")
-        keras.utils.set_random_seed(task.seed)
-        fresh = keras.models.clone_model(as_logit_model(model))
         history: list[dict[str, Any]] = []
         proposal, status, epochs = None, None, settings.epochs
-        with tempfile.TemporaryDirectory(prefix="retraining-") as folder:
-            try:
-                fresh, report = train(
-                    fresh,
-                    ShuffledBatches(
-                        rows.images,
-                        rows.labels,
-                        batch_size=settings.batch_size,
-                        seed=task.seed,
-                        augment=settings.augment,
-                    ),
-                    settings=settings,
-                    checkpoint=Path(folder, "model.keras"),
-                    log=Path(folder, "log.csv"),
-                    seed=task.seed,
-                )
-            except TrainingDivergedError:
-                status, epochs = OutcomeStatus.NON_FINITE, 1
-            else:
-                proposal = copy_model(model)
-                proposal.set_weights(fresh.get_weights())
-                history = [{"epoch": row["epoch"], "train_loss": row["loss"]} for row in report.history]
+        try:
+            fresh, report = train_anew(model, rows, settings, task.seed)
+        except TrainingDivergedError:
+            status, epochs = OutcomeStatus.NON_FINITE, 1
+        else:
+            proposal = copy_model(model)
+            proposal.set_weights(fresh.get_weights())
+            history = [{"epoch": row["epoch"], "train_loss": row["loss"]} for row in report.history]
         outcome = conclude(
             model,
             proposal,
@@ -113,3 +95,37 @@ class Retraining(Method):
             {"step": 1, "validation_accuracy": outcome.validation_accuracy_after},
         ]
         return dataclasses.replace(outcome, history=tuple(ends), details={"epochs": history})
+
+
+def train_anew(model: keras.Model, rows: Split, settings: TrainSettings, seed: int) -> tuple[keras.Model, TrainReport]:
+    """Trains a model of the same architecture from fresh weights.
+
+    Args:
+        model: A Sequential or functional classifier; it is not changed.
+        rows: What to train on, at least one row.
+        settings: How to train.
+        seed: Seed of the fresh weights and of the order of the rows.
+
+    Returns:
+        The trained model, with logit outputs, and the report.
+
+    Raises:
+        InputError: If the model is subclassed, so that it cannot be built anew.
+        TrainingDivergedError: If the loss is no longer finite.
+    """
+    if not has_graph(model):
+        raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
+    keras.utils.set_random_seed(seed)
+    fresh = keras.models.clone_model(as_logit_model(model))
+    batches = ShuffledBatches(
+        rows.images, rows.labels, batch_size=settings.batch_size, seed=seed, augment=settings.augment
+    )
+    with tempfile.TemporaryDirectory(prefix="retraining-") as folder:
+        return train(
+            fresh,
+            batches,
+            settings=settings,
+            checkpoint=Path(folder, "model.keras"),
+            log=Path(folder, "log.csv"),
+            seed=seed,
+        )

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from unlearning.archives import read_arrays
 from unlearning.errors import InputError, invalid
+from unlearning.strict_json import parse_json
 from unlearning.task import REMOVED, Corrections, Split
 
 
@@ -163,9 +165,8 @@ class Corruption:
         if not path.is_file():
             raise invalid("corruption", "an existing .npz file", str(path))
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header: Mapping = json.loads(str(arrays["header"]))
+            arrays = read_arrays(path)
+            header: Mapping = parse_json(str(arrays["header"]))
             patch = None if header["patch"] is None else Patch(**header["patch"])
             record = cls(
                 header["kind"],

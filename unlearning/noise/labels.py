@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unlearning.archives import read_arrays
 from unlearning.errors import InputError, invalid
 from unlearning.noise.corruption import Corruption, Request, require_in_memory
 from unlearning.noise.recorded import example_numbers
@@ -248,11 +249,7 @@ def human(request: Request) -> Corruption:
     path = Path(request.labels_file)
     if not path.is_file():
         raise invalid("labels_file", "an existing .npz file", str(path))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # a damaged or pickled archive fails in many ways
-        raise InputError(f"Cannot read {path} as arrays without pickles: {error}") from error
+    arrays = read_arrays(path)
     key = request.labels_key
     for name in ("clean_label", key):
         if name not in arrays:

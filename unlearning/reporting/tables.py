@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
 
+from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
+from unlearning.experiments.collect import Entry
 from unlearning.experiments.plan import Estimate, Plan, describe_duration
 from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
+from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
+from unlearning.experiments.validate import ValidationReport
+
+_WIDTH = 100
+_METRIC_TITLES = {
+    "acc_after_fix": ("test accuracy after the repair, in %", 100.0),
+    "acc_perc_restored": ("share of the lost accuracy that came back, in %", 100.0),
+    "seconds": ("seconds of the repair", 1.0),
+}
 
 _COLUMNS = (
     "budget",
@@ -60,8 +72,28 @@ def _describe_method(result: UnlearningResults) -> str:
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
-def format_results(results: Sequence[UnlearningResults]) -> str:
-    """Formats repairs as a table, with mean and standard deviation over seeds where there are several."""
+def format_entries(entries: Sequence[Entry]) -> str:
+    """Formats collected repairs: one table an experiment, so that nothing is averaged over different experiments."""
+    found: dict[str, list[UnlearningResults]] = {}
+    for entry in entries:
+        if isinstance(entry.results, UnlearningResults):
+            found.setdefault(entry.experiment, []).append(entry.results)
+    if len(found) < 2:
+        return format_results([result for results in found.values() for result in results])
+    tables = [f"{name}:\n{format_results(results, legend=False)}\n" for name, results in found.items()]
+    return "\n".join([*tables, _legend([result for results in found.values() for result in results])])
+
+
+def format_results(results: Sequence[UnlearningResults], *, legend: bool = True) -> str:
+    """Formats repairs of one experiment as a table, with mean and standard deviation where there are several seeds.
+
+    Args:
+        results: Repairs.
+        legend: Whether to say what the columns mean.
+
+    Returns:
+        The table, in the order of the results.
+    """
     if not results:
         return "No repairs yet."
     frame = tabulate(results)
@@ -69,6 +101,7 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
     for name in _COLUMNS[3:]:
         sign = "+" if name == "val." else ""
         formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
+    formatted["method"] = [_short(name, 31) for name in frame["method"]]
     lines = [formatted.to_string(index=False)]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
@@ -79,14 +112,17 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
                     "budget": budget,
                     "method": method,
                     "seeds": len(group),
-                    **{n: f"{group[n].mean():.1f} ± {group[n].std(ddof=1):.1f}" for n in numbers},
+                    **{n: _spread(*mean_std(group[n].dropna().tolist())) for n in numbers},
                 }
                 for (budget, method), group in groups
             ]
         )
         lines += ["", "Mean ± standard deviation over seeds:", summary.to_string(index=False)]
-    lines += [
-        "",
+    return "\n".join([*lines, "", _legend(results)] if legend else lines)
+
+
+def _legend(results: Sequence[UnlearningResults]) -> str:
+    lines = [
         "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
         "val.: points gained on validation rows; grads, products: thousands of per-example evaluations.",
     ]
@@ -95,18 +131,116 @@ def format_results(results: Sequence[UnlearningResults]) -> str:
     return "\n".join(lines)
 
 
-def format_training(results: Sequence[tuple[str, TrainResults]]) -> str:
-    """Formats trained models as a table, from `(name, results)` pairs."""
+def _spread(mean: float | None, std: float | None, scale: float = 1.0, sign: str = "") -> str:
+    """Mean ± standard deviation as text, both times `scale`."""
+    if mean is None:
+        return "-"
+    return f"{scale * mean:{sign}.1f}" if std is None else f"{scale * mean:{sign}.1f} ± {scale * std:.1f}"
+
+
+def format_reference(entries: Sequence[Entry]) -> str:
+    """Formats results of the published implementation as a table, with what its fields mean."""
+    rows = []
+    for entry in entries:
+        r = entry.results
+        if not isinstance(r, ReferenceResults):
+            continue
+        lost = bool(r.diverged) or r.acc_after_fix < 0
+        restored = None if lost else r.acc_perc_restored
+        rows.append(
+            {
+                "budget": entry.budget,
+                "seed": str(entry.seed),
+                "method": _short(entry.name),
+                "clean (test)": f"{100 * r.acc_clean:.1f}",
+                "before (val.)": f"{100 * r.acc_before_fix:.1f}",
+                "after (val.)": "diverged" if lost else f"{100 * r.acc_after_fix:.1f}",
+                "restored": "-" if restored is None else f"{100 * restored:.1f}",
+                "seconds": f"{r.unlearning_duration_s:.1f}",
+            }
+        )
+    notes = [part for note in NOTES for part in textwrap.wrap(f"- {note}", _WIDTH, subsequent_indent="  ")]
+    table = pd.DataFrame(rows).to_string(index=False)
+    return "\n".join(["Results of the published implementation, all numbers but seconds in %:", table, *notes])
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """Formats a comparison as one table a metric, at most 100 columns wide."""
+    lines: list[str] = []
+    for experiment in dict.fromkeys(row.experiment for row in comparison.methods):
+        for metric in METRICS:
+            title, scale = _METRIC_TITLES[metric]
+            rows = []
+            for row in comparison.methods:
+                if row.experiment != experiment:
+                    continue
+                summary, difference = getattr(row, metric), row.differences.get(metric)
+                shown = {
+                    "budget": row.budget,
+                    "method": _short(row.method),
+                    "seeds": summary.count,
+                    "mean ± std": _spread(summary.mean, summary.std, scale),
+                    "pairs": "-",
+                    "difference": "control" if row.method == comparison.control else "-",
+                    f"{100 * comparison.level:.0f} % interval": "-",
+                }
+                if difference is not None:
+                    low, high = difference.low, difference.high
+                    interval = "-" if low is None or high is None else f"{scale * low:+.1f} .. {scale * high:+.1f}"
+                    shown |= {
+                        "pairs": str(difference.pairs),
+                        "difference": _spread(difference.mean, difference.std, scale, "+"),
+                        f"{100 * comparison.level:.0f} % interval": interval,
+                    }
+                rows.append(shown)
+            lines += [f"{experiment[-60:]}: {title}", pd.DataFrame(rows).to_string(index=False), ""]
+    found = [difference for row in comparison.methods for difference in row.differences.values()]
+    lines.append(
+        f"difference: method minus {_short(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
+    )
+    kinds = sorted({difference.interval for difference in found if difference.interval})
+    if kinds:
+        lines.append(f"interval: {' or '.join(kinds)} bootstrap of the mean; with few pairs it is too narrow.")
+    for note in sorted({difference.note for difference in found if difference.note}):
+        lines.append(f"-: {note}.")
+    return "\n".join(lines)
+
+
+def _short(name: str, width: int = 34) -> str:
+    """Cuts a name in the middle: methods differ in front, variants at the end."""
+    return name if len(name) <= width else f"{name[: width - 15]}...{name[-12:]}"
+
+
+def format_validation(report: ValidationReport) -> str:
+    """Formats a validation: a line of counts, and two lines a problem."""
+    lines = []
+    for problem in report.problems:
+        lines.append(f"{problem.kind:<12}  {problem.path}")
+        lines += textwrap.wrap(problem.message, _WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 14)
+    if lines:
+        lines = [f"{'problem':<12}  file", *lines, ""]
+    counts = (
+        f"{report.files} files: {report.records} records, {report.logs} logs, {report.weights_checked} weight files "
+        f"with the recorded hash, {report.weights_not_kept} not kept, {report.unfinished} configurations without "
+        f"results, {len(report.problems)} problems."
+    )
+    if report.reference_records:
+        counts += f" {report.reference_records} records are the published implementation's: only their form is checked."
+    return "\n".join([*lines, *textwrap.wrap(counts, _WIDTH)])
+
+
+def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]]) -> str:
+    """Formats trained models as a table, from `(name, results)` pairs; `epoch` is the best one, accuracy is in %."""
     frame = pd.DataFrame(
         [
             {
-                "model": name,
-                "rows": r.rows,
-                "corrupted": r.corrupted_rows,
-                "test accuracy": f"{100 * r.accuracy:.1f}",
+                "model": name if len(name) <= 36 else f"...{name[-33:]}",
+                "rows": r.rows if isinstance(r, TrainResults) else "-",
+                "corrupted": r.corrupted_rows if isinstance(r, TrainResults) else "-",
+                "test acc.": f"{100 * r.accuracy:.1f}",
                 "train loss": f"{r.train_loss:.4f}",
                 "test loss": f"{r.test_loss:.3f}",
-                "best epoch": r.epochs_for_min,
+                "epoch": r.epochs_for_min,
                 "seconds": f"{r.time:.1f}",
             }
             for name, r in results

@@ -12,6 +12,7 @@ import csv
 import dataclasses
 import itertools
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -76,9 +77,9 @@ class TrainSettings:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise invalid(name, "a positive integer", getattr(self, name))
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise invalid("learning_rate", "a positive float", self.learning_rate)
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise invalid("weight_decay", "a float of at least 0", self.weight_decay)
         if (self.schedule == "step") != bool(self.milestones):
             expected = "with the schedule 'step', and only with it"

@@ -1,0 +1,149 @@
+"""Detect, then repair: rows that a detector suspects take the place of rows that a user has flagged.
+
+With several rounds the detector looks through the repaired model's eyes at the same rows: what a first repair made the
+model forget, it can no longer mistake for knowledge. Every round repairs the original model, so that errors of
+detection do not pile up; the round that is best on validation wins.
+
+Example:
+    >>> from unlearning import methods
+    >>> repair = Detected(methods.get("second-order"), "patches")  # doctest: +SKIP
+    >>> outcome = repair.unlearn(model, task)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+import numpy as np
+
+from unlearning import detection
+from unlearning.errors import invalid
+from unlearning.methods.base import Method
+from unlearning.task import REMOVED, Corrections, UnlearningOutcome, UnlearningTask, WorkCount
+
+if TYPE_CHECKING:
+    from unlearning.detection.base import Detector
+    from unlearning.training import TrainSettings
+
+Suspects = Literal["relabel", "remove"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Detected(Method):
+    """A method whose flagged rows are a detector's suspects.
+
+    Attributes:
+        method: What repairs.
+        detector: Registered name of what finds the rows.
+        options: Its options, where they are not the detector's own.
+        suspects: `"relabel"` gives suspects their suggested label (and removes those for which it is the given one),
+            `"remove"` removes them all.
+        rounds: Detections and repairs; all but the first detect with the model that the one before has repaired.
+    """
+
+    method: Method
+    detector: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    suspects: Suspects = "relabel"
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        self.build_detector()
+        if self.suspects not in ("relabel", "remove"):
+            raise invalid("suspects", "relabel or remove", self.suspects)
+        if self.rounds < 1:
+            raise invalid("rounds", "a positive integer", self.rounds)
+
+    @property
+    def needs_flagged(self) -> bool:
+        """See `Method.needs_flagged`: the detector flags."""
+        return False
+
+    def config(self) -> dict[str, Any]:
+        """See `Method.config`."""
+        return {
+            "method": self.method.config(),
+            "detector": {"name": self.detector, **self.build_detector().config()},
+            "suspects": self.suspects,
+            "rounds": self.rounds,
+        }
+
+    def build_detector(self) -> Detector:
+        """Returns the detector, and raises `InputError` if there is none of that name or with such options."""
+        return detection.get(self.detector, self.options)
+
+    def adapt(self, recipe: TrainSettings) -> Detected:
+        """See `Method.adapt`."""
+        return dataclasses.replace(self, method=self.method.adapt(recipe))
+
+    def waits_for(self) -> tuple[str, ...]:
+        """See `Method.waits_for`."""
+        return self.method.waits_for()
+
+    def resolve(self, durations: Mapping[str, float]) -> Detected:
+        """See `Method.resolve`."""
+        return dataclasses.replace(self, method=self.method.resolve(durations))
+
+    def unlearn(
+        self, model: keras.Model, task: UnlearningTask, suspected: Corrections | None = None
+    ) -> UnlearningOutcome:
+        """See `Method.unlearn`.
+
+        Args:
+            model: A trained classifier; it is not changed.
+            task: The task; its corrections are not looked at.
+            suspected: Suspects with suggested labels, where the first detection has been made already.
+
+        Returns:
+            The outcome of the best round; `details["flagged_by"]` says what each round suspected.
+        """
+        started = time.perf_counter()
+        detector = self.build_detector()
+        seen, best, rounds, work = model, None, [], WorkCount()
+        for number in range(1, self.rounds + 1):
+            if suspected is None:
+                found = detector.detect(seen, task.train, task.num_classes, task.seed)
+                suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
+                work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
+            flagged = suspected_corrections(suspected, task.train.labels, self.suspects)
+            outcome = self.method.unlearn(model, dataclasses.replace(task, corrections=flagged))
+            work += outcome.work
+            rounds.append(
+                {
+                    "round": number,
+                    "suspects": len(flagged),
+                    "removed": int(np.count_nonzero(flagged.labels == REMOVED)),
+                    "validation_accuracy": outcome.validation_accuracy_after,
+                }
+            )
+            if best is None or outcome.validation_accuracy_after > best.validation_accuracy_after:
+                best = outcome
+            seen, suspected = outcome.model, None
+            if not outcome.applied:
+                break  # the next round would see what this one has seen
+        assert best is not None
+        return dataclasses.replace(
+            best,
+            work=work,
+            duration_s=time.perf_counter() - started,
+            details={**best.details, "flagged_by": rounds},
+        )
+
+
+def suspected_corrections(suspected: Corrections, given: np.ndarray, suspects: Suspects) -> Corrections:
+    """Returns what a method is told about suspects.
+
+    Args:
+        suspected: Suspects with suggested labels.
+        given: The given labels of all rows.
+        suspects: See `Detected`.
+
+    Returns:
+        The same rows; a suggestion that is the given label corrects nothing, so that the row is removed.
+    """
+    labels = np.where(suspected.labels == given[suspected.rows], REMOVED, suspected.labels)
+    return Corrections(suspected.rows, np.full_like(labels, REMOVED) if suspects == "remove" else labels)
