@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +175,17 @@ _method_options = _options(
         help="Labels of the validation rows: wrong like the training rows', or true.",
     ),
 )
+_sweep_options = _options(
+    click.option("--workers", default=1, show_default=True, help="Processes that run cells side by side."),
+    click.option(
+        "--threads", type=int, help="Size of TensorFlow's thread pools in every process [default: processor cores]."
+    ),
+    click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True),
+    click.option("--address", help="A running Ray cluster, for --executor ray [default: one on this machine]."),
+    click.option("--shard", default="1/1", metavar="I/N", help="Only every N-th cell, from the I-th."),
+    click.option("--wait", is_flag=True, help="Wait for another run in the same folder."),
+    click.option("--dry-run", is_flag=True, help="List the cells with estimates of time and memory; write nothing."),
+)
 _detect_options = _options(
     click.option(
         "--detect",
@@ -225,36 +235,38 @@ def main() -> None:
 @_training_options
 @_method_options
 @_detect_options
+@_sweep_options
 @_json_option
 @_quiet_option
 def run(as_json: bool, quiet: bool, **options: Any) -> None:
     """Train, poison, repair and score: every budget, seed and method.
 
-    What is already there is found again and not recomputed; an interrupted run continues.
+    What is already there is found again and not recomputed; an interrupted run continues. A cell (one budget and seed)
+    that fails leaves a failure.json, the others go on, and the exit code is 1.
     """
-    _prepare(quiet)
-    experiment = _experiment(options)
-    results = experiment.run()
+    experiment, report = _sweep(options, quiet)
     if as_json:
-        _print_json(results)
-        return
-    from unlearning.reporting.tables import format_results
+        _print_json(list(report.results))
+    else:
+        from unlearning.reporting.tables import format_results
 
-    click.echo(format_results(results))
-    click.echo(f"\nFiles: {experiment.folder}")
+        click.echo(format_results(report.results))
+        click.echo(f"\nFiles: {experiment.folder}")
+    _exit_with_failures(report)
 
 
 @main.command()
 @_data_options
 @_noise_options
 @_training_options
+@_sweep_options
 @_quiet_option
 def train(quiet: bool, **options: Any) -> None:
     """Train the clean model and the poisoned ones, without repairing them."""
-    _prepare(quiet)
-    experiment = _experiment({**options, "method_names": "", "overrides": {}, "variant": "", "validation": "noisy"})
-    experiment.train()
+    no_methods = {"method_names": "", "overrides": {}, "variant": "", "validation": "noisy"}
+    experiment, report = _sweep({**options, **no_methods}, quiet)
     _show_training(experiment.folder)
+    _exit_with_failures(report)
 
 
 @main.command()
@@ -289,7 +301,10 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     from unlearning.experiments.run import reopen
 
     experiment, budget, seed = reopen(run_dir, method, overrides, detect=_detect_choice(options), **options)
-    result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
+    from unlearning.experiments.locks import lock_cell
+
+    with lock_cell(experiment.folder, budget, seed, timeout=0):
+        result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
     if as_json:
         _print_json([result])
         return
@@ -532,10 +547,10 @@ def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
     click.echo(f"\nFiles: {options['run_dir'] / 'figures'}")
 
 
-def _prepare(quiet: bool) -> None:
+def _prepare(quiet: bool, threads: int | None = None) -> None:
     """Sets up logging and keeps TensorFlow's own chatter away from the table."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from unlearning.startup import import_tensorflow
+
     if quiet:
         os.environ["TQDM_DISABLE"] = "1"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -545,26 +560,44 @@ def _prepare(quiet: bool) -> None:
     library.handlers = [handler]
     library.setLevel(logging.WARNING if quiet else logging.INFO)
     library.propagate = False  # TensorFlow gives the root logger a handler of its own
-    _import_tensorflow()
+    import_tensorflow(threads)
 
 
-def _import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there)."""
-    sys.stderr.flush()
-    visible = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
-        try:
-            import tensorflow as tf
+def _sweep(options: dict[str, Any], quiet: bool):  # type: ignore[no-untyped-def]
+    """Runs the grid that a command's options describe, or lists it; returns the experiment and the report."""
+    from unlearning.experiments.sweep import Stopped, SweepOptions, parse_shard, plan, stopping_on_signals, sweep
 
-            tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
-        except BaseException:
-            hidden.seek(0)
-            os.write(visible, hidden.read())
-            raise
-        finally:
-            os.dup2(visible, 2)
-            os.close(visible)
+    names = ("workers", "threads", "executor", "address", "shard", "wait")
+    chosen = {name: options.pop(name) for name in names}
+    how = SweepOptions(**{**chosen, "shard": parse_shard(chosen["shard"])})
+    dry_run = options.pop("dry_run")
+    if how.workers > 1:
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first process takes a GPU's whole memory
+    try:
+        with stopping_on_signals():
+            _prepare(quiet, how.threads)
+            experiment = _experiment(options)
+            if not dry_run:
+                return experiment, sweep(experiment, how)
+            from unlearning.reporting.tables import format_plan
+
+            click.echo(format_plan(plan(experiment, how), how.workers))
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_code)
+    sys.exit(0)
+
+
+def _exit_with_failures(report) -> None:  # type: ignore[no-untyped-def]
+    """Names the cells that failed, and exits with code 1 if there are any."""
+    from unlearning.experiments.sweep import summarise
+
+    for failure in report.failed:
+        click.echo(f"Failed: budget {failure.budget}, seed {failure.seed}: {summarise(failure)}", err=True)
+    if report.left:
+        click.echo(f"Not tried: {len(report.left)} cells.", err=True)
+    if report.failed or report.left:
+        sys.exit(1)
 
 
 def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]

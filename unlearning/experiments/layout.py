@@ -81,6 +81,11 @@ class TrainedFiles:
         """The corruption record (poisoned models only)."""
         return self.folder / "corruption.npz"
 
+    @property
+    def failure(self) -> Path:
+        """Why the cell is unfinished, where something went wrong."""
+        return self.folder / "failure.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class MethodFiles:

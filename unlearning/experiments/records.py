@@ -381,6 +381,42 @@ class UnlearningResults(Record):
     environment: Environment
 
 
+class FailedStage(Record):
+    """One thing that went wrong in a cell.
+
+    Attributes:
+        stage: `training`, the folder name of a method, or `worker` where the whole process ended.
+        error_type: Name of the exception's class.
+        message: Its text.
+        traceback: The innermost frames, outermost first, as `file:line in function`.
+    """
+
+    stage: str
+    error_type: str
+    message: str
+    traceback: list[str] = []
+
+
+class CellFailure(Record):
+    """Why a cell of a grid is unfinished; a later successful run removes the file.
+
+    Attributes:
+        schema_version: Version of this schema.
+        budget: The cell's budget.
+        seed: The cell's seed.
+        failures: What went wrong, in order; methods that are not named here are done.
+        failed_at: When, as ISO 8601 in UTC.
+        environment: Versions and device.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    budget: int
+    seed: int
+    failures: list[FailedStage] = Field(min_length=1)
+    failed_at: str
+    environment: Environment
+
+
 class DetectionMetrics(Record):
     """A detection against the rows that are truly bad; see `unlearning.detection.metrics`. All are fractions.
 
@@ -546,6 +582,7 @@ class FeatureResults(Record):
 
 KINDS: dict[str, type[BaseModel]] = {
     "train_config": TrainConfig,
+    "failure": CellFailure,
     "train_results": TrainResults,
     "poison_config": PoisonConfig,
     "unlearn_config": UnlearnConfig,

@@ -41,6 +41,7 @@ from unlearning.experiments.records import (
     write_json,
     write_text,
 )
+from unlearning.startup import pool_size
 
 if TYPE_CHECKING:
     import keras
@@ -215,24 +216,28 @@ class Experiment:
         self._corruptions: dict[tuple[int, int], Corruption] = {}
         self._methods = {choice: self._build(choice) for choice in settings.methods}
 
+    def cells(self) -> list[tuple[int, int]]:
+        """Returns the grid as `(budget, seed)` pairs, in order."""
+        return [(budget, seed) for budget in self.budgets() for seed in self.settings.seeds]
+
     def run(self) -> list[UnlearningResults]:
         """Runs what is missing and returns the results of every cell and method, in order."""
-        self._check_grid()
+        self.check_grid()
         results = []
         for budget in self.budgets():
             for seed in self.settings.seeds:
                 self.ensure_poisoned(budget, seed)
-                done = {choice: self.ensure_repaired(budget, seed, choice) for choice in self._order()}
+                done = {choice: self.ensure_repaired(budget, seed, choice) for choice in self.order()}
                 results += [done[choice] for choice in self._methods]
         return results
 
-    def _order(self) -> list[MethodChoice]:
+    def order(self) -> list[MethodChoice]:
         """The repairs with retraining first: the others are compared with it."""
         return sorted(self._methods, key=lambda choice: choice.name not in _RETRAINED)
 
     def train(self) -> list[TrainResults]:
         """Trains the clean model and the poisoned ones where they are missing."""
-        self._check_grid()
+        self.check_grid()
         results = [self.ensure_clean()]
         for budget in self.budgets():
             results += [self.ensure_poisoned(budget, seed) for seed in self.settings.seeds]
@@ -240,7 +245,7 @@ class Experiment:
 
     def write_configs(self) -> list[Path]:
         """Writes the configuration files of the whole grid without computing anything else."""
-        self._check_grid()
+        self.check_grid()
         written = [self._claim(layout.clean_files(self.folder).config, self._train_config(self.settings.data_seed))]
         for budget in self.budgets():
             for seed in self.settings.seeds:
@@ -252,7 +257,7 @@ class Experiment:
                     written.append(self._claim(self._method_files(files.folder, choice).config, config))
         return written
 
-    def _check_grid(self) -> None:
+    def check_grid(self) -> None:
         """Finds every mistake that can be found before the first file is written or the first epoch trained."""
         from unlearning.architectures import check_known
 
@@ -262,7 +267,7 @@ class Experiment:
             for seed in self.settings.seeds:
                 cell = layout.cell_files(self.folder, budget, seed)
                 before: set[Path] = set()
-                for choice in self._order():
+                for choice in self.order():
                     for name in self._methods[choice].waits_for():
                         if self._awaited(cell.folder, name).results not in before:
                             self._duration(cell.folder, name)
@@ -287,14 +292,49 @@ class Experiment:
         """Trains the clean model unless it is there."""
         files = layout.clean_files(self.folder)
         config = self._train_config(self.settings.data_seed)
+        found = self.find_clean()
         self._claim(files.config, config)
-        wanted = config_hash(config)
-        found = _finished(files.results, TrainResults, wanted)
-        if found is None:
-            return self._train(files, config, wanted, corruption=None)
-        if _is_path(self.settings.dataset):
+        return self._train(files, config, config_hash(config), corruption=None) if found is None else found
+
+    def find_clean(self) -> TrainResults | None:
+        """Returns the clean model's results, or None where it is not trained; writes nothing.
+
+        Raises:
+            InputError: As `find_poisoned`, or if the user's data file is not the one that was trained on.
+        """
+        files = layout.clean_files(self.folder)
+        config = self._train_config(self.settings.data_seed)
+        _agrees(files.config, config)
+        found = _finished(files.results, TrainResults, config_hash(config))
+        if found is not None and _is_path(self.settings.dataset):
             self._check_data(found)
         return found
+
+    def find_poisoned(self, budget: int, seed: int) -> TrainResults | None:
+        """Returns the results of a cell's poisoned model, or None where it is not trained; writes nothing.
+
+        Raises:
+            InputError: If the cell holds another configuration, or a damaged file.
+        """
+        files = layout.cell_files(self.folder, budget, seed)
+        config, poison = self._train_config(seed), self._poison_config(budget, seed)
+        _agrees(files.config, config)
+        _agrees(files.poison_config, poison)
+        return _finished(files.results, TrainResults, config_hash(config, poison))
+
+    def find_repaired(self, budget: int, seed: int, choice: MethodChoice) -> UnlearningResults | None:
+        """Returns the results of a repair, or None where it is not made; writes nothing, raises as `find_poisoned`."""
+        files = self._method_files(layout.cell_files(self.folder, budget, seed).folder, choice)
+        _agrees(files.config, self._unlearn_config(choice, seed))
+        return _finished(files.results, UnlearningResults, self._repair_hash(budget, seed, choice))
+
+    def method_folder(self, budget: int, seed: int, choice: MethodChoice) -> Path:
+        """Returns where a repair stands."""
+        return self._method_files(layout.cell_files(self.folder, budget, seed).folder, choice).folder
+
+    def _repair_hash(self, budget: int, seed: int, choice: MethodChoice) -> str:
+        clean, train = self._train_config(self.settings.data_seed), self._train_config(seed)
+        return config_hash(clean, train, self._poison_config(budget, seed), self._unlearn_config(choice, seed))
 
     def ensure_poisoned(self, budget: int, seed: int, need_model: bool = False) -> TrainResults:
         """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
@@ -319,8 +359,7 @@ class Experiment:
         files = self._method_files(cell.folder, choice)
         config = self._unlearn_config(choice, seed)
         self._claim(files.config, config)
-        train, poison = self._train_config(seed), self._poison_config(budget, seed)
-        wanted = config_hash(self._train_config(self.settings.data_seed), train, poison, config)
+        wanted = self._repair_hash(budget, seed, choice)
         found = _finished(files.results, UnlearningResults, wanted)
         if found is not None:
             return found
@@ -611,9 +650,7 @@ class Experiment:
 
     def _claim(self, path: Path, config: Record) -> Path:
         """Writes a configuration, or makes sure that the one already there is the same."""
-        if path.is_file():
-            _check_same(path, config)
-        else:
+        if not _agrees(path, config):
             write_json(path, config)
         return path
 
@@ -867,7 +904,7 @@ def describe_environment() -> Environment:
         keras=keras.__version__,
         numpy=np.__version__,
         device=", ".join(names) if names else f"CPU ({platform.machine()})",
-        threads=tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
+        threads=pool_size(),
     )
 
 
@@ -918,6 +955,14 @@ def _restored(before: float, after: float, clean: float) -> float | None:
     from unlearning.evaluation import restored_share
 
     return restored_share(before, after, clean)
+
+
+def _agrees(path: Path, config: Record) -> bool:
+    """Whether a configuration is there already; raises `InputError` if another one is."""
+    if path.is_file():
+        _check_same(path, config)
+        return True
+    return False
 
 
 def _detect_variant(choice: DetectChoice) -> str:

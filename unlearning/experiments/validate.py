@@ -154,8 +154,8 @@ class _Check:
             self.problem(path, "foreign", "neither a file nor a folder")
             return
         room = _room(path)
-        if "backup" in path.relative_to(root).parts[:-1]:
-            return  # the state of a training that was interrupted
+        if {"backup", ".locks"} & set(path.relative_to(root).parts[:-1]):
+            return  # the state of a training that was interrupted, or of a run that goes on
         if path.suffix == ".json":
             self.json(path, room)
         elif room is not None and path.name in _names(room):

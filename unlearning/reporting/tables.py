@@ -9,6 +9,7 @@ import pandas as pd
 
 from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
 from unlearning.experiments.collect import Entry
+from unlearning.experiments.plan import Estimate, Plan, describe_duration
 from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
 from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
 from unlearning.experiments.validate import ValidationReport
@@ -272,6 +273,43 @@ def format_detection(result: DetectionResults) -> str:
             row[name] = "-" if value is None else f"{100 * value:.1f}"
         legend += "; precision to av. prec.: against the known bad rows, in %"
     return f"{pd.DataFrame([row]).to_string(index=False)}\n\n{legend}."
+
+
+def format_plan(plan: Plan, workers: int = 1) -> str:
+    """Formats what a run would do.
+
+    Args:
+        plan: The missing work.
+        workers: Number of processes that will do it.
+    """
+    rows = []
+    for cell in plan.cells:
+        row = {"budget": str(cell.budget), "seed": str(cell.seed)}
+        row["training"] = "missing" if cell.training_s is None else "done"
+        for name, result in zip(plan.methods, (result for _, result in cell.repairs), strict=True):
+            row[name] = "missing" if result is None else "done"
+        row["cell"] = "done" if cell.done else "failed before" if cell.failed else "missing"
+        rows.append(row)
+    done = sum(cell.done for cell in plan.cells)
+    lines = [
+        pd.DataFrame(rows).to_string(index=False),
+        "",
+        f"clean model: {'done' if plan.clean_done else 'missing'}; cells: {done} of {len(plan.cells)} done",
+        "",
+        "Estimated seconds:",
+        _format_estimate("training", plan.training),
+        *(_format_estimate(name, estimate) for name, estimate in plan.methods.items()),
+        "",
+        f"Missing work: about {describe_duration(plan.seconds)} in one process"
+        + (f", at best {describe_duration(plan.seconds / workers)} with {workers} workers." if workers > 1 else "."),
+        f"Memory: about {plan.memory_bytes / 1e9:.1f} GB a process, by rule.",
+    ]
+    return "\n".join(lines)
+
+
+def _format_estimate(name: str, estimate: Estimate) -> str:
+    source = "recorded in finished cells here" if estimate.measured else "by rule, order of magnitude only"
+    return f"  {name}: {estimate.seconds:.1f} ({source})"
 
 
 def format_angles(result: FeatureResults) -> str:

@@ -196,7 +196,7 @@ def train(
             verbose=0,
         )
         if keeper.diverged:
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder)
             raise TrainingDivergedError(
                 f"Training diverged in epoch {len(keeper.rows) + 1}: the loss is not finite. "
                 "Lower the learning rate, or look for non-finite pixels."
@@ -205,7 +205,7 @@ def train(
         _replace(checkpoint, model.save)
         _replace(log, lambda name: _write_csv(Path(name), keeper.rows))
         if backup_dir is not None:
-            shutil.rmtree(backup_dir)
+            _discard(backup_dir)
     report = TrainReport(
         epochs_for_min=int(keeper.best["epoch"]),
         train_loss=keeper.best["loss"],
@@ -246,6 +246,13 @@ def _replace(target: Path, write: Callable[[str], Any]) -> None:
     except BaseException:
         name.unlink(missing_ok=True)
         raise
+
+
+def _discard(backup: Path) -> None:
+    """Removes a backup at once: one that a kill left half removed could not be resumed from."""
+    name = backup.with_name(f".partial-{os.getpid()}-{backup.name}")
+    os.replace(backup, name)
+    shutil.rmtree(name, ignore_errors=True)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:

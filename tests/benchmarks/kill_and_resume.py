@@ -1,0 +1,107 @@
+"""Kills a grid with `kill -9` at random moments, again and again, and compares what it ends as with an undisturbed run.
+
+    PYTHONPATH=.:tests python tests/benchmarks/kill_and_resume.py [--kills 20] [--workers 2] [--seed 0]
+
+Digits, two seeds, first-order, three epochs. A run is killed after a random time, up to that of an undisturbed run, and
+started again on what the kill left, until it is finished; then the folder must equal the undisturbed one byte for byte,
+but for times (`.keras` archives: by weights). A new folder is begun whenever one is finished, until all kills are
+spent. Half of the kills hit all processes of the run at once, as when a machine goes down, the others the main one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from trees import contents, unfinished
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = (
+    *("--train-rows", "300", "--epochs", "3", "--batch-size", "32", "--budgets", "60"),
+    *("--seeds", "1,2", "--methods", "first-order", "--quiet"),
+)
+
+
+def start(folder: Path, workers: int) -> subprocess.Popen:
+    """Starts a run in a process group of its own."""
+    command = [
+        sys.executable,
+        str(ROOT / "cli.py"),
+        "run",
+        *OPTIONS,
+        "--output",
+        str(folder),
+        "--workers",
+        str(workers),
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finish(folder: Path, workers: int) -> float:
+    """Runs to the end; returns the seconds it took."""
+    started = time.perf_counter()
+    process = start(folder, workers)
+    _, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"a run ended with code {process.returncode}:\n{errors}")
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    draw = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        seconds = finish(base / "undisturbed", 1)
+        expected = contents(base / "undisturbed")
+        print(f"undisturbed: {seconds:.0f} s, {len(expected)} files", flush=True)
+        kills, trees = 0, 0
+        while kills < arguments.kills:
+            folder = base / f"killed-{trees}"
+            while kills < arguments.kills:
+                process = start(folder, arguments.workers)
+                try:
+                    # Not before TensorFlow is imported: nothing is written until then.
+                    _, errors = process.communicate(timeout=draw.uniform(0.15, 1.0) * seconds)
+                except subprocess.TimeoutExpired:
+                    everyone = draw.random() < 0.5
+                    target = os.killpg if everyone else os.kill
+                    target(process.pid, signal.SIGKILL)
+                    process.communicate()
+                    kills += 1
+                    there = len([p for p in folder.rglob("*") if p.is_file()])
+                    half = len(unfinished(folder)) if folder.exists() else 0
+                    print(
+                        f"kill {kills} ({'all processes' if everyone else 'the main process'}): "
+                        f"{there} files, {half} of them locks or unfinished",
+                        flush=True,
+                    )
+                    continue
+                if process.returncode:
+                    sys.exit(f"a run ended with code {process.returncode}:\n{errors}")
+                break
+            finish(folder, arguments.workers)
+            found = contents(folder)
+            different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+            if different:
+                sys.exit(f"differs from the undisturbed run: {different}")
+            trees += 1
+            print(f"tree {trees}: equal to the undisturbed run", flush=True)
+        print(f"{kills} kills, {trees} trees, all equal")
+
+
+if __name__ == "__main__":
+    main()

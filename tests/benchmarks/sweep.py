@@ -1,0 +1,135 @@
+"""What the machinery of grids costs, and what two workers gain.
+
+    PYTHONPATH=. python tests/benchmarks/sweep.py [--cells 1000] [--seeds 4] [--epochs 10]
+
+Three measurements on the digits:
+- resume: `run` on a tree of finished cells, made from one real cell by changing seeds and hashes; it finds everything
+  done. Printed are the seconds of the search itself and those of the whole command, TensorFlow's import included.
+- overhead: seconds of a grid run in one process that are not spent inside its cells or its clean model.
+- workers: the same grid with one worker and with two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TQDM_DISABLE"] = "1"
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-untyped-def]
+    """Copies a finished cell of seed 0 under the seeds 1 to `cells - 1`, as if they had been run."""
+    from unlearning.experiments import layout
+    from unlearning.experiments.records import config_hash
+    from unlearning.experiments.run import Experiment
+
+    (budget,) = settings.budgets
+    source = layout.cell_files(folder, budget, 0).folder
+    (choice,) = settings.methods
+    experiment = Experiment(dataclasses.replace(settings, seeds=tuple(range(cells))))
+    for seed in range(1, cells):
+        target = layout.cell_files(folder, budget, seed)
+        target.folder.mkdir()
+        train, poison = experiment._train_config(seed), experiment._poison_config(budget, seed)
+        repair = experiment._unlearn_config(choice, seed)
+        method = experiment.method_folder(budget, seed, choice)
+        for path in source.rglob("*.json"):
+            content = json.loads(path.read_text())
+            if "seed" in content:
+                content["seed"] = seed
+            if path.name == "train_results.json":
+                content["config_hash"] = config_hash(train, poison)
+            if path.name == "unlearning_results.json":
+                content["config"]["seed"] = seed
+                content["config_hash"] = experiment._repair_hash(budget, seed, choice)
+            copy = target.folder / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(json.dumps(content))
+        assert json.loads((method / "unlearn_config.json").read_text())["seed"] == repair.seed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=10)
+    arguments = parser.parse_args()
+
+    from unlearning.experiments import sweep
+    from unlearning.experiments.run import Experiment, MethodChoice, Settings
+    from unlearning.startup import import_tensorflow
+
+    import_tensorflow()
+    logging.getLogger("unlearning").setLevel(logging.ERROR)
+    base = Settings(budgets=(251,), methods=(MethodChoice("first-order"),), epochs=arguments.epochs)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one = dataclasses.replace(base, output=folder / "many", seeds=(0,), train_rows=300, budgets=(60,), epochs=2)
+        sweep.sweep(Experiment(one))
+        multiply(folder / "many", arguments.cells, one)
+        seeds = tuple(range(arguments.cells))
+        started = time.perf_counter()
+        report = sweep.sweep(Experiment(dataclasses.replace(one, seeds=seeds)))
+        assert len(report.results) == arguments.cells
+        print(f"resume: {arguments.cells} finished cells found in {time.perf_counter() - started:.2f} s", flush=True)
+        command = [sys.executable, str(ROOT / "cli.py"), "run", "--output", str(folder / "many"), "--epochs", "2"]
+        command += ["--train-rows", "300", "--budgets", "60", "--methods", "first-order", "--json"]
+        started = time.perf_counter()
+        text = subprocess.run([*command, "--seeds", ",".join(map(str, seeds))], check=True, capture_output=True).stdout
+        assert len(json.loads(text)) == arguments.cells
+        print(f"resume: the whole command takes {time.perf_counter() - started:.2f} s", flush=True)
+        shutil.rmtree(folder / "many")
+
+        times = {}
+        for workers in (1, 2):
+            grid = dataclasses.replace(base, output=folder / f"grid-{workers}", seeds=tuple(range(arguments.seeds)))
+            inside = _Inside()
+            started = time.perf_counter()
+            report = sweep.sweep(inside.watch(Experiment(grid)), sweep.SweepOptions(workers=workers))
+            times[workers] = time.perf_counter() - started
+            assert len(report.results) == arguments.seeds
+            if workers == 1:
+                share = 100 * (times[1] - inside.seconds) / inside.seconds
+                print(f"overhead: {times[1] - inside.seconds:.2f} s on top of {inside.seconds:.1f} s, {share:.1f} %")
+        print(f"workers: {times[1]:.1f} s with one, {times[2]:.1f} s with two: ratio {times[1] / times[2]:.2f}")
+
+
+class _Inside:
+    """Adds up the seconds an experiment spends in training and repairing."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth = 0.0, 0
+
+    def watch(self, experiment):  # type: ignore[no-untyped-def]
+        for name in ("ensure_clean", "ensure_poisoned", "ensure_repaired"):
+            setattr(experiment, name, self._timed(getattr(experiment, name)))
+        return experiment
+
+    def _timed(self, function):  # type: ignore[no-untyped-def]
+        def timed(*arguments, **named):  # type: ignore[no-untyped-def]
+            self._depth += 1
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self.seconds += time.perf_counter() - started
+
+        return timed
+
+
+if __name__ == "__main__":
+    main()

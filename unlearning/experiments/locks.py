@@ -1,0 +1,209 @@
+"""Locks on an experiment folder, so that no two processes write the same files.
+
+All lock files stand in `<experiment>/.locks` and vanish with the last writer. The operating system holds the locks
+(`flock`) and drops them when a process ends, however it ends: a lock file left behind by `kill -9` blocks nobody. Each
+file names its owner, for the message that others get.
+
+- `sweep.lock` or `shard-<i>-of-<n>.lock`: held for the whole of a run; one run excludes another, except that different
+  shards of the same division may run side by side.
+- `clean.lock` and `budget-<B>-seed-<S>.lock`: held while something is computed there.
+
+Commands that only read take no lock: files appear whole (written aside, then renamed).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from unlearning.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = ".locks"
+_POLL_S = 0.1
+_GATE_TIMEOUT_S = 60.0  # the gate is held for milliseconds; only a stopped process holds it longer
+_RUNS = re.compile(r"sweep|shard-(\d+)-of-(\d+)")
+
+
+class LockedError(InputError):
+    """Another process is writing where this one wants to."""
+
+
+class _Held(Exception):
+    """A lock is someone else's."""
+
+
+@contextlib.contextmanager
+def lock_run(experiment: Path, shard: tuple[int, int] = (1, 1), wait: bool = False) -> Iterator[None]:
+    """Holds an experiment folder for one run.
+
+    Args:
+        experiment: The folder; it is made where there is none.
+        shard: `(i, n)`: which part of the grid, of how many; `(1, 1)` is all of it.
+        wait: Wait for other runs instead of raising.
+
+    Raises:
+        LockedError: If another run holds the folder, or this same shard of it.
+    """
+    name = "sweep" if shard[1] == 1 else f"shard-{shard[0]}-of-{shard[1]}"
+    with contextlib.ExitStack() as stack:
+        told = False
+        while True:
+            with _gate(experiment):
+                other = _other_run(experiment, name)
+                if other is None:
+                    stack.enter_context(_hold(experiment, name, timeout=0))
+                    break
+            if not wait:
+                raise LockedError(f"{experiment} is in use by {_owner(other)}. Pass --wait to wait for it.")
+            if not told:
+                logger.warning("waiting for %s, which uses %s", _owner(other), experiment)
+                told = True
+            time.sleep(5 * _POLL_S)
+        try:
+            yield
+        finally:
+            with _gate(experiment):
+                _remove_stale(experiment)
+
+
+@contextlib.contextmanager
+def lock_clean(experiment: Path) -> Iterator[None]:
+    """Holds the clean model of an experiment, once whoever trains it is done."""
+    with _waited_for(experiment, "clean"):
+        yield
+
+
+@contextlib.contextmanager
+def lock_cell(experiment: Path, budget: int, seed: int, timeout: float | None = None) -> Iterator[None]:
+    """Holds one cell.
+
+    Args:
+        experiment: The experiment folder.
+        budget: The cell's budget.
+        seed: The cell's seed.
+        timeout: Seconds to wait for whoever computes there; None is as long as it takes.
+
+    Raises:
+        LockedError: If another process computes there for longer.
+    """
+    name = f"budget-{budget}-seed-{seed}"
+    if timeout is None:
+        with _waited_for(experiment, name):
+            yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_hold(experiment, name, timeout=timeout))
+        except _Held:
+            raise LockedError(f"{name} of {experiment} is in use by {_owner(_path(experiment, name))}.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _waited_for(experiment: Path, name: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_hold(experiment, name, timeout=2))
+        except _Held:
+            logger.warning("waiting for %s, which computes %s", _owner(_path(experiment, name)), name)
+            stack.enter_context(_hold(experiment, name, timeout=-1))
+        yield
+
+
+@contextlib.contextmanager
+def _gate(experiment: Path) -> Iterator[None]:
+    """Holds the lock under which runs come and go, so that looking and taking are one step."""
+    try:
+        with _hold(experiment, "gate", timeout=_GATE_TIMEOUT_S):
+            yield
+    except _Held:
+        raise LockedError(f"{experiment} stays locked by {_owner(_path(experiment, 'gate'))}.") from None
+
+
+@contextlib.contextmanager
+def _hold(experiment: Path, name: str, timeout: float) -> Iterator[None]:
+    """Holds one lock file; raises `_Held` if it is someone else's for longer than `timeout` seconds (-1: no limit)."""
+    path = _path(experiment, name)
+    lock = filelock.FileLock(path, thread_local=False)
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=timeout, poll_interval=_POLL_S)
+            break
+        except FileNotFoundError:
+            continue  # the last writer removed the folder in between
+        except filelock.Timeout:
+            raise _Held from None
+    try:
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        }
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
+            path.write_text(json.dumps(owner) + "\n")
+        yield
+    finally:
+        # Unlinked while held: whoever waits on the old file finds it gone and opens a new one.
+        path.unlink(missing_ok=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def _other_run(experiment: Path, name: str) -> Path | None:
+    """The lock file of a run that excludes the run `name`, or None."""
+    own = _RUNS.fullmatch(name)
+    assert own is not None
+    for path in sorted(_path(experiment, name).parent.glob("*.lock")):
+        run = _RUNS.fullmatch(path.stem)
+        if run is None or (path.stem != name and run[2] is not None and run[2] == own[2]):
+            continue  # no run, or another shard of this division
+        if _is_held(path):
+            return path
+    return None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a live process holds a lock file; a stale file is removed."""
+    lock = filelock.FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    path.unlink(missing_ok=True)
+    lock.release()
+    return False
+
+
+def _remove_stale(experiment: Path) -> None:
+    """Removes the lock files that killed processes left."""
+    for path in _path(experiment, "gate").parent.glob("*.lock"):
+        if path.stem != "gate":
+            with contextlib.suppress(OSError):
+                _is_held(path)
+
+
+def _path(experiment: Path, name: str) -> Path:
+    return experiment / _FOLDER / f"{name}.lock"
+
+
+def _owner(path: Path) -> str:
+    """Describes the holder of a lock."""
+    try:
+        owner = json.loads(path.read_text())
+        return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,71 @@
+"""Starting TensorFlow: quietly, and with a thread pool of known size."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+_POOL_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def import_tensorflow(threads: int | None = None) -> None:
+    """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there).
+
+    Args:
+        threads: Size of the pools of threads; None leaves it to TensorFlow. Where TensorFlow has computed before, the
+            size is what it was.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    if threads is not None:
+        os.environ.update(pool_variables(threads))
+    sys.stderr.flush()
+    visible = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            if threads is not None:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
+            tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+        except BaseException:
+            hidden.seek(0)
+            os.write(visible, hidden.read())
+            raise
+        finally:
+            os.dup2(visible, 2)
+            os.close(visible)
+
+
+def pool_variables(threads: int) -> dict[str, str]:
+    """Returns the environment variables that give the numerical libraries pools of this size, once they start."""
+    return dict.fromkeys(_POOL_VARIABLES, str(threads))
+
+
+def pool_size() -> int:
+    """Returns the size of TensorFlow's pool of threads for one operation; it decides the last bits of large sums."""
+    import tensorflow as tf
+
+    chosen = tf.config.threading.get_intra_op_parallelism_threads() or os.environ.get(_POOL_VARIABLES[0])
+    return int(chosen or 0) or len(usable_cores())
+
+
+def usable_cores() -> list[int]:
+    """Returns the numbers of the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def confine(cores: list[int]) -> None:
+    """Keeps all threads of this process, present and future, on these cores (Linux; elsewhere nothing happens)."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setaffinity(int(thread), cores)
+        except OSError:  # the thread has ended, or the machine's owner forbids it
+            continue
