@@ -159,9 +159,12 @@ class TestPatchFeatures:
         bank = PatchFeatures(images, **BANK)
         assert bank(images).shape == (20, bank.count) and np.isfinite(bank(images)).all()
 
-    def test_images_that_are_all_the_same(self) -> None:
-        with pytest.raises(InputError, match="not all the same"):
-            PatchFeatures(np.zeros((5, 8, 8, 1)), **BANK)
+    def test_images_without_contrast_and_without_numbers(self) -> None:
+        images = np.full((20, 8, 8, 1), 3.0)
+        assert np.isfinite(PatchFeatures(images, **BANK)(images)).all()
+        images[0, 0, 0] = np.nan
+        with pytest.raises(InputError, match="finite pixels"):
+            PatchFeatures(images, **BANK)
 
 
 @pytest.fixture(scope="module")

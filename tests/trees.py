@@ -19,6 +19,10 @@ TIMES = {
     "training_cpu_s",
     "seconds",
     "cpu_seconds",
+    "detection_duration_s",
+    "detection_cpu_s",
+    "preparation_duration_s",
+    "preparation_cpu_s",
     "failed_at",
     "model_sha256",  # .keras archives carry the time of writing
 }

@@ -31,16 +31,16 @@ class PatchFeatures:
         seed: Seed of the sample.
 
     Raises:
-        InputError: If the images are too small or all the same.
+        InputError: If pixels are not finite.
     """
 
     def __init__(self, images: np.ndarray, *, filters: int, size: int, threshold: float, grid: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         sample = np.asarray(images[np.sort(rng.permutation(len(images))[:2000])], dtype=np.float32)
         low, high = float(sample.min()), float(sample.max())
-        if not np.isfinite([low, high]).all() or low == high:
-            raise invalid("images", "finite pixels that are not all the same", f"{low}..{high}")
-        self._scale, self._shift = 255 / (high - low), low
+        if not np.isfinite([low, high]).all():
+            raise invalid("images", "finite pixels", f"{low}..{high}")
+        self._scale, self._shift = 255 / (high - low or 1.0), low
         largest = max(sample.shape[1:3])
         ratio = min(1.0, _LARGEST_SIDE / largest)
         self._shape = tuple(max(2, round(side * ratio)) for side in sample.shape[1:3])
@@ -56,10 +56,10 @@ class PatchFeatures:
         self._sums = tf.constant(directions.sum(axis=0), tf.float32)
         self._offset = tf.constant(mean @ directions, tf.float32)
         self._threshold = threshold
-        positions = [side - self._size + 1 for side in self._shape]
-        self._pools = [tf.constant(_averages(count, grid)) for count in positions]
+        rows, columns = (_regions(side - self._size + 1, grid) for side in self._shape)
+        self._regions = [(row, column) for row in rows for column in columns]
         self._call = tf.function(self._features, reduce_retracing=True)
-        self.count = 2 * directions.shape[1] * int(np.prod([len(pool) for pool in self._pools]))
+        self.count = 2 * directions.shape[1] * len(self._regions)
 
     def __call__(self, images: np.ndarray, *, mirror: bool = False, batch_size: int = 128) -> np.ndarray:
         """Returns features, float32 `(rows, count)`; with `mirror`, the sum over each image and its mirror image."""
@@ -98,15 +98,12 @@ class PatchFeatures:
         response = tf.nn.conv2d(x, self._kernel, 1, "VALID") - mean * self._sums
         response = response / tf.sqrt(variance + _CONTRAST) - self._offset
         signs = [tf.nn.relu(sign * response - self._threshold) for sign in (1.0, -1.0)]
-        pooled = tf.einsum("bhwk,gh->bgwk", tf.concat(signs, -1), self._pools[0])
-        pooled = tf.einsum("bgwk,vw->bgvk", pooled, self._pools[1])
-        return tf.reshape(pooled, [tf.shape(pooled)[0], self.count])
+        return tf.concat(
+            [tf.reduce_mean(sign[:, row, column], (1, 2)) for row, column in self._regions for sign in signs], -1
+        )
 
 
-def _averages(positions: int, grid: int) -> np.ndarray:
-    """A matrix `(min(grid, positions), positions)` that averages over neighbouring positions."""
+def _regions(positions: int, grid: int) -> list[slice]:
+    """Divides neighbouring positions into at most `grid` runs of nearly equal length."""
     groups = np.array_split(np.arange(positions), min(grid, positions))
-    matrix = np.zeros((len(groups), positions), np.float32)
-    for region, members in enumerate(groups):
-        matrix[region, members] = 1 / len(members)
-    return matrix
+    return [slice(int(group[0]), int(group[-1]) + 1) for group in groups]
