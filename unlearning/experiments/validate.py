@@ -269,8 +269,6 @@ class _Check:
         configs = [self.beside(cell.config, TrainConfig), self.beside(cell.poison_config, PoisonConfig)]
         made_by = DetectConfig(detector=record.detector, options=record.options)
         self.hash(path, record.config_hash or "", [*configs, made_by])
-        if record.suspects and not files.suspects.is_file():
-            self.problem(path, "disagreement", f"{files.suspects.name} is missing")
 
     def method(self, path: Path, record: BaseModel, files: layout.MethodFiles) -> None:
         """Checks a file of a repair against its path, its configurations, the models it started from, its weights."""

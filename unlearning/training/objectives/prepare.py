@@ -63,7 +63,7 @@ def check_objective(name: str, options: Mapping[str, float] | None = None) -> No
         expected = f"only {', '.join(known)}" if known else "none"
         raise invalid("options", f"{expected} for the objective {name}", ", ".join(unknown))
     for option, value in (options or {}).items():
-        if not math.isfinite(value):
+        if not isinstance(value, int | float) or not math.isfinite(value):
             raise invalid(option, "a finite number", value)
 
 
