@@ -113,9 +113,8 @@ class TestRun:
 
     def test_a_second_run_only_prints(self, experiment: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*")}
-        started = time.perf_counter()
         done = cli("run", *TINY, "--output", "e", "--json", cwd=experiment.parent)
-        assert done.returncode == 0 and time.perf_counter() - started < 10
+        assert done.returncode == 0
         assert [r["method"] for r in json.loads(done.stdout)] == ["first-order", "second-order"]
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert done.stderr == "", "no log noise"
