@@ -182,9 +182,10 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
 
     from pydantic import TypeAdapter, ValidationError
 
+    is_text = isinstance(value, str)
     text = str(value) if len(str(value)) <= 100 else f"{str(value)[:97]}..."
     try:
-        if isinstance(value, str):
+        if is_text:
             with contextlib.suppress(json.JSONDecodeError):  # plain text such as a layer name stays text
                 value = parse_json(value)
         parsed = TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
@@ -193,8 +194,8 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
         raise InputError(f"Invalid value for argument `{name}.{field}`. {reason}. Received: {text!r}") from error
     except ValueError as error:
         raise InputError(f"Invalid value for argument `{name}.{field}`: {error}. Received: {text!r}") from error
-    # The text "nan" is no JSON, but a float to pydantic; no hyperparameter means anything then.
+    # The text "nan" is no JSON, but a float to pydantic. What Python passes in, the methods themselves check.
     values = parsed if isinstance(parsed, tuple | list) else (parsed,)
-    if any(isinstance(item, float) and not math.isfinite(item) for item in values):
+    if is_text and any(isinstance(item, float) and not math.isfinite(item) for item in values):
         raise InputError(f"Invalid value for argument `{name}.{field}`. Expected finite numbers. Received: {text!r}")
     return parsed
