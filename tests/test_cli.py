@@ -13,31 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trees import without_times
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
-TIMES = (
-    "time",
-    "cpu_time_s",
-    "unlearning_duration_s",
-    "unlearning_cpu_s",
-    "training_time_s",
-    "training_cpu_s",
-    "seconds",
-)
 
 
 def cli(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, **options)
-
-
-def without_times(value):
-    if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
-    if isinstance(value, list):
-        return [without_times(v) for v in value]
-    return value
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -38,9 +38,9 @@ def contents(folder: Path) -> dict[str, str]:
 
 def _content(path: Path) -> bytes:
     if path.suffix == ".json":
-        return json.dumps(_without_times(json.loads(path.read_text()))).encode()
+        return json.dumps(without_times(json.loads(path.read_text()))).encode()
     if path.suffix == ".csv":
-        rows = [_without_times(row) for row in csv.DictReader(io.StringIO(path.read_text()))]
+        rows = [without_times(row) for row in csv.DictReader(io.StringIO(path.read_text()))]
         return json.dumps(rows).encode()
     if path.suffix == ".keras" and not path.name.startswith("."):
         import keras
@@ -50,11 +50,12 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _without_times(value: Any) -> Any:
+def without_times(value: Any) -> Any:
+    """A JSON value with everything blanked that differs between two equal runs."""
     if isinstance(value, dict):
-        return {k: None if k in TIMES else _without_times(v) for k, v in value.items()}
+        return {k: None if k in TIMES else without_times(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without_times(v) for v in value]
+        return [without_times(v) for v in value]
     return value
 
 

@@ -171,6 +171,15 @@ class AnyCut(MixtureCut):
             return first_ranked(scores, suggested, max(1, round(self.share * len(scores))), details)
         return self._above(scores, suggested, self.value, details)
 
+    def _counted(self, scores: np.ndarray, suggested: np.ndarray, count: int, details: Mapping[str, Any]) -> Detection:
+        """Calls a number of rows suspect that the data have given, which may be none or implausible."""
+        if is_constant(scores):
+            return constant(scores, suggested, details)
+        if not count:
+            return nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
+        found = first_ranked(scores, suggested, count, details)
+        return self._checked(scores, found.suspects, suggested, found.threshold, details)
+
 
 @dataclasses.dataclass(frozen=True)
 class AnchoredCut(AnyCut):
@@ -199,13 +208,7 @@ class AnchoredCut(AnyCut):
         details = {**details, "estimated_noise_rate": rate}
         if self.cut != "anchors":
             return self._cut(scores, labels, suggested, evidence.seed, details)
-        if is_constant(scores):
-            return constant(scores, suggested, details)
-        count = round(rate * len(labels))
-        if not count:
-            return nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
-        found = first_ranked(scores, suggested, count, details)
-        return self._checked(scores, found.suspects, suggested, found.threshold, details)
+        return self._counted(scores, suggested, round(rate * len(labels)), details)
 
 
 def log_odds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from unlearning import detection
 from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence
-from unlearning.detection.cuts import AnyCut, MixtureCut, check_share, constant, first_ranked, is_constant, nothing
+from unlearning.detection.cuts import AnyCut, MixtureCut, check_share, constant, first_ranked, is_constant
 from unlearning.detection.features import last_dense
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import label_loss
@@ -380,10 +380,4 @@ class Combination(AnyCut):
         }
         if self.cut != "members":
             return self._cut(scores, evidence.labels, suggested, evidence.seed, details)
-        if is_constant(scores):
-            return constant(scores, suggested, details)
-        count = int(np.median(list(counts.values())))
-        if not count:
-            return nothing(scores, suggested, DetectionStatus.NOTHING_SUSPECT, details)
-        first = first_ranked(scores, suggested, count, details)
-        return self._checked(scores, first.suspects, suggested, first.threshold, details)
+        return self._counted(scores, suggested, int(np.median(list(counts.values()))), details)
