@@ -1,0 +1,25 @@
+"""A method looks the same everywhere, and no two published methods look alike."""
+
+from __future__ import annotations
+
+from matplotlib.markers import MarkerStyle
+
+from unlearning import methods
+from unlearning.reporting.palette import look
+
+
+def test_every_registered_method_has_a_look_of_its_own() -> None:
+    looks = [look(name) for name in methods.available()]
+    assert len(set(looks)) == len(looks)
+
+
+def test_a_family_shares_its_hue() -> None:
+    assert look("second-order").colour == look("second-order-lissa").colour != look("first-order").colour
+    assert look("second-order") != look("second-order+fine-tuning")
+    assert look("second-order").dash == "solid" and look("a-method-of-my-own").colour.startswith("#")
+
+
+def test_matplotlib_knows_the_markers_and_dashes() -> None:
+    for name in methods.available():
+        MarkerStyle(look(name).matplotlib_marker)
+        assert look(name).matplotlib_dash in ("-", "--", ":", "-.")
