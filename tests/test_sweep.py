@@ -307,6 +307,14 @@ class TestPlan:
         text = format_plan(found, workers=2)
         assert "1 of 2 done" in text and "recorded in finished cells here" in text and "by rule" in text
 
+    def test_a_wide_plan_counts_the_repairs_instead_of_naming_them(self, tmp_path: Path) -> None:
+        from unlearning import methods as registry
+        from unlearning.reporting.tables import format_plan
+
+        choices = tuple(MethodChoice(name) for name in registry.available())
+        lines = format_plan(sweep.plan(experiment(tmp_path / "e", methods=choices))).splitlines()
+        assert max(map(len, lines)) <= 100 and any(f"0 of {len(choices)}" in line for line in lines)
+
     def test_without_finished_cells_a_rule_is_used(self, tmp_path: Path) -> None:
         methods = (MethodChoice("first-order"), MethodChoice("retraining"), MethodChoice("sap+first-order"))
         found = sweep.plan(experiment(tmp_path / "e", methods=methods))

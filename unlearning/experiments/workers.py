@@ -3,8 +3,8 @@
 The last bits of TensorFlow's sums depend on the size of its thread pool (measured: after two epochs on the digits the
 weights made by pools of one and two threads differ), and a model that memorises labels amplifies last bits. So the pool
 has the same size in every process, however many there are, and what is divided among workers is the processor cores
-that they may run on. More threads than cores cost little: 3 % more processor time for two threads on one core, 18 % for
-eight.
+that they may run on. More threads than cores cost TensorFlow little: 3 % more processor time for two threads on one
+core, 18 % for eight. NumPy's linear algebra has one thread everywhere (see `unlearning.startup`).
 """
 
 from __future__ import annotations

@@ -282,17 +282,12 @@ def format_plan(plan: Plan, workers: int = 1) -> str:
         plan: The missing work.
         workers: Number of processes that will do it.
     """
-    rows = []
-    for cell in plan.cells:
-        row = {"budget": str(cell.budget), "seed": str(cell.seed)}
-        row["training"] = "missing" if cell.training_s is None else "done"
-        for name, result in zip(plan.methods, (result for _, result in cell.repairs), strict=True):
-            row[name] = "missing" if result is None else "done"
-        row["cell"] = "done" if cell.done else "failed before" if cell.failed else "missing"
-        rows.append(row)
+    table = _plan_table(plan, each=True)
+    if max(map(len, table.splitlines())) > _WIDTH:
+        table = _plan_table(plan, each=False)
     done = sum(cell.done for cell in plan.cells)
     lines = [
-        pd.DataFrame(rows).to_string(index=False),
+        table,
         "",
         f"clean model: {'done' if plan.clean_done else 'missing'}; cells: {done} of {len(plan.cells)} done",
         "",
@@ -305,6 +300,22 @@ def format_plan(plan: Plan, workers: int = 1) -> str:
         f"Memory: about {plan.memory_bytes / 1e9:.1f} GB a process, by rule.",
     ]
     return "\n".join(lines)
+
+
+def _plan_table(plan: Plan, *, each: bool) -> str:
+    """One row a cell, with a column for each method, or only with how many of its repairs are done."""
+    rows = []
+    for cell in plan.cells:
+        row = {"budget": str(cell.budget), "seed": str(cell.seed)}
+        row["training"] = "missing" if cell.training_s is None else "done"
+        found = {name: repair is not None for name, (_, repair) in zip(plan.methods, cell.repairs, strict=True)}
+        if each:
+            row |= {name: "done" if there else "missing" for name, there in found.items()}
+        else:
+            row["repairs done"] = f"{sum(found.values())} of {len(found)}"
+        row["cell"] = "done" if cell.done else "failed before" if cell.failed else "missing"
+        rows.append(row)
+    return pd.DataFrame(rows).to_string(index=False)
 
 
 def _format_estimate(name: str, estimate: Estimate) -> str:
