@@ -26,6 +26,7 @@ def check_poison(seen: dict[str, Any]) -> None:
     assert accuracy["second-order"] > accuracy["none"] + 0.5 * (seen["clean"] - accuracy["none"])
     assert attack["none"] > 0.8 and seen["clean_attack"] < 0.1  # the backdoor works, on the model that has it
     assert attack["second-order"] < 0.5 * attack["none"]
+    assert not seen["misled"]  # validation rows that were poisoned alike cannot tell
     assert seen["true_label"]["second-order"] > seen["true_label"]["poisoned"] + 0.3
     assert seen["methods"] == ["first-order", "second-order", "fine-tuning"]
 
@@ -41,7 +42,7 @@ def check_own_model(seen: dict[str, Any]) -> None:
     assert seen["precision"] > 0.8 and seen["recall"] > 0.8
     scores = seen["scores"]
     assert scores["second-order"] > scores["as trained"] + 0.05
-    assert scores["second-order, command line"] > scores["as trained"] + 0.05
+    assert scores["second-order, command line"] == scores["second-order"]  # the same repair through the other door
 
 
 def check_callbacks(seen: dict[str, Any]) -> None:
@@ -68,6 +69,7 @@ CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
             "clean_attack": attack_success(clean),
             "true_label": memory.loc["flips", "says the true label"].to_dict(),
             "methods": list(outcomes["flips"]),
+            "misled": misled.applied,
         }""",
         check_poison,
     ),
