@@ -89,6 +89,8 @@ def draw_static(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
             seconds = [max(row["seconds"][0], 1e-3) for row in scored]
             right.plot(seconds, [100 * row["restored"][0] for row in scored], linestyle="", **drawn)
     for axes in (left, right):
+        if not axes.get_legend_handles_labels()[1]:  # nothing was lost, so that nothing could be restored
+            continue
         axes.legend(fontsize=6, ncols=2 if len(names) > 8 else 1, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _svg(accuracy), _svg(share)
 

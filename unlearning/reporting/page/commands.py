@@ -77,8 +77,7 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
     if "detector" in found and "rounds" in found and "method" in found:  # see `Detected.config`
         options = dict(found["detector"])
         name = options.pop("name")
-        own = detection.get(name).config()
-        changed = {key: value for key, value in options.items() if own.get(key) != value}
+        changed = _changes(detection.get(name).config(), options, chain=False)
         detect = DetectChoice(name, tuple(changed.items()), found["suspects"], found["rounds"])
         words += ["--detect", name]
         words += [word for key, value in changed.items() for word in ("--detect-set", f"{key}={_text(value)}")]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import InputError, printable
+from unlearning.errors import InputError
 from unlearning.experiments import layout
 from unlearning.experiments.records import file_sha256
-from unlearning.reporting.page.gather import Cell, Detected, Shown, is_control
+from unlearning.reporting.page.gather import Cell, Detected, Shown, describe, is_control
 
 if TYPE_CHECKING:
     from unlearning.experiments.run import Experiment
@@ -116,7 +116,11 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
         experiment = _open(shown, chosen[0][0], dataset, data_dir)
         data = experiment.data
     except (InputError, OSError) as error:
-        return Galleries((), None, (f"No pictures of suspects: the data set cannot be loaded. {_line(error)}",))
+        return Galleries(
+            (),
+            None,
+            (f"No pictures of suspects: the data set cannot be loaded. {describe(error, [shown.folder.parent])}",),
+        )
     galleries, notes = [], []
     fingerprint = data.fingerprint()
     for cell, found in chosen:
@@ -125,7 +129,9 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
                 raise InputError("the data loaded are not those that the model was trained on")
             galleries.append(_draw(shown.label, experiment, cell, found, count))
         except (InputError, OSError) as error:
-            notes.append(f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {_line(error)}")
+            notes.append(
+                f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {describe(error, [shown.folder.parent])}"
+            )
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
 
 
@@ -255,7 +261,3 @@ def _png(picture: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))

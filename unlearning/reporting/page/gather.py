@@ -216,7 +216,7 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
     Raises:
         InputError: If a folder is missing, or there is nothing to show.
     """
-    reader = _Reader(suspects)
+    reader = _Reader(suspects, [root.resolve().parent for root in folders])
     found: dict[Path, tuple[str, set[Path]]] = {}
     for root in folders:
         if not root.is_dir():
@@ -231,9 +231,8 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
                     reader.problem(InputError(f"{path} does not stand in budget-<B>/seed-<S>/<method>."))
                 continue
             experiment, cell = place
-            label = Path(resolved.name, experiment.relative_to(resolved)).as_posix()
-            if not experiment.is_relative_to(resolved):
-                label = experiment.name
+            inside = experiment.is_relative_to(resolved)
+            label = Path(resolved.name, experiment.relative_to(resolved)).as_posix() if inside else experiment.name
             cells = found.setdefault(experiment, (_distinct(label, [name for name, _ in found.values()]), set()))[1]
             if cell is not None:
                 cells.add(cell)
@@ -263,16 +262,25 @@ def _distinct(label: str, taken: Sequence[str]) -> str:
     return name
 
 
+def describe(error: Exception, roots: Sequence[Path]) -> str:
+    """Returns an error's message in one line, with paths below roots relative to them: the page may be passed on."""
+    text = " ".join(str(error).split())
+    for root in sorted(map(str, roots), key=len, reverse=True):
+        text = text.replace(f"{root.rstrip('/')}/", "") if root.strip("/") else text
+    return printable(text)
+
+
 class _Reader:
     """Reads files; what cannot be read becomes a problem."""
 
-    def __init__(self, suspects: int) -> None:
+    def __init__(self, suspects: int, roots: Sequence[Path]) -> None:
         self.problems: list[str] = []
         self.foreign = 0
         self._suspects = suspects
+        self._roots = roots
 
     def problem(self, error: Exception) -> None:
-        self.problems.append(printable(" ".join(str(error).split())))
+        self.problems.append(describe(error, self._roots))
 
     def record(self, path: Path, kind: type[R]) -> R | None:
         if not path.is_file():
@@ -336,8 +344,10 @@ class _Reader:
                 if content is not None:
                     confusions[when] = content
         name = printable(folder.name)
+        if config is None and results is not None:
+            config = results.config
         state: State = "done" if results is not None else "failed" if folder.name in failed else "missing"
-        return Repair(name, folder, state, config or results and results.config, results, measure, curves, confusions)
+        return Repair(name, folder, state, config, results, measure, curves, confusions)
 
     def results(self, path: Path) -> UnlearningResults | None:
         if not path.is_file():
@@ -467,7 +477,7 @@ def headline(experiment: Shown) -> list[dict[str, Any]]:
     groups: dict[tuple[int, str], list[UnlearningResults]] = {}
     for cell, repair, results in experiment.repairs():
         groups.setdefault((cell.budget, repair.name), []).append(results)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (budget, name), found in sorted(groups.items()):
         rows.append(
             {

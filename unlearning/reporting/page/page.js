@@ -168,10 +168,33 @@
     line: { color: token("--muted"), width: 1, dash }, marker: { color: token("--muted"), symbol: "line-ew-open", size: 18 },
     hovertemplate: `${name}: %{y:.1f} %<extra></extra>`,
   });
+  // A single budget needs no axis: a line a method, so that equal accuracies do not hide each other.
+  const byMethod = (rows) => {
+    const own = rows.filter((r) => !off.has(r.m)).sort((a, b) => a.after[0] - b.after[0]);
+    const y = own.map((_, i) => i);
+    const across = [["clean", "clean"], ["before", "poisoned"]].map(([key, name]) => ({ x: 100 * rows[0][key][0], name }));
+    const short = $("chart-budget").clientWidth < 420 ? 18 : 34;
+    return {
+      traces: own.map((r, i) => ({
+        x: [100 * r.after[0]], y: [i], mode: "markers", name: plain(r.m),
+        marker: { color: colour(r.m), symbol: data.looks[r.m].marker, size: 10, line: { color: edge(), width: 1 } },
+        error_x: { type: "data", array: [100 * (r.after[1] || 0)], thickness: 1, width: 3, color: colour(r.m), visible: Boolean(r.after[1]) },
+        hovertemplate: `<b>${plain(r.m)}</b><br>after %{x:.1f} %<extra></extra>`,
+      })),
+      layout: {
+        shapes: across.map((a) => ({ type: "line", x0: a.x, x1: a.x, yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: token("--muted"), width: 1, dash: "dot" } })),
+        annotations: across.map((a) => ({ x: a.x, y: 1, yref: "paper", yanchor: "bottom", text: a.name, showarrow: false, font: { size: 11, color: token("--muted") } })),
+        margin: { l: 56, r: 24, t: 30, b: 48 }, xaxis: { title: "test accuracy (%)" },
+        yaxis: { tickvals: y, ticktext: own.map((r) => plain(r.m.length > short ? r.m.slice(0, short - 1) + "…" : r.m)), showgrid: false, zeroline: false, range: [-0.7, own.length - 0.3] },
+      },
+    };
+  };
   register("chart-budget", () => {
     const rows = data.rows.filter((r) => r.e === chosen() && r.after[0] !== null);
     const budgets = [...new Set(rows.map((r) => r.b))].sort((a, b) => a - b);
     const firsts = budgets.map((b) => rows.find((r) => r.b === b));
+    $("caption-budget").textContent = budgets.length > 1 ? "Accuracy over budget" : `Accuracy at budget ${budgets.length ? budgets[0].toLocaleString("en") : ""}`;
+    if (budgets.length === 1) return byMethod(rows);
     const traces = [level(firsts, "clean", "clean model", "dot"), level(firsts, "before", "poisoned model", "dot")];
     for (const name of [...new Set(rows.map((r) => r.m))]) {
       if (off.has(name)) continue;
@@ -325,6 +348,9 @@
   });
   if (data.repairs.length) {
     for (const key of ["e", "b", "s", "m"]) if ($(`pick-${key}`)) $(`pick-${key}`).addEventListener("input", pick);
+    // What the table calls best comes first, where there is a choice.
+    const [first] = data.rows.filter((r) => !r.control && r.e === data.repairs[0].e).sort((a, b) => a.b - b.b || b.after[0] - a.after[0]);
+    if (first) { add($("pick-m"), "option", first.m); $("pick-m").value = first.m; }
     pick();
   }
 

@@ -123,6 +123,7 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         ],
         counts=count_cells(gathered),
         detections=sum(len(cell.detections) for shown in gathered.experiments for cell in shown.cells),
+        spread_over_seeds=any(row["seeds"] > 1 for found in rows for row in found),
         budgets=sorted({row["budget"] for found in rows for row in found}),
         environments=_environments(gathered),
         looks={row["name"]: _look(row["name"]) for found in rows for row in found},
@@ -179,9 +180,10 @@ def _environments(gathered: Gathered) -> list[dict[str, Any]]:
     """The environments that results were made with, and how many of each."""
     counts: dict[str, tuple[dict[str, Any], int]] = {}
     for shown in gathered.experiments:
-        trained = [result for result in (shown.clean, *(cell.training for cell in shown.cells)) if result is not None]
-        for result in (*trained, *(results for _, _, results in shown.repairs())):
-            content = result.environment.model_dump()
+        trained = (shown.clean, *(cell.training for cell in shown.cells))
+        found = [result.environment for result in trained if result is not None]
+        for environment in (*found, *(results.environment for _, _, results in shown.repairs())):
+            content = environment.model_dump()
             key = json.dumps(content)
             counts[key] = content, counts.get(key, (content, 0))[1] + 1
     return [{**content, "results": count} for content, count in counts.values()]
