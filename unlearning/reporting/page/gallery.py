@@ -112,6 +112,7 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
         detections = sum(len(cell.detections) for cell in shown.cells)
         reason = "the lists of suspects are not kept" if detections else "no detection was run"
         return Galleries((), None, (f"No pictures of suspects: {reason}.",))
+    roots = [shown.folder.parent]
     try:
         experiment = _open(shown, chosen[0][0], dataset, data_dir)
         data = experiment.data
@@ -119,7 +120,7 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
         return Galleries(
             (),
             None,
-            (f"No pictures of suspects: the data set cannot be loaded. {describe(error, [shown.folder.parent])}",),
+            (f"No pictures of suspects: the data set cannot be loaded. {describe(error, roots)}",),
         )
     galleries, notes = [], []
     fingerprint = data.fingerprint()
@@ -130,7 +131,7 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
             galleries.append(_draw(shown.label, experiment, cell, found, count))
         except (InputError, OSError) as error:
             notes.append(
-                f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {describe(error, [shown.folder.parent])}"
+                f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {describe(error, roots)}"
             )
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
 
