@@ -22,8 +22,6 @@
   const button = $("theme");
   const showTheme = () => {
     button.setAttribute("aria-pressed", String(isDark()));
-    button.textContent = isDark() ? "Light theme" : "Dark theme";
-    button.setAttribute("aria-label", "Dark theme");
     drawLegend();
     redraw();
   };
@@ -123,6 +121,16 @@
     node.dataset.drawn = "true";
   };
   const redraw = (ids = Object.keys(charts)) => ids.forEach(draw);
+  // 1, 2 and 5 of each power of ten; the powers alone where there are many.
+  const logTicks = (values) => {
+    const logs = values.filter((v) => v > 0).map(Math.log10);
+    if (!logs.length) return {};
+    const low = Math.floor(Math.min(...logs)), high = Math.ceil(Math.max(...logs));
+    const tickvals = [];
+    for (let power = low; power <= high; power++) for (const digit of high - low > 3 ? [1] : [1, 2, 5]) tickvals.push(Number(`${digit}e${power}`));
+    const named = (v) => (v >= 1e-3 && v < 1e6 ? v.toLocaleString("en", { maximumSignificantDigits: 1 }) : v.toExponential(0));
+    return { tickvals, ticktext: tickvals.map(named) };
+  };
   const colour = (name) => (isDark() ? data.looks[name].dark : data.looks[name].light);
   const edge = () => (isDark() ? "#14171c" : "#44494f");
 
@@ -221,7 +229,7 @@
         hovertemplate: `<b>${plain(name)}</b><br>budget %{customdata[0]:,}, seed %{customdata[1]}<br>%{y:.1f} % restored in %{x:,.1f} s<extra></extra>`,
       };
     });
-    return { traces, layout: { xaxis: { title: "seconds", type: "log", dtick: 1 }, yaxis: { title: "restored share (%)" } } };
+    return { traces, layout: { xaxis: { title: "seconds", type: "log", ...logTicks(own.map((r) => r.seconds)) }, yaxis: { title: "restored share (%)" } } };
   });
   if ($("chart-experiment")) $("chart-experiment").addEventListener("input", () => { drawLegend(); redraw(["chart-budget", "chart-seconds"]); });
   if ($("filter-experiment") && $("chart-experiment")) $("filter-experiment").addEventListener("input", (event) => {
@@ -263,7 +271,7 @@
       ["test accuracy", `${change([r.before, r.after])}`], ["clean model", `${percent(r.clean)} %`],
       ["restored share", r.restored === null ? "nothing was lost" : `${percent(r.restored)} %`], ["seconds", seconds(r.seconds)],
       ["validation accuracy", change(r.validation)], ["wrong labels still said", change(r.wrong)],
-      ["membership AUC", change(r.membership)], ["status", r.status.replaceAll("_", " ") + (r.applied ? "" : " (not applied)")],
+      ["membership AUC", r.membership[0] === null || r.membership[1] === null ? "–" : r.membership.map((v) => v.toFixed(2)).join(" → ")], ["status", r.status.replaceAll("_", " ") + (r.applied ? "" : " (not applied)")],
     ];
     $("facts").replaceChildren();
     for (const [name, text] of facts) { const box = add($("facts"), "div"); add(box, "dt", name); add(box, "dd", text); }
@@ -313,7 +321,7 @@
     if (clean && clean.length >= names.length) traces.push(points(clean.slice(0, names.length), "clean model", { color: token("--ink"), size: 12, symbol: "line-ns-open", line: { width: 2 } }));
     traces.push(points(r.recall[1], "after", { color: colour(r.m), size: 11, symbol: data.looks[r.m].marker, line: { color: edge(), width: 1 } }));
     return { traces, layout: { showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 56, r: 18, t: 44, b: 48 },
-      xaxis: { title: "recall on the test rows (%)" }, yaxis: { tickvals: y, ticktext: names.map((n) => plain(n.length > 24 ? n.slice(0, 23) + "…" : n)), autorange: "reversed", showgrid: false } } };
+      xaxis: { title: "recall on the test rows (%)" }, yaxis: { tickvals: y, ticktext: names.map((n) => plain(n.length > 24 ? n.slice(0, 23) + "…" : n)), autorange: "reversed", showgrid: false, zeroline: false } } };
   });
   const heat = (number) => () => {
     const r = repair;
@@ -344,7 +352,7 @@
       x: c.x, y: c.y, mode: "lines", name: plain(c.k), opacity: steps > 1 ? 0.35 + (0.65 * (i + 1)) / steps : 1, line: { color: colour(r.m), width: 2 },
       hovertemplate: `${plain(c.k)}<br>iteration %{x}<br>%{y:.3g}<extra></extra>`,
     }));
-    return { traces, layout: { xaxis: { title: "iteration" }, yaxis: { title: r.measure.replaceAll("_", " "), type: "log", exponentformat: "power" } } };
+    return { traces, layout: { xaxis: { title: "iteration" }, yaxis: { title: r.measure.replaceAll("_", " "), type: "log", ...logTicks(r.curves.flatMap((c) => c.y)) } } };
   });
   if (data.repairs.length) {
     for (const key of ["e", "b", "s", "m"]) if ($(`pick-${key}`)) $(`pick-${key}`).addEventListener("input", pick);
