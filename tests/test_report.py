@@ -166,7 +166,8 @@ class TestContent:
     def test_several_experiments(self, tmp_path: Path) -> None:
         text, parsed = page(MODELS / "digits-symmetric-objectives", tmp_path / "report.html")
         labels = [e["label"] for e in parsed.data["experiments"]]
-        assert len(labels) == 7 and "digits-symmetric-objectives/mixup" in labels and "Experiment <select" in text
+        assert len(labels) == 7 and "mixup" in labels and "Experiment <select" in text
+        assert "--output digits-symmetric-objectives/mixup" in text
         for row in parsed.data["rows"]:
             assert f'data-e="{row["e"]}"' in text
 
@@ -434,7 +435,7 @@ class TestBadInput:
 def test_records_hold_matrices_and_names(tmp_path: Path) -> None:
     """A run's own matrices: rows sum to the support of each class, and the diagonal to the accuracy."""
     methods = (MethodChoice("first-order"),)
-    settings = Settings(train_rows=200, epochs=2, budgets=(40,), seeds=(1,), methods=methods, output=tmp_path / "e")
+    settings = Settings(train_rows=200, epochs=1, budgets=(40,), seeds=(1,), methods=methods, output=tmp_path / "e")
     (results,) = Experiment(settings).run()
     assert results.class_names == [str(k) for k in range(10)]
     for counts, accuracy, report in (

@@ -75,7 +75,7 @@
     filter();
   }
 
-  // Plotly is most of this page, and is read only when the first chart comes into view.
+  // Plotly is most of this page: it is read once the table can be used, or when a chart comes into view before that.
   const loadPlotly = () => {
     if (window.Plotly) return;
     const script = document.createElement("script");
@@ -411,4 +411,5 @@
 
   showTheme();
   root.dataset.ready = "true";
+  if (data.repairs.length) requestAnimationFrame(() => (window.requestIdleCallback || setTimeout)(loadPlotly, { timeout: 2000 }));
 })();

@@ -100,6 +100,7 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
     from plotly.offline import get_plotlyjs
 
     names = [_class_names(shown, drawn) for shown, drawn in zip(gathered.experiments, galleries, strict=True)]
+    labels = _short_labels([shown.label for shown in gathered.experiments])
     rows = [headline(shown) for shown in gathered.experiments]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"uri": _svg_uri, "grouped": _grouped}
@@ -113,13 +114,16 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         experiments=[
             {
                 "number": number,
+                "label": label,
                 "shown": shown,
                 "rows": found,
                 "static": draw_static(found) if found else None,
                 "notes": drawn.notes,
                 "cells": [_cell(shown, cell) for cell in shown.cells if cell.state != "missing" or cell.train_config],
             }
-            for number, (shown, found, drawn) in enumerate(zip(gathered.experiments, rows, galleries, strict=True))
+            for number, (label, shown, found, drawn) in enumerate(
+                zip(labels, gathered.experiments, rows, galleries, strict=True)
+            )
         ],
         counts=count_cells(gathered),
         detections=sum(len(cell.detections) for shown in gathered.experiments for cell in shown.cells),
@@ -131,7 +135,7 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         script=script,
         plotly=plotly,
         hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (script, plotly)),
-        data=_embed(_payload(gathered, rows, galleries, names)),
+        data=_embed(_payload(gathered, labels, rows, galleries, names)),
     )
 
 
@@ -170,6 +174,15 @@ def _grouped(value: int) -> str:
 
 def _svg_uri(content: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+
+
+def _short_labels(labels: Sequence[str]) -> list[str]:
+    """Labels without the folders that all of them begin with."""
+    parts = [label.split("/") for label in labels]
+    shared = 0
+    while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
+        shared += 1
+    return ["/".join(own[shared:]) for own in parts]
 
 
 def _class_names(shown: Shown, drawn: Galleries) -> list[str] | None:
@@ -230,6 +243,7 @@ class _Images:
 
 def _payload(
     gathered: Gathered,
+    labels: Sequence[str],
     rows: Sequence[Sequence[Mapping[str, Any]]],
     galleries: Sequence[Galleries],
     names: Sequence[list[str] | None],
@@ -267,8 +281,8 @@ def _payload(
                 )
     return {
         "experiments": [
-            {"label": shown.label, "classes": own, "clean": _recalls(shown.clean)}
-            for shown, own in zip(gathered.experiments, names, strict=True)
+            {"label": label, "classes": own, "clean": _recalls(shown.clean)}
+            for label, shown, own in zip(labels, gathered.experiments, names, strict=True)
         ],
         "looks": {row["name"]: _look(row["name"]) for found in rows for row in found},
         "rows": [
