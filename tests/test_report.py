@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shlex
 import socket
@@ -194,6 +195,13 @@ class TestEscaping:
         assert not any(tag in ("i", "b") or "onerror" in a or "onclick" in a for tag, a in parsed.tags)
         assert parsed.data["experiments"][0]["classes"] == [HOSTILE] * 10
         assert FAILURE in "".join(parsed.text)
+
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        tree = make_tree(tmp_path / os.fsdecode(b"odd-\xff\x1b"), (1000,), (42,), ("sap",))
+        (tree / "budget-1000/seed-42/sap/unlearning_results.json").write_text("{")
+        text, parsed = page(tree, tmp_path / "report.html")
+        assert parsed.data["experiments"][0]["label"] == "odd-\\udcff\\x1b"
+        assert "odd-\\udcff\\x1b/budget-1000/seed-42/sap/unlearning_results.json" in text
 
     def test_the_policy_names_the_scripts_that_are_there(self, measured) -> None:
         parsed = measured[1]
