@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import json
 import os
@@ -138,7 +139,14 @@ class TestContent:
         assert len(before) == 1  # the same file, once
         assert counted["recall"][1][0] == pytest.approx(0.55)
         assert counted["measure"] == "relative_residual"
-        assert [c["k"] for c in counted["curves"]][:2] == ["step 1", "step 2"]
+        assert [(c["k"], c["d"]) for c in counted["curves"]][:3] == [
+            ("step 1", False),
+            ("step 1", True),
+            ("step 2", False),
+        ]
+        with (CELL / "second-order/log_solver.csv").open() as file:
+            residuals = [float(row["relative_residual"]) for row in csv.DictReader(file) if row["step"] == "1"]
+        assert counted["curves"][0]["y"] == pytest.approx(residuals, rel=6e-3)
         assert found[1000, 42, "second-order-lissa"]["measure"] == "update_norm"
         assert max(len(c["x"]) for r in data["repairs"] for c in r["curves"]) <= 100
         assert found[1000, 42, "sap"]["curves"] == [] and found[1000, 43, "sap"]["figures"] == {}

@@ -181,7 +181,7 @@ def test_one_repair_is_chosen_by_selects(visit: Visit) -> None:
     visit.page.select_option("#pick-m", "second-order")
     assert visit.page.locator("#chart-after").is_visible() and not visit.page.locator("#figure-after").is_visible()
     visit.draw("chart-solver")
-    assert visit.page.evaluate("document.getElementById('chart-solver').data.length") == 6  # its steps
+    assert visit.page.evaluate("document.getElementById('chart-solver').data.length") == 12  # two for each of its steps
     assert visit.page.locator("#recall-table tbody tr").count() == 10
 
 

@@ -42,9 +42,10 @@ R = TypeVar("R", bound=BaseModel)
 _LARGEST_LOG = 64 * 2**20
 _LARGEST_FIGURE = 4 * 2**20
 _MOST_POINTS = 100  # of a curve; more cannot be told apart on a screen
-_MOST_CURVES = 12
+_MOST_CURVES = 24
 _BINS = 40
 _MEASURES = ("relative_residual", "update_norm")
+_DAMPED = "_most_damped"  # ends the name of the same measure's column for the most damped of several systems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +54,13 @@ class Curve:
 
     Attributes:
         name: Its step, with its stage in a chain.
+        damped: Whether it is the most damped of several systems solved together; the plain curve is the least damped.
         iterations: Iteration numbers.
         values: The measure at these iterations.
     """
 
     name: str
+    damped: bool
     iterations: tuple[int, ...]
     values: tuple[float, ...]
 
@@ -371,20 +374,22 @@ class _Reader:
         measure = next((name for name in _MEASURES if rows and name in rows[0]), "")
         if not measure:
             return "", ()
-        groups: dict[str, list[tuple[int, float]]] = {}
+        groups: dict[tuple[str, str], list[tuple[int, float]]] = {}
         for row in rows:
-            try:
-                point = int(row["iteration"]), float(row[measure])
-            except (KeyError, TypeError, ValueError):  # a column that another stage of a chain does not have
-                continue
-            if math.isfinite(point[1]):
-                name = " ".join(part for part in (row.get("stage"), f"step {row.get('step', '')}") if part)
-                groups.setdefault(printable(name), []).append(point)
+            name = " ".join(part for part in (row.get("stage"), f"step {row.get('step', '')}") if part)
+            for column in (measure, measure + _DAMPED):
+                try:
+                    point = int(row["iteration"]), float(row[column])
+                except (KeyError, TypeError, ValueError):  # a column that another stage of a chain does not have
+                    continue
+                if math.isfinite(point[1]):
+                    groups.setdefault((printable(name), column), []).append(point)
         curves = []
-        for name, points in list(groups.items())[:_MOST_CURVES]:
+        for (name, column), points in list(groups.items())[:_MOST_CURVES]:
             chosen = np.unique(np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int))
             iterations, values = zip(*(points[i] for i in chosen), strict=True)
-            curves.append(Curve(name, iterations, tuple(float(f"{value:.3g}") for value in values)))
+            rounded = tuple(float(f"{value:.3g}") for value in values)
+            curves.append(Curve(name, column != measure, iterations, rounded))
         return measure, tuple(curves)
 
     def detections(self, folder: Path) -> Iterator[Detected]:

@@ -111,7 +111,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
       margin: { l: 56, r: 18, t: 18, b: 48 }, hovermode: "closest",
-      hoverlabel: { bgcolor: token("--surface"), bordercolor: line, font: { color: ink, size: 12 }, align: "left" },
+      hoverlabel: { bgcolor: token("--surface"), bordercolor: line, font: { color: ink, size: 12, family: getComputedStyle(document.body).fontFamily }, align: "left" },
     }, built.layout);
     for (const name of ["xaxis", "yaxis"]) {
       const own = built.layout[name] || {};
@@ -304,7 +304,7 @@
     $("confusion-note").textContent = shown ? "Rows: true class; columns: predicted class; shares of each true class on the test rows." : "No confusion matrices were recorded for this repair.";
     const solved = r.curves.length > 0;
     $("chart-solver").hidden = !solved;
-    $("solver-note").textContent = solved ? "A line a step; solves end early where they have converged." : "This repair solves nothing, or keeps no log of it.";
+    $("solver-note").textContent = solved ? "A line a step, later steps stronger." + (r.curves.some((c) => c.d) ? " Several dampings are solved for at once: solid lines are the least damped system, dotted ones the most damped." : "") : "This repair solves nothing, or keeps no log of it.";
     for (const id of RELATED) if (seen.has(id)) draw(id); else if (!$(id).hidden) observer.observe($(id));
   };
   register("chart-recall", () => {
@@ -347,11 +347,15 @@
   register("chart-solver", () => {
     const r = repair;
     if (!r || !r.curves.length) return null;
-    const steps = r.curves.length;
-    const traces = r.curves.map((c, i) => ({
-      x: c.x, y: c.y, mode: "lines", name: plain(c.k), opacity: steps > 1 ? 0.35 + (0.65 * (i + 1)) / steps : 1, line: { color: colour(r.m), width: 2 },
-      hovertemplate: `${plain(c.k)}<br>iteration %{x}<br>%{y:.3g}<extra></extra>`,
-    }));
+    const steps = unique(r.curves.map((c) => c.k));
+    const traces = r.curves.map((c) => {
+      const name = plain(c.k) + (c.d ? ", most damped" : "");
+      const opacity = steps.length > 1 ? 0.35 + (0.65 * (steps.indexOf(c.k) + 1)) / steps.length : 1;
+      return {
+        x: c.x, y: c.y, mode: "lines", name, opacity, line: { color: colour(r.m), width: c.d ? 1.5 : 2, dash: c.d ? "dot" : "solid" },
+        hovertemplate: `${name}<br>iteration %{x}<br>%{y:.3g}<extra></extra>`,
+      };
+    });
     return { traces, layout: { xaxis: { title: "iteration" }, yaxis: { title: r.measure.replaceAll("_", " "), type: "log", ...logTicks(r.curves.flatMap((c) => c.y)) } } };
   });
   if (data.repairs.length) {

@@ -261,7 +261,7 @@ def _payload(
                     "m": repair.name,
                     **_scores(results),
                     "measure": repair.measure,
-                    "curves": [{"k": c.name, "x": c.iterations, "y": c.values} for c in repair.curves],
+                    "curves": [{"k": c.name, "d": c.damped, "x": c.iterations, "y": c.values} for c in repair.curves],
                     "figures": {when: images.add(png, figure=True) for when, png in repair.confusions.items()},
                 }
             )
