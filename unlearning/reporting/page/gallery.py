@@ -18,14 +18,12 @@ from unlearning.reporting.page.gather import Cell, Detected, Shown, describe, is
 
 if TYPE_CHECKING:
     from unlearning.experiments.run import Experiment
-    from unlearning.noise import Corruption
 
 logger = logging.getLogger(__name__)
 
 _SIDE = 96  # pixels; larger images are made smaller
 _LARGEST_FIGURE = 560
 _COLOURS = 48
-_KINDS_OF_OWN = ("digits",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +139,7 @@ def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -
 
     config = cell.train_config or shown.clean_config
     name = config.data.dataset if config is not None else ""
-    if dataset is None and name not in _KINDS_OF_OWN and not _is_prepared(name, data_dir):
+    if dataset is None and name != "digits" and not _is_prepared(name, data_dir):
         raise InputError(
             f"Expected the prepared tensorflow-datasets set {name!r} (--data-dir or TFDS_DATA_DIR), or its file or "
             "folder (--data); a report downloads nothing."
@@ -175,7 +173,7 @@ def _draw(label: str, experiment: Experiment, cell: Cell, found: Detected, count
             given=int(given.labels[suspect.row]),
             suggested=suspect.suggested,
             corrected=suspect.corrected,
-            true=_true_label(corruption, suspect.row),
+            true=int(corruption.true_labels[suspect.row]),
             before=None if before is None else int(before[number]),
             after=None if after is None else int(after[number]),
             score=suspect.score,
@@ -184,10 +182,6 @@ def _draw(label: str, experiment: Experiment, cell: Cell, found: Detected, count
     )
     influence = found.results.detector == "self-influence"
     return Gallery(label, cell.budget, cell.seed, found.name, influence, repair, pictures)
-
-
-def _true_label(corruption: Corruption, row: int) -> int:
-    return int(corruption.true_labels[row])
 
 
 def _predict_before(cell: Cell, images: np.ndarray) -> np.ndarray | None:
