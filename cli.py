@@ -403,6 +403,32 @@ def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the figures.")
+@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
+@click.option("--force", is_flag=True, help="Replace existing figures.")
+@_json_option
+def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_json: bool) -> None:
+    """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf.
+
+    Accuracy over budget, restored share over seconds and by method, recall by class, and convergence of the solvers,
+    with all seeds, from the records alone. A figure that the records have no numbers for is left out.
+    """
+    from unlearning.reporting.study import draw_study
+
+    study = draw_study(folders, out, formats=formats.split(","), force=force)
+    if as_json:
+        _print_json([{"files": list(map(str, study.paths)), "left_out": study.left_out, "foreign": study.foreign}])
+        return
+    for path in study.paths:
+        click.echo(path)
+    for reason in study.left_out:
+        click.echo(f"Left out: {reason}.", err=True)
+    if study.foreign:
+        click.echo(f"Left out: {study.foreign} results of the published implementation.", err=True)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_json_option
 def validate(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""

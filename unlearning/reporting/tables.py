@@ -101,7 +101,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
     for name in _COLUMNS[3:]:
         sign = "+" if name == "val." else ""
         formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
-    formatted["method"] = [_short(name, 31) for name in frame["method"]]
+    formatted["method"] = [shorten(name, 31) for name in frame["method"]]
     lines = [formatted.to_string(index=False)]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
@@ -151,7 +151,7 @@ def format_reference(entries: Sequence[Entry]) -> str:
             {
                 "budget": entry.budget,
                 "seed": str(entry.seed),
-                "method": _short(entry.name),
+                "method": shorten(entry.name),
                 "clean (test)": f"{100 * r.acc_clean:.1f}",
                 "before (val.)": f"{100 * r.acc_before_fix:.1f}",
                 "after (val.)": "diverged" if lost else f"{100 * r.acc_after_fix:.1f}",
@@ -177,7 +177,7 @@ def format_comparison(comparison: Comparison) -> str:
                 summary, difference = getattr(row, metric), row.differences.get(metric)
                 shown = {
                     "budget": row.budget,
-                    "method": _short(row.method),
+                    "method": shorten(row.method),
                     "seeds": summary.count,
                     "mean ± std": _spread(summary.mean, summary.std, scale),
                     "pairs": "-",
@@ -196,7 +196,7 @@ def format_comparison(comparison: Comparison) -> str:
             lines += [f"{experiment[-60:]}: {title}", pd.DataFrame(rows).to_string(index=False), ""]
     found = [difference for row in comparison.methods for difference in row.differences.values()]
     lines.append(
-        f"difference: method minus {_short(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
+        f"difference: method minus {shorten(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
     )
     kinds = sorted({difference.interval for difference in found if difference.interval})
     if kinds:
@@ -206,8 +206,8 @@ def format_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _short(name: str, width: int = 34) -> str:
-    """Cuts a name in the middle: methods differ in front, variants at the end."""
+def shorten(name: str, width: int = 34) -> str:
+    """Cuts a name in the middle where it is longer than `width`: methods differ in front, variants at the end."""
     return name if len(name) <= width else f"{name[: width - 15]}...{name[-12:]}"
 
 
