@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from unlearning.errors import InputError
-from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, building_context, train
+from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainSettings, building_context, fit, train
 from unlearning.training.batches import shift_and_mirror
 
 ROOT = Path(__file__).parent.parent
@@ -111,7 +112,7 @@ def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, schedule:
     resumed = start(tmp_path / "b", 0)
     out, err = resumed.communicate()
     assert resumed.returncode == 0, err
-    assert out.splitlines()[0] == "epoch 4", "it should continue where it was killed"
+    assert out.splitlines()[0] in ("epoch 3", "epoch 4"), "it should continue where it was killed, or little before"
     with np.load(tmp_path / "a" / "weights.npz") as a, np.load(tmp_path / "b" / "weights.npz") as b:
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name])
@@ -222,8 +223,11 @@ class TestStepSchedule:
         return seen
 
     @pytest.mark.parametrize("kind", ["tuple", "batches"])
-    def test_the_rate_drops_after_exactly_so_many_epochs(self, tmp_path: Path, kind: str) -> None:
+    def test_the_rate_drops_after_exactly_so_many_epochs(
+        self, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """40 rows in batches of 16 are 3 steps an epoch."""
+        monkeypatch.setattr(fit, "_WRITING_SHARE", math.inf)  # or the interrupted run would repeat an epoch
         data = tiny_data()
         if kind == "batches":
             data = ShuffledBatches(*data, batch_size=16)

@@ -1,8 +1,8 @@
 """One training run: `model.fit` with a checkpoint, a CSV log, and a backup that survives `kill -9`.
 
 The checkpoint keeps the weights of the epoch with the lowest monitored value (the training loss by default, as the
-published experiments do). Everything a resumed run needs stands in the backup folder: weights and optimizer after the
-last finished epoch, the best weights so far, and the log. Only a finished run writes the checkpoint and the log.
+published experiments do). Everything a resumed run needs stands in the backup folder: weights and optimizer after one
+of the last finished epochs, the best weights so far, and the log. Only a finished run writes the checkpoint and log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ from unlearning.progress import progress_bar
 from unlearning.training.objectives import check_objective, prepare
 
 logger = logging.getLogger(__name__)
+
+_WRITING_SHARE = 0.05
 
 
 class TrainingDivergedError(InputError):
@@ -166,46 +167,43 @@ def train(
     Raises:
         TrainingDivergedError: If the loss is no longer finite; checkpoint and log stay as they were.
     """
-    with contextlib.ExitStack() as stack:
-        if backup_dir is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="training-")))
-        else:
-            folder = backup_dir
-            folder.mkdir(parents=True, exist_ok=True)
-        ready = prepare(
-            settings.objective,
-            model,
-            data,
-            num_classes=model.output_shape[-1],
-            epochs=settings.epochs,
-            seed=seed,
-            options=settings.objective_options,
-        )
-        fitted, data = ready.model, ready.data  # shares its layers with `model`, which is what is stored
-        _compile(fitted, data, settings, ready.loss)
-        keeper = _Keeper(folder, settings, seed, data)
-        tuple_data = isinstance(data, tuple)
-        fitted.fit(
-            *(data if tuple_data else (data,)),
-            batch_size=settings.batch_size if tuple_data else None,
-            epochs=settings.epochs,
-            validation_data=validation,
-            shuffle=tuple_data,  # Keras would shuffle the order of a PyDataset's batches with a state that is not ours
-            initial_epoch=keeper.restore(fitted),
-            callbacks=[keeper, _Bar(settings.epochs), *callbacks],
-            verbose=0,
-        )
-        if keeper.diverged:
-            _discard(folder)
-            raise TrainingDivergedError(
-                f"Training diverged in epoch {len(keeper.rows) + 1}: the loss is not finite. "
-                "Lower the learning rate, or look for non-finite pixels."
-            )
-        fitted.load_weights(keeper.best_weights)
-        _replace(checkpoint, model.save)
-        _replace(log, lambda name: _write_csv(Path(name), keeper.rows))
+    if backup_dir is not None:
+        backup_dir.mkdir(parents=True, exist_ok=True)
+    ready = prepare(
+        settings.objective,
+        model,
+        data,
+        num_classes=model.output_shape[-1],
+        epochs=settings.epochs,
+        seed=seed,
+        options=settings.objective_options,
+    )
+    fitted, data = ready.model, ready.data  # shares its layers with `model`, which is what is stored
+    _compile(fitted, data, settings, ready.loss)
+    keeper = _Keeper(backup_dir, settings, seed, data)
+    tuple_data = isinstance(data, tuple)
+    fitted.fit(
+        *(data if tuple_data else (data,)),
+        batch_size=settings.batch_size if tuple_data else None,
+        epochs=settings.epochs,
+        validation_data=validation,
+        shuffle=tuple_data,  # Keras would shuffle the order of a PyDataset's batches with a state that is not ours
+        initial_epoch=keeper.restore(fitted),
+        callbacks=[keeper, _Bar(settings.epochs), *callbacks],
+        verbose=0,
+    )
+    if keeper.diverged:
         if backup_dir is not None:
             _discard(backup_dir)
+        raise TrainingDivergedError(
+            f"Training diverged in epoch {len(keeper.rows) + 1}: the loss is not finite. "
+            "Lower the learning rate, or look for non-finite pixels."
+        )
+    fitted.set_weights(keeper.best_weights)
+    _replace(checkpoint, model.save)
+    _replace(log, lambda name: _write_csv(Path(name), keeper.rows))
+    if backup_dir is not None:
+        _discard(backup_dir)
     report = TrainReport(
         epochs_for_min=int(keeper.best["epoch"]),
         train_loss=keeper.best["loss"],
@@ -234,6 +232,7 @@ def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras
     else:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    optimizer.build(model.trainable_variables)  # a step that creates variables would be traced twice
 
 
 def _replace(target: Path, write: Callable[[str], Any]) -> None:
@@ -263,30 +262,36 @@ def _write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 class _Keeper(keras.callbacks.Callback):
-    """Keeps log, best weights and training state where a resumed run finds them; stops on a loss that is not a number.
+    """Keeps the best weights, and all that a resumed run needs in a folder; stops on a loss that is not a number.
+
+    The folder is written after the first two epochs (the first writing is slow, for its imports) and then whenever the
+    last writing took less than `_WRITING_SHARE` of the time since: short epochs are not spent on writing.
 
     The stock callbacks leave gaps: `BackupAndRestore` writes weights and epoch number as two files, so that a kill in
     between pairs the wrong ones; `CSVLogger` repeats an epoch that was killed between log and backup; `ModelCheckpoint`
     forgets what the best value was. Here the epoch's state is one file named by the epoch, moved into place last.
     """
 
-    def __init__(self, folder: Path, settings: TrainSettings, seed: int, data: Any) -> None:
+    def __init__(self, folder: Path | None, settings: TrainSettings, seed: int, data: Any) -> None:
         super().__init__()
         self._folder, self._monitor, self._seed, self._data = folder, settings.monitor, seed, data
+        self._epochs, self._written, self._cost = settings.epochs, -math.inf, 0.0
         self.diverged = False
         self.rows: list[dict[str, float]] = []
+        self.best_weights: list[np.ndarray] = []
 
     def restore(self, model: keras.Model) -> int:
         """Puts a model (and its optimizer) where the interrupted run left it; returns the number of finished epochs."""
-        states = sorted(self._folder.glob("state-*.weights.h5"))
-        if not states:
+        states = sorted(self._folder.glob("state-*.weights.h5")) if self._folder else []
+        if self._folder is None or not states:
             return 0
         finished = int(states[-1].name.split("-")[1].split(".")[0])
         with (self._folder / "log.csv").open(newline="") as file:
             rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
         # A row beyond the last state is of an epoch that was killed before it was complete.
         self.rows = rows[:finished]
-        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._best_file(self._folder))
+        self.best_weights = model.get_weights()
         model.load_weights(states[-1])
         return finished
 
@@ -297,10 +302,8 @@ class _Keeper(keras.callbacks.Callback):
             return self.rows[-1]
         return min(self.rows, key=lambda row: row[self._monitor])
 
-    @property
-    def best_weights(self) -> Path:
-        """The file with that epoch's weights."""
-        return self._folder / f"best-{int(self.best['epoch']):06d}.weights.h5"
+    def _best_file(self, folder: Path) -> Path:
+        return folder / f"best-{int(self.best['epoch']):06d}.weights.h5"
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         # All that is random in an epoch depends on seed and epoch alone: a resumed run repeats what it would have done.
@@ -334,13 +337,35 @@ class _Keeper(keras.callbacks.Callback):
             }
         )
         if self.best is self.rows[-1]:
-            _replace(self.best_weights, self.model.save_weights)
-        _replace(self._folder / "log.csv", lambda name: _write_csv(Path(name), self.rows))
-        state = self._folder / f"state-{epoch + 1:06d}.weights.h5"
+            self.best_weights = self.model.get_weights()
+        now, finished = time.perf_counter(), epoch + 1
+        due = finished <= 2 or self._cost <= _WRITING_SHARE * (now - self._written)
+        if self._folder is not None and finished < self._epochs and due:
+            self._write(self._folder, finished)
+            self._written = time.perf_counter()
+            self._cost = self._written - now
+
+    def _write(self, folder: Path, finished: int) -> None:
+        best = self._best_file(folder)
+        if not best.exists():
+            _replace(best, lambda name: self._write_best(name, finished))
+        _replace(folder / "log.csv", lambda name: _write_csv(Path(name), self.rows))
+        state = folder / f"state-{finished:06d}.weights.h5"
         _replace(state, self.model.save_weights)
-        for old in self._folder.glob("*.weights.h5"):
-            if old not in (state, self.best_weights):
+        for old in folder.glob("*.weights.h5"):
+            if old not in (state, best):
                 old.unlink()
+
+    def _write_best(self, name: str, finished: int) -> None:
+        if self.best["epoch"] == finished:
+            self.model.save_weights(name)
+            return
+        current = self.model.get_weights()
+        self.model.set_weights(self.best_weights)
+        try:
+            self.model.save_weights(name)
+        finally:
+            self.model.set_weights(current)
 
 
 class _Bar(keras.callbacks.Callback):
