@@ -10,7 +10,13 @@ import pandas as pd
 from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
 from unlearning.experiments.collect import Entry
 from unlearning.experiments.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
+from unlearning.experiments.records import (
+    DetectionResults,
+    FeatureResults,
+    RepairResults,
+    TrainResults,
+    UnlearningResults,
+)
 from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
 from unlearning.experiments.validate import ValidationReport
 
@@ -110,7 +116,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
             [
                 {
                     "budget": budget,
-                    "method": method,
+                    "method": shorten(str(method)),
                     "seeds": len(group),
                     **{n: _spread(*mean_std(group[n].dropna().tolist())) for n in numbers},
                 }
@@ -273,6 +279,32 @@ def format_detection(result: DetectionResults) -> str:
             row[name] = "-" if value is None else f"{100 * value:.1f}"
         legend += "; precision to av. prec.: against the known bad rows, in %"
     return f"{pd.DataFrame([row]).to_string(index=False)}\n\n{legend}."
+
+
+def format_repair(result: RepairResults) -> str:
+    """Formats the repair of a user's model: a row a model, then what was done."""
+    frame = pd.DataFrame(
+        [
+            {"model": "given", **_accuracies(result, "before")},
+            {"model": "repaired", **_accuracies(result, "after")},
+        ]
+    )
+    lines = [frame.to_string(index=False), ""]
+    if result.detection is not None:
+        found = result.detection
+        lines.append(f"{found.detector}: {found.suspects} of {found.rows} rows are suspect ({found.status}).")
+    lines += [
+        f"{result.method}: {result.status.replace('_', ' ')}, {result.unlearning_duration_s:.1f} s, "
+        f"{result.flagged_rows} rows flagged, {result.removed_rows} of them removed.",
+        "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracies(result: RepairResults, when: str) -> dict[str, str]:
+    names = ("validation_accuracy", "test_accuracy", "corrected_accuracy")
+    found = {name.removesuffix("_accuracy"): getattr(result, f"{name}_{when}") for name in names}
+    return {name: "-" if value is None else f"{100 * value:.1f}" for name, value in found.items()}
 
 
 def format_plan(plan: Plan, workers: int = 1) -> str:
