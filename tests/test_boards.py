@@ -123,16 +123,19 @@ class TestCommands:
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert "board" not in "".join(p.read_text() for p in experiment.rglob("*.json"))
 
-    def test_unlearn_and_repair(self, experiment: Path) -> None:
+    def test_unlearn_and_repair(self, experiment: Path, monkeypatch) -> None:
+        monkeypatch.chdir(experiment.parent)
+        monkeypatch.setenv("TQDM_DISABLE", "1")
         cell = "e/budget-40/seed-1"
-        done = command("unlearn", "first-order", cell, "--tensorboard", "more", cwd=experiment.parent)
-        assert done.returncode == 0, done.stderr
-        found = scalars(experiment.parent / "more" / cell / "first-order")
+        done = CliRunner().invoke(cli.main, ["unlearn", "first-order", cell, "--tensorboard", "more", "--quiet"])
+        assert done.exit_code == 0, done.output
+        found = scalars(Path("more", cell, "first-order"))
         assert [step for step, _ in found["steps/validation_accuracy"]] == [0, 1]
-        arguments = ("--data", "digits", "--method", "sap", "--out", "mine.keras", "--tensorboard", "more")
-        done = command("repair", "e/clean/best_model.keras", *arguments, cwd=experiment.parent)
-        assert done.returncode == 0, done.stderr
-        assert "steps/validation_accuracy" in scalars(experiment.parent / "more/mine")
+        arguments = ["--data", "digits", "--method", "sap", "--set", "trusted_count=50", "--out", "mine.keras"]
+        model = ["repair", "e/clean/best_model.keras"]
+        done = CliRunner().invoke(cli.main, [*model, *arguments, "--tensorboard", "more", "--quiet"])
+        assert done.exit_code == 0, done.output
+        assert "steps/validation_accuracy" in scalars(Path("more/mine"))
 
     @pytest.mark.parametrize("arguments", [("run", *TINY), ("train", *TINY[:-2])])
     def test_without_the_package_nothing_begins(self, arguments, tmp_path: Path, monkeypatch) -> None:

@@ -42,7 +42,7 @@ def assert_narrow(text: str) -> None:
 def folder(tmp_path_factory) -> Path:
     """A finished run of two seeds in two processes, with all that it printed."""
     folder = tmp_path_factory.mktemp("terminal")
-    arguments = (*TINY, "--seeds", "1,2", "--methods", "second-order,sap", "--workers", "2", "--quiet")
+    arguments = (*TINY, "--seeds", "1,2", "--methods", "second-order", "--workers", "2", "--quiet")
     done = command("run", *arguments, cwd=folder)
     (folder / "out").write_text(done.stdout)
     (folder / "err").write_text(done.stderr)
@@ -70,10 +70,9 @@ class TestNoNoise:
         "arguments",
         [
             ("show", "e"),
-            ("compare", "e", "--control", "sap"),
+            ("compare", "e", "--control", "second-order"),
             ("validate", "e"),
             ("export", "e", "results.csv"),
-            ("detect", "e/budget-40/seed-1", "--out", "suspects.csv", "--quiet"),
         ],
         ids=lambda arguments: arguments[0],
     )
@@ -88,10 +87,10 @@ class TestJson:
         ("arguments", "key"),
         [
             (("show", "e"), "acc_after_fix"),
-            (("compare", "e", "--control", "sap"), "methods"),
+            (("compare", "e", "--control", "second-order"), "methods"),
             (("validate", "e"), "problems"),
             (("train", *TINY, "--seeds", "1"), "test_loss"),
-            (("run", *TINY, "--seeds", "1", "--methods", "sap"), "acc_after_fix"),
+            (("run", *TINY, "--seeds", "1", "--methods", "second-order"), "acc_after_fix"),
             (("run", *TINY, "--seeds", "1,3", "--methods", "sap", "--dry-run"), "memory_bytes"),
             (("detect", "e/budget-40/seed-1", "--out", "found.csv", "--quiet"), "suspects"),
             (
