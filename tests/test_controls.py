@@ -325,6 +325,20 @@ class TestEqualTime:
         with pytest.raises(InputError, match="seconds"):
             methods.get("fine-tuning", {"seconds": "like:sap"}).unlearn(small_model(), task)
 
+    def test_every_learning_rate_starts_anew(self) -> None:
+        """As if it were the only one: the same weights, a fresh optimizer, the same order of rows."""
+        task, _ = poisoned_task(rows=120, flips=30)
+        model = fitted(small_model(), task.train, epochs=3)
+        repaired = [
+            methods.get("fine-tuning", {"learning_rates": rates, "epochs": 3, "batch_size": 16})
+            .unlearn(model, task)
+            .model.get_weights()
+            for rates in ([1e-9, 0.01], [0.01])
+        ]
+        for one, other in zip(*repaired, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert any(np.any(new != old) for new, old in zip(repaired[0], model.get_weights(), strict=True))
+
     def test_stops_in_time_and_says_so(self) -> None:
         task, _ = poisoned_task(rows=120, flips=30)
         method = methods.get("fine-tuning", {"seconds": 1.0, "epochs": 10_000, "learning_rates": [0.001]})

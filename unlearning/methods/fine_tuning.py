@@ -106,15 +106,19 @@ class FineTuning(Method):
         initial = tuned.get_weights()
         watch = _Watch(task.validation, started)
         watch.score(tuned, learning_rate=None)
+        optimizer = keras.optimizers.Adam(self.learning_rates[0])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        tuned.compile(optimizer=optimizer, loss=loss)  # once: each compiling means tracing the step again
+        optimizer.build(tuned.trainable_variables)
+        untouched = [variable.numpy() for variable in optimizer.variables]
         for number, rate in enumerate(self.learning_rates, start=1):
             if number > 1 and limit is not None and time.perf_counter() - started > limit:
-                break  # compiling for the rates before has taken their share and more
+                break  # the rates before have taken their share and more
             tuned.set_weights(initial)
             keras.utils.set_random_seed(task.seed)
-            tuned.compile(
-                optimizer=keras.optimizers.Adam(rate),
-                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            )
+            for variable, value in zip(optimizer.variables, untouched, strict=True):
+                variable.assign(value)
+            optimizer.learning_rate = rate
             if limit is not None:
                 watch.deadline = started + limit * number / len(self.learning_rates)
             watch.rate = rate
