@@ -417,12 +417,15 @@ def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None
 @click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
 @click.option("--force", is_flag=True, help="Replace existing figures.")
 @_json_option
-def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_json: bool) -> None:
+@_quiet_option
+def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_json: bool, quiet: bool) -> None:
     """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf.
 
     Accuracy over budget, restored share over seconds and by method, recall by class, and convergence of the solvers,
     with all seeds, from the records alone. A figure that the records have no numbers for is left out.
     """
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"
     from unlearning.reporting.study import draw_study
 
     study = draw_study(folders, out, formats=formats.split(","), force=force)

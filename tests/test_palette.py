@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.markers import MarkerStyle
 
 from unlearning import methods
-from unlearning.reporting.palette import look
+from unlearning.reporting.palette import look, sort_methods
 
 
 def test_every_registered_method_has_a_look_of_its_own() -> None:
@@ -23,3 +23,9 @@ def test_matplotlib_knows_the_markers_and_dashes() -> None:
     for name in methods.available():
         MarkerStyle(look(name).matplotlib_marker)
         assert look(name).matplotlib_dash in ("-", "--", ":", "-.")
+
+
+def test_families_stay_together_in_legends() -> None:
+    names = ["my-own", "sap-head", "sap+second-order", "second-order", "sap", "retraining-unflagged", "retraining"]
+    expected = ["retraining", "retraining-unflagged", "second-order", "sap", "sap+second-order", "sap-head", "my-own"]
+    assert sort_methods(names) == sort_methods(names[::-1]) == expected

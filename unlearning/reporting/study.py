@@ -24,6 +24,7 @@ from unlearning.experiments.aggregate import mean_std
 from unlearning.experiments.collect import Entry, collect
 from unlearning.experiments.records import TrainResults, UnlearningResults, read_json
 from unlearning.experiments.run import check_outputs
+from unlearning.progress import progress_bar
 from unlearning.reporting import palette
 from unlearning.reporting.figures import _save
 from unlearning.reporting.palette import look, sort_methods
@@ -103,7 +104,7 @@ def draw_study(
             raise InputError(f"Nothing to draw. {'; '.join(left_out)}.")
         for path, _ in drawn:
             check_outputs((path,), force)
-        for path, figure in drawn:
+        for path, figure in progress_bar(drawn, description="figures", unit="file"):
             _replace(figure, path)
     return StudyFigures(tuple(path for path, _ in drawn), tuple(left_out), _count_foreign(entries))
 
