@@ -442,6 +442,27 @@ def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The page (.html).")
+@click.option("--images", default=24, show_default=True, help="Most pictures of a detection's suspects; 0 for none.")
+@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
+@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
+@click.option("--force", is_flag=True, help="Replace an existing page.")
+def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Write one HTML page on the experiments in FOLDERS: tables, charts, configurations and commands.
+
+    The page needs no network and no second file. A sweep that is still running can be reported, too.
+    """
+    _prepare(quiet=True)
+    from unlearning.reporting.page import write_report
+
+    written = write_report(folders, out, **options)
+    states = ", ".join(f"{number} {state}" for state, number in written.cells.items())
+    click.echo(f"{written.repairs} repairs in cells: {states}; {written.problems} files could not be read.")
+    click.echo(f"{out}: {written.size / 1e6:.1f} MB")
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_json_option
 def validate(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from matplotlib.markers import MarkerStyle
 
 from unlearning import methods
+from unlearning.reporting import palette
 from unlearning.reporting.palette import look, sort_methods
 
 
@@ -17,6 +21,13 @@ def test_a_family_shares_its_hue() -> None:
     assert look("second-order").colour == look("second-order-lissa").colour != look("first-order").colour
     assert look("second-order") != look("second-order+fine-tuning")
     assert look("second-order").dash == "solid" and look("a-method-of-my-own").colour.startswith("#")
+
+
+def test_the_page_has_a_shape_for_every_marker() -> None:
+    script = (Path(palette.__file__).parent / "page/page.js").read_text()
+    shapes = script.partition("const SHAPES = {")[2].partition("};")[0]
+    known = {name.strip('" ') for name in re.findall(r'([a-z]+|"[a-z-]+"): "M', shapes)}
+    assert known == set(palette._MARKERS)
 
 
 def test_matplotlib_knows_the_markers_and_dashes() -> None:

@@ -182,6 +182,7 @@ class TestDetectors:
             ("patches", {"filters": 32}),
             ("probe", {"epochs": 10, "batch_size": 16}),
             ("probe", {"epochs": 10, "batch_size": 16, "folds": 3}),
+            ("pooled", {"filters": 32, "epochs": 10, "batch_size": 16}),
         ],
     )
     def test_see_through_memorised_labels(self, memorised, name: str, options: dict) -> None:
@@ -205,6 +206,22 @@ class TestDetectors:
         fresh = digit_model()
         one, other = (detection.get("patches", {"filters": 16}).detect(m, split, 10) for m in (model, fresh))
         np.testing.assert_array_equal(one.scores, other.scores)
+
+    def test_pooling_adds_up_log_odds_and_asks_the_patches_whether_to_mirror(self, memorised) -> None:
+        model, split, _ = memorised
+        options = {"epochs": 2, "batch_size": 16}
+        pooled = detection.get("pooled", {**options, "filters": 32}).detect(model, split, 10)
+        assert pooled.details["probe"]["augment"] == pooled.details["patches"]["mirror"]
+        # Where both call the same class likeliest next to the given one, the pool's log-odds are their mean.
+        one, two = (
+            detection.get("patches", {"filters": 32}).detect(model, split, 10),
+            detection.get("probe", {**options, "augment": pooled.details["probe"]["augment"]}).detect(model, split, 10),
+        )
+        agree = (one.suggested_labels == two.suggested_labels) & (one.suggested_labels != split.labels)
+        assert agree.sum() > 10
+        np.testing.assert_allclose(pooled.scores[agree], (one.scores[agree] + two.scores[agree]) / 2, rtol=1e-4)
+        with pytest.raises(InputError, match="epochs"):
+            detection.get("pooled", {"epochs": 0})
 
     def test_a_probe_with_folds_never_saw_what_it_judges(self, memorised) -> None:
         """Changing a row's own label moves its score only through that label, not through the probe."""

@@ -46,7 +46,7 @@ def experiment(tmp_path: Path) -> Path:
     for seed in (1, 2, 3):
         after = 0.5 + 0.1 * seed
         result(folder, 20, seed, "sap", acc_after_fix=after, acc_perc_restored=(after - 0.5) / 0.4)
-        report = {"class_report_before": CLASSES, "class_report_after": CLASSES}
+        report = {"class_report_before": CLASSES, "class_report_after": CLASSES, "class_names": ["cat", "dog", "owl"]}
         result(folder, 50, seed, "sap", unlearning_duration_s=10.0**seed, **report)
     path = result(folder, 50, 1, "second-order", acc_perc_restored=-3.0, acc_after_fix=0.1)
     lines = ["step,iteration,relative_residual", "1,0,1.0", "1,1,0.5", "1,2,", "2,0,1.0", "2,1,0.0"]
@@ -98,6 +98,7 @@ class TestNumbers:
     def test_recall_before_and_after(self, experiment: Path) -> None:
         axes = draw(experiment, "recall-by-class").axes[0]
         assert [t.get_text() for t in axes.get_yticklabels()] == ["poisoned (n = 3)", "sap (n = 3)"]
+        assert [t.get_text() for t in axes.get_xticklabels()] == ["cat", "dog", "owl"]
         assert np.ravel(axes.collections[0].get_array()).tolist() == pytest.approx([40, 45, 50] * 2)
 
     def test_a_residual_of_zero_has_no_place_on_a_logarithmic_axis(self, experiment: Path) -> None:

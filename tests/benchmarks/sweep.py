@@ -43,7 +43,7 @@ def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-unt
         target = layout.cell_files(folder, budget, seed)
         target.folder.mkdir()
         train, poison = experiment._train_config(seed), experiment._poison_config(budget, seed)
-        repair = experiment._unlearn_config(choice, seed)
+        repair = experiment.unlearn_config(choice, seed)
         method = experiment.method_folder(budget, seed, choice)
         for path in source.rglob("*.json"):
             content = json.loads(path.read_text())

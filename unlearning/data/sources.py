@@ -37,7 +37,7 @@ from unlearning.task import Split
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _TFDS_BATCH = 1000
-_SUPERCLASSES = {"cifar100-superclasses": ("cifar100", "coarse_label", "label")}
+SUPERCLASSES = {"cifar100-superclasses": ("cifar100", "coarse_label", "label")}
 """Variants of tensorflow-datasets sets: the set, the feature with the labels, and that with the fine labels."""
 LISTED = ("clothing1m", "webvision", "mini-webvision")
 _HELD_OUT = 0.3  # validation and test together, where a source has only one part
@@ -345,11 +345,11 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) ->
     import tensorflow_datasets as tfds
 
     wanted = name
-    name, label, *fine = _SUPERCLASSES.get(name, (name, "label"))
+    name, label, *fine = SUPERCLASSES.get(name, (name, "label"))
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except Exception as error:  # unknown names, versions and unreadable folders raise different types
-        close = difflib.get_close_matches(name, [*tfds.list_builders(), "digits", *_SUPERCLASSES], n=3)
+        close = difflib.get_close_matches(name, [*tfds.list_builders(), "digits", *SUPERCLASSES], n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise InputError(
             f"Unknown data set {name!r}. Expected 'digits', a .npz file, an image folder, "

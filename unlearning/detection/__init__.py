@@ -41,6 +41,7 @@ _REGISTRY = {
     "cross-validation": _Entry("CrossValidation", "the given label's loss under a probe that never saw the row"),
     "patches": _Entry("PatchRidge", "leave-one-out ridge regression on label-free patch features", "probes"),
     "probe": _Entry("EarlyStoppedProbe", "the same network, trained afresh and stopped early", "probes"),
+    "pooled": _Entry("Pooled", "patches and probe together: the geometric mean of their probabilities", "probes"),
     "combination": _Entry("Combination", "the mean rank under several detectors"),
 }
 

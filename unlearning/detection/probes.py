@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnchoredCut
@@ -59,6 +60,11 @@ class PatchRidge(AnchoredCut):
 
     def examine(self, evidence: Evidence) -> Detection:
         """Does the work of `detect`."""
+        probabilities, details = self.probabilities(evidence)
+        return self._judge(probabilities, evidence, details)
+
+    def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+        """Returns class probabilities `(rows, K)` of every row without itself, and what there is to tell."""
         images, labels = evidence.split.images, evidence.labels
         features = PatchFeatures(
             images,
@@ -79,7 +85,7 @@ class PatchRidge(AnchoredCut):
             "penalty": found.penalty,
             "leave_one_out_accuracy": agreeing,
         }
-        return self._judge(probabilities, evidence, details)
+        return probabilities, details
 
     def _ridge(self, features: np.ndarray, labels: np.ndarray, num_classes: int) -> LeaveOneOut:
         return leave_one_out(features, labels, num_classes, self.penalties)
@@ -134,6 +140,11 @@ class EarlyStoppedProbe(AnchoredCut):
 
     def examine(self, evidence: Evidence) -> Detection:
         """Does the work of `detect`."""
+        probabilities, details = self.probabilities(evidence)
+        return self._judge(probabilities, evidence, details)
+
+    def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+        """Returns class probabilities `(rows, K)`, averaged over epochs, and what there is to tell."""
         from sklearn.model_selection import KFold
 
         rows = np.arange(len(evidence.labels))
@@ -146,8 +157,7 @@ class EarlyStoppedProbe(AnchoredCut):
         history: list[dict[str, Any]] = []
         for number, (seen, judged) in enumerate(parts):
             probabilities[judged] = self._probe(evidence, seen, judged, number, history)
-        details = {"out_of_sample": bool(self.folds), "folds": self.folds, "epochs": history}
-        return self._judge(probabilities, evidence, details)
+        return probabilities, {"out_of_sample": bool(self.folds), "folds": self.folds, "epochs": history}
 
     def _probe(
         self, evidence: Evidence, seen: np.ndarray, judged: np.ndarray, fold: int, history: list[dict[str, Any]]
@@ -190,3 +200,41 @@ class EarlyStoppedProbe(AnchoredCut):
             )
             total = total + found if self.average else found
         return total / total.sum(axis=-1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooled(AnchoredCut):
+    """`patches` and `probe` together: the geometric mean of their class probabilities.
+
+    The two err on different rows, one knowing nothing but linear functions of patch statistics, the other whatever the
+    network learns first. A logarithmic opinion pool averages their log-odds (Genest and Zidek, Statistical Science 1,
+    1986).
+
+    Attributes:
+        filters: See `PatchRidge`.
+        epochs: Passes of the probe over the rows.
+        batch_size: Its rows a step.
+        augment: Random shifts and mirroring while the probe trains, which also puts memorisation off; null: where
+            `patches` finds that mirrored images help.
+    """
+
+    filters: int = 512
+    epochs: int = 15
+    batch_size: int = 128
+    augment: bool | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        PatchRidge(filters=self.filters), self._probe(augment=False)  # they check what they are made of
+
+    def examine(self, evidence: Evidence) -> Detection:
+        """Does the work of `detect`."""
+        first, patches = PatchRidge(filters=self.filters).probabilities(evidence)
+        augment = patches["mirror"] if self.augment is None else self.augment
+        second, probe = self._probe(augment).probabilities(evidence)
+        pooled = softmax(np.log(np.maximum(first, 1e-12)) / 2 + np.log(np.maximum(second, 1e-12)) / 2, axis=-1)
+        details = {"out_of_sample": False, "patches": patches, "probe": {**probe, "augment": augment}}
+        return self._judge(pooled, evidence, details)
+
+    def _probe(self, augment: bool) -> EarlyStoppedProbe:
+        return EarlyStoppedProbe(epochs=self.epochs, batch_size=self.batch_size, augment=augment)

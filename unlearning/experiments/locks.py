@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
+import psutil
 
 from unlearning.errors import InputError
 
@@ -194,6 +195,29 @@ def _remove_stale(experiment: Path) -> None:
         if path.stem != "gate":
             with contextlib.suppress(OSError):
                 _is_held(path)
+
+
+def find_writers(experiment: Path) -> dict[str, str]:
+    """Finds who writes in an experiment folder, from what the lock files say; no lock is taken.
+
+    Args:
+        experiment: The folder.
+
+    Returns:
+        Since when, by the lock's name; empty text where the file does not say. Locks that processes of this machine
+        left behind when they were killed are left out; those of other machines cannot be told from held ones.
+    """
+    found = {}
+    for path in sorted((experiment / _FOLDER).glob("*.lock")):
+        since = ""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            owner = json.loads(path.read_text())
+            if owner["host"] == socket.gethostname() and not psutil.pid_exists(owner["pid"]):
+                continue
+            since = str(owner["since"])
+        if path.stem != "gate":
+            found[path.stem] = since
+    return found
 
 
 def _path(experiment: Path, name: str) -> Path:

@@ -334,6 +334,10 @@ class UnlearningResults(Record):
             without a retrained model in the same cell.
         disagreement_after: The same of the repaired model.
         disagreement_reference: Which one that was: `retraining` or `retraining-unflagged`.
+        class_names: Names of the classes in label order; None with more than 100.
+        confusion_before: Test rows by true class (rows) and predicted class (columns), before; None with more than 100
+            classes.
+        confusion_after: The same after the repair.
         model_sha256: Hash of the stored repaired weights.
         environment: Versions and device.
     """
@@ -377,6 +381,9 @@ class UnlearningResults(Record):
     disagreement_before: float | None = None
     disagreement_after: float | None = None
     disagreement_reference: str | None = None
+    class_names: list[str] | None = None
+    confusion_before: list[list[int]] | None = None
+    confusion_after: list[list[int]] | None = None
     model_sha256: str
     environment: Environment
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from unlearning import detection, methods
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError, invalid, printable
 from unlearning.experiments import layout
 from unlearning.experiments.records import (
     DataConfig,
@@ -58,6 +58,7 @@ logger = logging.getLogger(__name__)
 
 _VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
 _HELD_OUT_SEED = 20_000  # the same for the test rows that the membership test corrupts
+_MOST_COUNTED_CLASSES = 100  # beyond, the counts of a confusion matrix would be most of a record
 _RETRAINED = ("retraining", "retraining-unflagged")  # whose models the repaired ones are compared with
 
 
@@ -261,7 +262,7 @@ class Experiment:
                 written.append(self._claim(files.config, self._train_config(seed)))
                 written.append(self._claim(files.poison_config, self._poison_config(budget, seed)))
                 for choice in self._methods:
-                    config = self._unlearn_config(choice, seed)
+                    config = self.unlearn_config(choice, seed)
                     written.append(self._claim(self._method_files(files.folder, choice).config, config))
         return written
 
@@ -333,7 +334,7 @@ class Experiment:
     def find_repaired(self, budget: int, seed: int, choice: MethodChoice) -> UnlearningResults | None:
         """Returns the results of a repair, or None where it is not made; writes nothing, raises as `find_poisoned`."""
         files = self._method_files(layout.cell_files(self.folder, budget, seed).folder, choice)
-        _agrees(files.config, self._unlearn_config(choice, seed))
+        _agrees(files.config, self.unlearn_config(choice, seed))
         return _finished(files.results, UnlearningResults, self._repair_hash(budget, seed, choice))
 
     def method_folder(self, budget: int, seed: int, choice: MethodChoice) -> Path:
@@ -342,7 +343,7 @@ class Experiment:
 
     def _repair_hash(self, budget: int, seed: int, choice: MethodChoice) -> str:
         clean, train = self._train_config(self.settings.data_seed), self._train_config(seed)
-        return config_hash(clean, train, self._poison_config(budget, seed), self._unlearn_config(choice, seed))
+        return config_hash(clean, train, self._poison_config(budget, seed), self.unlearn_config(choice, seed))
 
     def ensure_poisoned(self, budget: int, seed: int, need_model: bool = False) -> TrainResults:
         """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
@@ -365,7 +366,7 @@ class Experiment:
 
         cell = layout.cell_files(self.folder, budget, seed)
         files = self._method_files(cell.folder, choice)
-        config = self._unlearn_config(choice, seed)
+        config = self.unlearn_config(choice, seed)
         self._claim(files.config, config)
         wanted = self._repair_hash(budget, seed, choice)
         found = _finished(files.results, UnlearningResults, wanted)
@@ -411,7 +412,9 @@ class Experiment:
             from unlearning.reporting.boards import write_repair
 
             write_repair(self._board(files.folder), outcome.history, outcome.solver_log)
-        figures.draw_confusions(files.figures, scores.pop("confusions"), data.class_names)
+        confusions = scores.pop("confusions")
+        figures.draw_confusions(files.figures, confusions, data.class_names)
+        small = data.num_classes <= _MOST_COUNTED_CLASSES
         figures.draw_steps(files.figures / "steps.png", outcome.history)
         projection = outcome.details.get("sap", outcome.details)
         if "layers" in projection:
@@ -429,6 +432,9 @@ class Experiment:
             acc_perc_restored=_restored(scores["acc_before_fix"], scores["acc_after_fix"], clean.accuracy),
             **scores,
             disagreement_reference=reference,
+            class_names=[printable(name) for name in data.class_names] if small else None,
+            confusion_before=confusions["before"].tolist() if small else None,
+            confusion_after=confusions["after"].tolist() if small else None,
             diverged=_diverged(outcome),
             **outcome_fields(outcome),
             n_gradients=outcome.work.gradient_rows,
@@ -615,7 +621,8 @@ class Experiment:
             labels_sha256=self._labels_sha256,
         )
 
-    def _unlearn_config(self, choice: MethodChoice, seed: int) -> UnlearnConfig:
+    def unlearn_config(self, choice: MethodChoice, seed: int) -> UnlearnConfig:
+        """Returns a repair's configuration, with what it leaves open filled in; writes nothing."""
         return UnlearnConfig(
             method=choice.name,
             variant=self._variant(choice),

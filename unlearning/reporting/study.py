@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError, invalid, printable
 from unlearning.experiments import layout
 from unlearning.experiments.aggregate import mean_std
 from unlearning.experiments.collect import Entry, collect
@@ -33,6 +33,7 @@ from unlearning.reporting.tables import shorten
 FORMATS = ("png", "pdf")
 _DPI = 300
 _MOST_CLASSES = 20  # beyond, numbers no longer fit into the cells of a heat map
+_LONGEST_NAME = 10  # letters of a class under its column
 _LOWEST_RESTORED = -100.0  # per cent; a repair that lost more stands at the edge, with its number
 _LARGEST_LOG = 16 * 2**20
 
@@ -354,7 +355,7 @@ def _recall_by_class(experiment: _Experiment) -> Any:
         7.0, sum(heights) + 0.35, rows=len(tables), gridspec_kw={"height_ratios": heights}, squeeze=False
     )
     for axes, (budget, labels, shares) in zip(panels[:, 0], tables, strict=True):
-        ticks: Any = "auto" if few else max(1, classes_shown // 20)
+        ticks: Any = _class_names(experiment, budget, shares.shape[1]) if few else max(1, classes_shown // 20)
         sns.heatmap(
             shares,
             vmin=0,
@@ -378,6 +379,15 @@ def _recall_by_class(experiment: _Experiment) -> Any:
         axes.set(title=experiment.title(budget), xlabel="class")
     _caption(figure, experiment, "share of a class's test rows that are recognised; mean over seeds")
     return figure
+
+
+def _class_names(experiment: _Experiment, budget: int, count: int) -> list[str] | str:
+    """Names of the classes, where the records have short ones; else their numbers."""
+    for result in (r for found in experiment.repairs[budget].values() for r in found.values()):
+        names = result.class_names
+        if names and len(names) == count and max(map(len, names)) <= _LONGEST_NAME:
+            return list(map(printable, names))
+    return "auto"
 
 
 def _clean_recall(experiment: _Experiment) -> dict[str, float]:

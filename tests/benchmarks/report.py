@@ -1,0 +1,76 @@
+"""Size of the report page of a grid of 4 budgets, 3 seeds and 8 methods, and how soon a browser can be used on it.
+
+    PYTHONPATH=.:tests python tests/benchmarks/report.py
+
+Ready: the table sorts and filters. Charts: the page is opened at its charts, and both are drawn. Both in milliseconds
+from the navigation's start, the median of several fresh tabs, with the processor time of the tab's process until then,
+which a busy machine distorts less. Without Chromium only the size is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from report_trees import make_tree
+
+from unlearning.reporting.page import write_report
+
+ARGUMENTS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+_DRAWN = """async (both) => {
+  while (document.querySelectorAll(both).length < 2) await new Promise((next) => setTimeout(next, 5));
+  return performance.now();
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tree, out = make_tree(Path(folder, "grid")), Path(folder, "report.html")
+        started = time.perf_counter()
+        written = write_report([tree], out, images=0)
+        print(f"size: {written.size / 1e6:.2f} MB, written in {time.perf_counter() - started:.1f} s")
+        chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        if chromium is None:
+            print("no Chromium: no times")
+            return
+        ready, charts, processor = _measure(out, chromium, options.repeats)
+    print(f"ready: {ready:.0f} ms; charts drawn: {charts:.0f} ms, {processor:.0f} ms of processor time")
+
+
+def _measure(path: Path, chromium: str, repeats: int) -> tuple[float, float, float]:
+    from playwright.sync_api import sync_playwright
+
+    ready, charts, processor = [], [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        for _ in range(repeats):
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.goto(f"{path.as_uri()}#charts")
+            page.wait_for_selector("html[data-ready]")
+            ready.append(page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"))
+            both = "#chart-budget[data-drawn], #chart-seconds[data-drawn]"
+            charts.append(page.evaluate(_DRAWN, both))
+            session = page.context.new_cdp_session(page)
+            session.send("Performance.enable")
+            metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
+            processor.append(1000 * metrics["ProcessTime"])
+            page.close()
+        browser.close()
+    return statistics.median(ready), statistics.median(charts), statistics.median(processor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""Rendering what was gathered as one HTML file that needs nothing else: no network, no second file.
+
+Everything that comes from folders is text: Jinja escapes it in the page, `_embed` escapes it in the JSON that the
+charts are drawn from, and the page's content security policy runs the two scripts it was made with and no others.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearning.errors import InputError, invalid
+from unlearning.experiments.records import TrainResults, UnlearningResults, finite, write_text
+from unlearning.experiments.run import check_outputs
+from unlearning.reporting.page.charts import draw_static, lighten
+from unlearning.reporting.page.commands import reproduce
+from unlearning.reporting.page.gallery import Galleries, draw_galleries, shrink_figure
+from unlearning.reporting.page.gather import Cell, Gathered, Shown, State, count_cells, gather, headline
+from unlearning.reporting.palette import look
+
+_DIGITS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What `write_report` wrote.
+
+    Attributes:
+        size: Bytes.
+        repairs: Finished repairs on the page.
+        cells: Cells by state.
+        problems: Files that could not be read.
+    """
+
+    size: int
+    repairs: int
+    cells: dict[State, int]
+    problems: int
+
+
+def write_report(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    images: int = 24,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    force: bool = False,
+) -> Written:
+    """Writes the report page on experiment folders.
+
+    Args:
+        folders: Experiment folders, or folders that hold some; a sweep may be filling them.
+        out: The HTML file.
+        images: Most pictures a detection; 0 loads no data set and no model.
+        dataset: Path of the data, where they are a file or folder.
+        data_dir: Folder of prepared tensorflow-datasets sets; nothing is downloaded.
+        force: Replace an existing file.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: If a folder is missing or holds nothing, or the file exists or cannot be written.
+    """
+    if out.suffix not in (".html", ".htm"):
+        raise invalid("out", "a path ending in .html", str(out))
+    if images < 0:
+        raise invalid("images", "0 or a positive integer", images)
+    check_outputs((out,), force)
+    gathered = gather(folders, images)
+    galleries = [draw_galleries(shown, images, dataset=dataset, data_dir=data_dir) for shown in gathered.experiments]
+    page = render(gathered, galleries)
+    write_text(out, page)
+    return Written(
+        size=len(page.encode()),
+        repairs=sum(1 for shown in gathered.experiments for _ in shown.repairs()),
+        cells=count_cells(gathered),
+        problems=len(gathered.problems),
+    )
+
+
+def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
+    """Returns the page.
+
+    Args:
+        gathered: What to show.
+        galleries: Pictures, one entry an experiment.
+
+    Returns:
+        The HTML text; the same for the same input.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    names = [_class_names(shown, drawn) for shown, drawn in zip(gathered.experiments, galleries, strict=True)]
+    labels = _short_labels([shown.label for shown in gathered.experiments])
+    rows = [headline(shown) for shown in gathered.experiments]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"uri": _svg_uri, "grouped": _grouped}
+    environment.globals |= {"percent": _percent, "seconds": _seconds}
+    # A line end in a script would be read as another one than was hashed.
+    script, plotly = (text.replace("\r\n", "\n") for text in (_asset("page.js"), get_plotlyjs()))
+    if "</script" in plotly.lower() or "</script" in script.lower():
+        raise InputError("The installed plotly cannot be embedded in a page: its bundle ends a script element.")
+    return environment.from_string(_asset("page.html")).render(
+        gathered=gathered,
+        experiments=[
+            {
+                "number": number,
+                "label": label,
+                "shown": shown,
+                "rows": found,
+                "static": draw_static(found) if found else None,
+                "notes": drawn.notes,
+                "cells": [_cell(shown, cell) for cell in shown.cells if cell.state != "missing" or cell.train_config],
+            }
+            for number, (label, shown, found, drawn) in enumerate(
+                zip(labels, gathered.experiments, rows, galleries, strict=True)
+            )
+        ],
+        counts=count_cells(gathered),
+        detections=sum(len(cell.detections) for shown in gathered.experiments for cell in shown.cells),
+        spread_over_seeds=any(row["seeds"] > 1 for found in rows for row in found),
+        budgets=sorted({row["budget"] for found in rows for row in found}),
+        environments=_environments(gathered),
+        looks={row["name"]: _look(row["name"]) for found in rows for row in found},
+        css=_asset("page.css"),
+        script=script,
+        plotly=plotly,
+        hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (script, plotly)),
+        data=_embed(_payload(gathered, labels, rows, galleries, names)),
+    )
+
+
+def _asset(name: str) -> str:
+    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embed(content: Any):  # type: ignore[no-untyped-def]
+    """JSON that cannot end the element it stands in, whatever texts it holds."""
+    from markupsafe import Markup
+
+    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)  # ASCII only
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _look(name: str) -> dict[str, str]:
+    style = look(name)
+    return {"light": style.colour, "dark": lighten(style.colour), "marker": style.marker, "dash": style.dash}
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def _grouped(value: int) -> str:
+    return f"{value:,}"
+
+
+def _svg_uri(content: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+
+
+def _short_labels(labels: Sequence[str]) -> list[str]:
+    """Labels without the folders that all of them begin with."""
+    parts = [label.split("/") for label in labels]
+    shared = 0
+    while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
+        shared += 1
+    return ["/".join(own[shared:]) for own in parts]
+
+
+def _class_names(shown: Shown, drawn: Galleries) -> list[str] | None:
+    return shown.class_names() or (None if drawn.class_names is None else list(drawn.class_names))
+
+
+def _environments(gathered: Gathered) -> list[dict[str, Any]]:
+    """The environments that results were made with, and how many of each."""
+    counts: dict[str, tuple[dict[str, Any], int]] = {}
+    for shown in gathered.experiments:
+        trained = (shown.clean, *(cell.training for cell in shown.cells))
+        found = [result.environment for result in trained if result is not None]
+        for environment in (*found, *(results.environment for _, _, results in shown.repairs())):
+            content = environment.model_dump()
+            key = json.dumps(content)
+            counts[key] = content, counts.get(key, (content, 0))[1] + 1
+    return [{**content, "results": count} for content, count in counts.values()]
+
+
+def _cell(shown: Shown, cell: Cell) -> dict[str, Any]:
+    """Configurations and commands of a cell, as the section on reproducing shows them."""
+    repairs = []
+    for repair in cell.repairs:
+        command = note = ""
+        if repair.config is not None and cell.train_config is not None and cell.poison_config is not None:
+            try:
+                command = reproduce(shown.label, cell.train_config, cell.poison_config, repair.config)
+            except (InputError, KeyError, TypeError) as error:
+                note = f"No command: {' '.join(str(error).split())}"
+        config = "" if repair.config is None else _config(repair.config)
+        repairs.append({"name": repair.name, "state": repair.state, "command": command, "note": note, "config": config})
+    configs = [config for config in (cell.train_config, cell.poison_config) if config is not None]
+    return {"cell": cell, "configs": [_config(config) for config in configs], "repairs": repairs}
+
+
+def _config(config: Any) -> str:
+    return json.dumps(config.model_dump(mode="json", by_alias=True), indent=1)
+
+
+class _Images:
+    """Data URIs, each once however often it is used."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self._known: dict[str, int | None] = {}
+
+    def add(self, content: bytes | None, *, figure: bool = False) -> int | None:
+        if content is None:
+            return None
+        key = hashlib.sha256(content).hexdigest()
+        if key not in self._known:
+            small = shrink_figure(content) if figure else content
+            self._known[key] = None if small is None else len(self.uris)
+            if small is not None:
+                self.uris.append(f"data:image/png;base64,{base64.b64encode(small).decode()}")
+        return self._known[key]
+
+
+def _payload(
+    gathered: Gathered,
+    labels: Sequence[str],
+    rows: Sequence[Sequence[Mapping[str, Any]]],
+    galleries: Sequence[Galleries],
+    names: Sequence[list[str] | None],
+) -> dict[str, Any]:
+    """What the charts are drawn from; keys are short, since there are many."""
+    images = _Images()
+    repairs, detections = [], []
+    for number, shown in enumerate(gathered.experiments):
+        for cell, repair, results in shown.repairs():
+            repairs.append(
+                {
+                    "e": number,
+                    "b": cell.budget,
+                    "s": cell.seed,
+                    "m": repair.name,
+                    **_scores(results),
+                    "measure": repair.measure,
+                    "curves": [{"k": c.name, "d": c.damped, "x": c.iterations, "y": c.values} for c in repair.curves],
+                    "figures": {when: images.add(png, figure=True) for when, png in repair.confusions.items()},
+                }
+            )
+        for cell in shown.cells:
+            for found in cell.detections:
+                detections.append(
+                    {
+                        "e": number,
+                        "b": cell.budget,
+                        "s": cell.seed,
+                        "d": found.name,
+                        "threshold": found.results.threshold,
+                        "counts": found.counts,
+                        "edges": found.edges,
+                        "figure": images.add(found.figure, figure=True),
+                    }
+                )
+    return {
+        "experiments": [
+            {"label": label, "classes": own, "clean": _recalls(shown.clean)}
+            for label, shown, own in zip(labels, gathered.experiments, names, strict=True)
+        ],
+        "looks": {row["name"]: _look(row["name"]) for found in rows for row in found},
+        "rows": [
+            {"e": number, "b": row["budget"], "m": row["name"], "control": row["control"]}
+            | {key: _rounded(row[key]) for key in ("clean", "before", "after", "restored", "seconds")}
+            for number, found in enumerate(rows)
+            for row in found
+        ],
+        "repairs": repairs,
+        "detections": detections,
+        "galleries": [
+            {
+                "e": number,
+                "b": gallery.budget,
+                "s": gallery.seed,
+                "d": gallery.name,
+                "influence": gallery.influence,
+                "repair": gallery.repair,
+                "items": [
+                    {**{key: value for key, value in vars(p).items() if key != "png"}, "i": images.add(p.png)}
+                    for p in gallery.pictures
+                ],
+            }
+            for number, drawn in enumerate(galleries)
+            for gallery in drawn.galleries
+        ],
+        "images": images.uris,
+    }
+
+
+def _scores(results: UnlearningResults) -> dict[str, Any]:
+    """The numbers of one repair."""
+    return {
+        "method": results.method,
+        "clean": _rounded(results.acc_clean),
+        "before": _rounded(results.acc_before_fix),
+        "after": _rounded(results.acc_after_fix),
+        "restored": _rounded(results.acc_perc_restored),
+        "seconds": _rounded(results.unlearning_duration_s),
+        "status": results.status,
+        "applied": results.applied,
+        "validation": _rounded([results.validation_accuracy_before, results.validation_accuracy_after]),
+        "wrong": _rounded([results.bad_label_agreement_before, results.bad_label_agreement_after]),
+        "membership": _rounded([results.membership_auc_before, results.membership_auc_after]),
+        "classes": results.num_classes,
+        "recall": [
+            None
+            if report is None
+            else [_rounded(report[str(k)].recall) if str(k) in report else None for k in range(results.num_classes)]
+            for report in (results.class_report_before, results.class_report_after)
+        ],
+        "confusion": [results.confusion_before, results.confusion_after],
+    }
+
+
+def _recalls(clean: TrainResults | None) -> list[float | None] | None:
+    """The clean model's recall by class."""
+    if clean is None:
+        return None
+    found = clean.__pydantic_extra__
+    return [_rounded(found[str(k)].recall) if str(k) in found else None for k in range(len(found))]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value if value is None or isinstance(value, bool) else round(float(value), _DIGITS)
