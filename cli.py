@@ -216,6 +216,12 @@ _detect_options = _options(
         help="Detect again with the repaired model, and repair the original one anew.",
     ),
 )
+_tensorboard_option = click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write event files for TensorBoard of what is computed now; needs the package tensorboard.",
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _quiet_option = click.option("--quiet", is_flag=True, help="No progress on standard error.")
 
@@ -236,6 +242,7 @@ def main() -> None:
 @_method_options
 @_detect_options
 @_sweep_options
+@_tensorboard_option
 @_json_option
 @_quiet_option
 def run(as_json: bool, quiet: bool, **options: Any) -> None:
@@ -244,7 +251,7 @@ def run(as_json: bool, quiet: bool, **options: Any) -> None:
     What is already there is found again and not recomputed; an interrupted run continues. A cell (one budget and seed)
     that fails leaves a failure.json, the others go on, and the exit code is 1.
     """
-    experiment, report = _sweep(options, quiet)
+    experiment, report = _sweep(options, quiet, as_json)
     if as_json:
         _print_json(list(report.results))
     else:
@@ -260,12 +267,14 @@ def run(as_json: bool, quiet: bool, **options: Any) -> None:
 @_noise_options
 @_training_options
 @_sweep_options
+@_tensorboard_option
+@_json_option
 @_quiet_option
-def train(quiet: bool, **options: Any) -> None:
+def train(as_json: bool, quiet: bool, **options: Any) -> None:
     """Train the clean model and the poisoned ones, without repairing them."""
     no_methods = {"method_names": "", "overrides": {}, "variant": "", "validation": "noisy"}
-    experiment, report = _sweep({**options, **no_methods}, quiet)
-    _show_training(experiment.folder)
+    experiment, report = _sweep({**options, **no_methods}, quiet, as_json)
+    _show_training(experiment.folder, as_json)
     _exit_with_failures(report)
 
 
@@ -292,6 +301,7 @@ def configs(**options: Any) -> None:
 @click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
 @click.option("--labels-file", help=_LABELS_HELP)
 @_detect_options
+@_tensorboard_option
 @_json_option
 @_quiet_option
 def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
@@ -403,6 +413,35 @@ def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the figures.")
+@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
+@click.option("--force", is_flag=True, help="Replace existing figures.")
+@_json_option
+@_quiet_option
+def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_json: bool, quiet: bool) -> None:
+    """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf.
+
+    Accuracy over budget, restored share over seconds and by method, recall by class, and convergence of the solvers,
+    with all seeds, from the records alone. A figure that the records have no numbers for is left out.
+    """
+    if quiet:
+        os.environ["TQDM_DISABLE"] = "1"
+    from unlearning.reporting.study import draw_study
+
+    study = draw_study(folders, out, formats=formats.split(","), force=force)
+    if as_json:
+        _print_json([{"files": list(map(str, study.paths)), "left_out": study.left_out, "foreign": study.foreign}])
+        return
+    for path in study.paths:
+        click.echo(path)
+    for reason in study.left_out:
+        click.echo(f"Left out: {reason}.", err=True)
+    if study.foreign:
+        click.echo(f"Left out: {study.foreign} results of the published implementation.", err=True)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The page (.html).")
 @click.option("--images", default=24, show_default=True, help="Most pictures of a detection's suspects; 0 for none.")
 @click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
@@ -473,8 +512,10 @@ def schema(name: str | None, out: Path | None) -> None:
 @click.option("--image-size", type=int, help="Side in pixels to which image files are resized.")
 @click.option("--seed", default=0, show_default=True, help="Seed of what the method draws.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
+@_tensorboard_option
+@_json_option
 @_quiet_option
-def repair(quiet: bool, **options: Any) -> None:
+def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     """Correct your own MODEL.keras: bad rows are given (--flagged), found (--detect), or not needed (sap).
 
     Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
@@ -484,15 +525,14 @@ def repair(quiet: bool, **options: Any) -> None:
     from unlearning.experiments.repair import repair_model
 
     result = repair_model(detect=_detect_choice(options), **options)
-    if result.detection is not None:
-        found = result.detection
-        click.echo(f"{found.detector}: {found.suspects} of {found.rows} rows are suspect ({found.status})")
-    click.echo(
-        f"{result.status}: validation accuracy {100 * result.validation_accuracy_before:.1f} -> "
-        f"{100 * result.validation_accuracy_after:.1f} %, test accuracy {100 * result.test_accuracy_before:.1f} -> "
-        f"{100 * result.test_accuracy_after:.1f} % (labels as found), {result.unlearning_duration_s:.1f} s"
-    )
-    click.echo(f"Files: {options['out']}, {options['out'].with_suffix('.json')}")
+    if as_json:
+        _print_json([result])
+        return
+    from unlearning.reporting.tables import format_repair
+
+    click.echo(format_repair(result))
+    out = options["out"]
+    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}")
 
 
 @main.command()
@@ -584,7 +624,7 @@ def _prepare(quiet: bool, threads: int | None = None) -> None:
     import_tensorflow(threads)
 
 
-def _sweep(options: dict[str, Any], quiet: bool):  # type: ignore[no-untyped-def]
+def _sweep(options: dict[str, Any], quiet: bool, as_json: bool):  # type: ignore[no-untyped-def]
     """Runs the grid that a command's options describe, or lists it; returns the experiment and the report."""
     from unlearning.experiments.sweep import Stopped, SweepOptions, parse_shard, plan, stopping_on_signals, sweep
 
@@ -600,9 +640,13 @@ def _sweep(options: dict[str, Any], quiet: bool):  # type: ignore[no-untyped-def
             experiment = _experiment(options)
             if not dry_run:
                 return experiment, sweep(experiment, how)
-            from unlearning.reporting.tables import format_plan
+            found = plan(experiment, how)
+            if as_json:
+                _print_json([found.describe()])
+            else:
+                from unlearning.reporting.tables import format_plan
 
-            click.echo(format_plan(plan(experiment, how), how.workers))
+                click.echo(format_plan(found, how.workers))
     except Stopped as stopped:
         click.echo(str(stopped), err=True)
         sys.exit(stopped.exit_code)
@@ -661,7 +705,7 @@ def _print_json(results: list) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
-def _show_training(directory: Path) -> None:
+def _show_training(directory: Path, as_json: bool = False) -> None:
     from unlearning.experiments.reference import read_training
     from unlearning.reporting.tables import format_training
 
@@ -669,7 +713,11 @@ def _show_training(directory: Path) -> None:
     names = [
         str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
     ]
-    click.echo(format_training([(n, read_training(p)) for n, p in zip(names, paths, strict=True)]))
+    found = [(name, read_training(path)) for name, path in zip(names, paths, strict=True)]
+    if as_json:
+        _print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
+        return
+    click.echo(format_training(found))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # test processes share the cores; waiting threads would spin
 
+from unlearning.startup import import_tensorflow
+
+# ruff: noqa: E402
+import_tensorflow()  # before Keras does: test processes of pytest-xdist would show its start-up messages
+
 import keras
 import numpy as np
 import pytest

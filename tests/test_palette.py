@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from matplotlib.markers import MarkerStyle
 
 from unlearning import methods
-from unlearning.reporting.palette import look
+from unlearning.reporting import palette
+from unlearning.reporting.palette import look, sort_methods
 
 
 def test_every_registered_method_has_a_look_of_its_own() -> None:
@@ -19,7 +23,20 @@ def test_a_family_shares_its_hue() -> None:
     assert look("second-order").dash == "solid" and look("a-method-of-my-own").colour.startswith("#")
 
 
+def test_the_page_has_a_shape_for_every_marker() -> None:
+    script = (Path(palette.__file__).parent / "page/page.js").read_text()
+    shapes = script.partition("const SHAPES = {")[2].partition("};")[0]
+    known = {name.strip('" ') for name in re.findall(r'([a-z]+|"[a-z-]+"): "M', shapes)}
+    assert known == set(palette._MARKERS)
+
+
 def test_matplotlib_knows_the_markers_and_dashes() -> None:
     for name in methods.available():
         MarkerStyle(look(name).matplotlib_marker)
         assert look(name).matplotlib_dash in ("-", "--", ":", "-.")
+
+
+def test_families_stay_together_in_legends() -> None:
+    names = ["my-own", "sap-head", "sap+second-order", "second-order", "sap", "retraining-unflagged", "retraining"]
+    expected = ["retraining", "retraining-unflagged", "second-order", "sap", "sap+second-order", "sap-head", "my-own"]
+    assert sort_methods(names) == sort_methods(names[::-1]) == expected

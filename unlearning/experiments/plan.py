@@ -24,7 +24,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearning.experiments import layout
 from unlearning.experiments.records import UnlearningResults
@@ -120,6 +120,26 @@ class Plan:
             total += self.training.seconds if cell.training_s is None else 0.0
             total += sum(self.methods[_label(c)].seconds for c, result in cell.repairs if result is None)
         return total
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the plan as JSON-ready values; durations in seconds."""
+        return {
+            "clean_done": self.clean_done,
+            "cells": [
+                {
+                    "budget": cell.budget,
+                    "seed": cell.seed,
+                    "training_done": cell.training_s is not None,
+                    "repairs_done": {_label(choice): result is not None for choice, result in cell.repairs},
+                    "failed_before": cell.failed,
+                }
+                for cell in self.cells
+            ],
+            "training": dataclasses.asdict(self.training),
+            "methods": {name: dataclasses.asdict(estimate) for name, estimate in self.methods.items()},
+            "seconds": self.seconds,
+            "memory_bytes": self.memory_bytes,
+        }
 
 
 def make_plan(experiment: Experiment, cells: Sequence[CellState]) -> Plan:

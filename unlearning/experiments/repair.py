@@ -23,6 +23,7 @@ from unlearning.experiments.run import (
 )
 from unlearning.interop import load_model, save_model, set_determinism
 from unlearning.methods.detected import Detected, suspected_corrections
+from unlearning.reporting.boards import check_tensorboard, write_repair
 from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
 
 _LONGEST_CSV = 64 * 2**20
@@ -96,6 +97,7 @@ def repair_model(
     image_size: int | None = None,
     seed: int = 0,
     force: bool = False,
+    tensorboard: Path | None = None,
 ) -> RepairResults:
     """Repairs a `.keras` model and writes the result beside a JSON record.
 
@@ -114,6 +116,7 @@ def repair_model(
         image_size: For image folders.
         seed: Seed of what the method draws.
         force: Replace existing output.
+        tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
 
     Returns:
         The record, as written.
@@ -141,6 +144,8 @@ def repair_model(
     suspects_path = out.with_name(f"{out.stem}-suspects.csv")
     if detect is not None:
         check_outputs((suspects_path,), force)
+    if tensorboard is not None:
+        check_tensorboard(tensorboard)
     trained = load_model(model)
 
     from unlearning.data import load_data
@@ -178,6 +183,8 @@ def repair_model(
         environment=describe_environment(),
     )
     save_model(outcome.model, out)
+    if tensorboard is not None:
+        write_repair(tensorboard / out.stem, outcome.history, outcome.solver_log)
     if found is not None:
         write_suspects(suspects_path, data.train, found)
     write_json(record_path, results)

@@ -136,6 +136,7 @@ class Settings:
         validation: `noisy` or `clean` labels on the validation split.
         deterministic: Force deterministic kernels.
         output: Experiment folder; None for the default.
+        tensorboard: Folder of event files, or None; it changes no result, and is recorded nowhere.
     """
 
     dataset: str = "digits"
@@ -169,6 +170,7 @@ class Settings:
     validation: Literal["noisy", "clean"] = "noisy"
     deterministic: bool = False
     output: Path | None = None
+    tensorboard: Path | None = None
 
     def __post_init__(self) -> None:
         if self.budgets and self.rates:
@@ -190,6 +192,10 @@ class Settings:
             raise invalid("budgets", "none with human noise (the labels file decides)", list(self.budgets))
         if self.noise == "recorded" and (self.budgets or self.rates):
             raise invalid("budgets", "none with recorded noise (the labels file decides)", self.budgets or self.rates)
+        if self.tensorboard is not None:
+            from unlearning.reporting.boards import check_tensorboard
+
+            check_tensorboard(self.tensorboard)
 
 
 class Experiment:
@@ -214,6 +220,8 @@ class Experiment:
             train_rows=settings.train_rows,
             image_size=settings.image_size,
         )
+        if settings.tensorboard is not None and self._board(self.folder).is_relative_to(self.folder.resolve()):
+            raise invalid("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
         self._corruptions: dict[tuple[int, int], Corruption] = {}
         self._methods = {choice: self._build(choice) for choice in settings.methods}
 
@@ -400,6 +408,10 @@ class Experiment:
         _write_csv(files.step_log, outcome.history)
         if outcome.solver_log:
             _write_csv(files.solver_log, outcome.solver_log)
+        if self.settings.tensorboard is not None:
+            from unlearning.reporting.boards import write_repair
+
+            write_repair(self._board(files.folder), outcome.history, outcome.solver_log)
         confusions = scores.pop("confusions")
         figures.draw_confusions(files.figures, confusions, data.class_names)
         small = data.num_classes <= _MOST_COUNTED_CLASSES
@@ -644,6 +656,12 @@ class Experiment:
     def _method_files(self, cell: Path, choice: MethodChoice) -> layout.MethodFiles:
         return layout.method_files(cell, choice.name, self._variant(choice))
 
+    def _board(self, folder: Path) -> Path:
+        """Where TensorBoard's files for a folder of results go: under the same names."""
+        assert self.settings.tensorboard is not None
+        inside = folder.resolve().relative_to(self.folder.resolve().parent)
+        return self.settings.tensorboard.resolve() / inside
+
     def _awaited(self, cell: Path, name: str) -> layout.MethodFiles:
         """The files of another result in the same cell, made by the same validation protocol."""
         return layout.method_files(cell, name, self._variant(MethodChoice(name)))
@@ -755,6 +773,11 @@ class Experiment:
                 seed=config.seed,
             )
         logger.info("training %s", files.folder)
+        callbacks = []
+        if self.settings.tensorboard is not None:
+            from unlearning.reporting.boards import TrainingBoard
+
+            callbacks.append(TrainingBoard(self._board(files.folder), files.backup / "log.csv"))
         model, trained = train(
             model,
             ShuffledBatches(
@@ -765,6 +788,7 @@ class Experiment:
             log=files.log,
             backup_dir=files.backup,
             seed=config.seed,
+            callbacks=callbacks,
         )
         table = report(model, data.test)
         noisy = None if corruption is None else accuracy(model, self._noisy_validation(corruption, config.seed))
@@ -801,6 +825,7 @@ def reopen(
     dataset: str | None = None,
     data_dir: str | None = None,
     labels_file: str | None = None,
+    tensorboard: Path | None = None,
 ) -> tuple[Experiment, int, int]:
     """Rebuilds the experiment of an existing cell from its configuration files.
 
@@ -814,6 +839,7 @@ def reopen(
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
         labels_file: For human and recorded noise; not needed where the cell is finished and its arrays are there.
+        tensorboard: Folder of event files, or None.
 
     Returns:
         The experiment, the budget and the seed.
@@ -848,6 +874,7 @@ def reopen(
         labels_key=poison.labels_key or "worse_label",
         labels_sha256=poison.labels_sha256,
         output=folder,
+        tensorboard=tensorboard,
     )
     return Experiment(settings), budget, seed
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.errors import invalid
+from unlearning.reporting import palette
 from unlearning.reporting.figures import _axes, _save
 
 _MOST_NAMES = 20  # beyond this many classes a legend is longer than the figure
@@ -204,7 +205,7 @@ def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, fo
     sides[1].sharey(sides[0])
     for axes, angles, title in zip(sides, (before, after), ("before", "after"), strict=True):
         summary = summarise_angles(angles, forget)
-        for name, group, colour in (("retain", ~forget, "tab:blue"), ("forget", forget, "tab:orange")):
+        for name, group, colour in (("retain", ~forget, palette.GOOD), ("forget", forget, palette.BAD)):
             values, mean = angles[group & np.isfinite(angles)], summary[name]["mean"]
             if mean is None:
                 continue
@@ -243,9 +244,9 @@ def _add_legend(figure: Any, colours: np.ndarray, class_names: Sequence[str]) ->
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=label, **style)
 
     handles = [
-        entry("retain rows", "o", "grey", markersize=4),
-        entry("forget rows", "*", "grey", markersize=8),
-        entry("centroids", "P", "grey", markersize=9, markeredgecolor="black"),
+        entry("retain rows", "o", palette.GREY, markersize=4),
+        entry("forget rows", "*", palette.GREY, markersize=8),
+        entry("centroids", "P", palette.GREY, markersize=9, markeredgecolor="black"),
     ]
     if len(class_names) <= _MOST_NAMES:
         handles += [entry(name, "o", colour) for name, colour in zip(class_names, colours, strict=True)]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.reporting import palette
+
 _MOST_NAMES = 20  # beyond this many classes, class names no longer fit on the axes
 
 
@@ -40,7 +42,7 @@ def draw_steps(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """
     figure, axes = _axes(5, 3.5)
     steps = [row["step"] for row in history]
-    axes.plot(steps, [100 * row["validation_accuracy"] for row in history], marker="o")
+    axes.plot(steps, [100 * row["validation_accuracy"] for row in history], marker="o", color=palette.BLUE)
     axes.set(xlabel="step", ylabel="validation accuracy (%)", xticks=steps)
     axes.grid(alpha=0.3)
     _save(figure, path)
@@ -62,7 +64,7 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
     left.set(xscale="log", yscale="log", ylim=(smallest / 2, 1), xlabel="rank", ylabel="share of the second moment")
     if len(details["layers"]) <= _MOST_NAMES:
         left.legend(fontsize=6)
-    right.axhline(100 * history[0]["validation_accuracy"], color="grey", linestyle="--", label="unmodified")
+    right.axhline(100 * history[0]["validation_accuracy"], color=palette.POISONED, linestyle="--", label="unmodified")
     scored = [row for row in history if row.get("alpha") and not row.get("layer")]
     for number in sorted({row["round"] for row in scored}):
         rows = [row for row in scored if row["round"] == number]
@@ -98,12 +100,12 @@ def draw_mixture(
     figure, axes = _axes(6, 4)
     edges = np.histogram_bin_edges(scores, bins=60)
     if bad_rows is None:
-        axes.hist(scores, bins=edges, color="grey", alpha=0.6, label="rows")
+        axes.hist(scores, bins=edges, color=palette.GREY, alpha=0.6, label="rows")
     else:
         bad = np.zeros(len(scores), dtype=bool)
         bad[bad_rows] = True
         # One in front of the other: on a logarithmic axis the upper part of a stack would look small.
-        for chosen, colour, name in ((~bad, "tab:blue", "good rows"), (bad, "tab:orange", "bad rows")):
+        for chosen, colour, name in ((~bad, palette.GOOD, "good rows"), (bad, palette.BAD, "bad rows")):
             axes.hist(scores[chosen], bins=edges, color=colour, alpha=0.6, label=name)
     if mixture is not None:
         points = np.linspace(edges[0], edges[-1], 1000)
@@ -114,7 +116,7 @@ def draw_mixture(
             density = rows * weight * norm.pdf(points, mean, np.sqrt(variance))
             axes.plot(points, density, color="black", linestyle=style, label=f"{name} component")
     if threshold is not None:
-        axes.axvline(threshold, color="tab:red", label="threshold")
+        axes.axvline(threshold, color=palette.THRESHOLD, label="threshold")
     axes.set(xlabel=label, ylabel="rows", yscale="log")
     axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
     axes.legend(fontsize=8)
@@ -137,8 +139,11 @@ def _axes(width: float, height: float, columns: int = 1):  # type: ignore[no-unt
     return figure, figure.subplots(1, columns)
 
 
-def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
+def _save(figure, path: Path, dpi: int = 110) -> None:  # type: ignore[no-untyped-def]
+    import matplotlib
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without versions and dates, so that equal figures are equal files.
+    # Without versions and dates, so that equal figures are equal files; letters stay letters in a PDF (TrueType).
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-    figure.savefig(path, dpi=110, metadata=metadata)
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(path, dpi=dpi, metadata=metadata)

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73"),
     *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
 )
-_GREY = "#7F7F7F"
+GREY = "#7F7F7F"
+
+# What is no method, the same in every figure, too.
+GOOD, BAD = BLUE, ORANGE
+"""Rows with right and wrong labels, or rows that a repair kept and took for wrong."""
+THRESHOLD = VERMILION
+CLEAN, POISONED = "#404040", GREY
+"""The models that all repairs lie between."""
 
 # The first name that a method begins with is its family.
 _FAMILIES = {
-    **{"retraining": BLACK, "sharding": _GREY, "fine-tuning": ORANGE, "first-order": SKY, "second-order": BLUE},
+    **{"retraining": BLACK, "sharding": GREY, "fine-tuning": ORANGE, "first-order": SKY, "second-order": BLUE},
     **{"sap": GREEN, "fspmu": VERMILION, "scrub": PURPLE, "ssd": YELLOW},
 }
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+_MARKERS = {  # Plotly's name: Matplotlib's
+    **{"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "triangle-left": "<"},
+    **{"triangle-right": ">", "pentagon": "p", "hexagon": "h", "cross": "P", "x": "X", "star": "*"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Look:
     @property
     def matplotlib_marker(self) -> str:
         """The same marker in Matplotlib's alphabet."""
-        return dict(zip(_MARKERS, "osD^PX*", strict=True))[self.marker]
+        return _MARKERS[self.marker]
 
     @property
     def matplotlib_dash(self) -> str:
@@ -58,10 +69,26 @@ def look(method: str) -> Look:
     Returns:
         Its colour, marker and dash. The family's plain method is drawn solid with circles.
     """
-    family = next((name for name in _FAMILIES if method.startswith(name)), None)
-    colour = _FAMILIES[family] if family else _GREY
+    family = _family(method)
+    colour = _FAMILIES[family] if family else GREY
     if method == family:
-        return Look(colour, _MARKERS[0], _DASHES[0])
+        return Look(colour, "circle", _DASHES[0])
     # A digest, since Python's own `hash` of a text differs from process to process.
     number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4], "big")
-    return Look(colour, _MARKERS[1 + number % (len(_MARKERS) - 1)], _DASHES[1 + number // 7 % (len(_DASHES) - 1)])
+    markers, dashes = list(_MARKERS)[1:], _DASHES[1:]
+    return Look(colour, markers[number % len(markers)], dashes[number // len(markers) % len(dashes)])
+
+
+def sort_methods(methods: Iterable[str]) -> list[str]:
+    """Sorts names of methods for a legend: families stay together, each begins with its plain method.
+
+    Example:
+        >>> sort_methods(["sap-head", "second-order", "sap", "retraining"])
+        ['retraining', 'second-order', 'sap', 'sap-head']
+    """
+    families = [*_FAMILIES, None]
+    return sorted(methods, key=lambda method: (families.index(_family(method)), method))
+
+
+def _family(method: str) -> str | None:
+    return next((name for name in _FAMILIES if method.startswith(name)), None)

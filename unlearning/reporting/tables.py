@@ -10,7 +10,13 @@ import pandas as pd
 from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
 from unlearning.experiments.collect import Entry
 from unlearning.experiments.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.records import DetectionResults, FeatureResults, TrainResults, UnlearningResults
+from unlearning.experiments.records import (
+    DetectionResults,
+    FeatureResults,
+    RepairResults,
+    TrainResults,
+    UnlearningResults,
+)
 from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
 from unlearning.experiments.validate import ValidationReport
 
@@ -101,8 +107,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
     for name in _COLUMNS[3:]:
         sign = "+" if name == "val." else ""
         formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
-    formatted["method"] = [_short(name, 31) for name in frame["method"]]
-    lines = [formatted.to_string(index=False)]
+    lines = [_render(formatted, "method")]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
         numbers = [*_COLUMNS[4:7], "seconds"]
@@ -117,7 +122,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
                 for (budget, method), group in groups
             ]
         )
-        lines += ["", "Mean ± standard deviation over seeds:", summary.to_string(index=False)]
+        lines += ["", "Mean ± standard deviation over seeds:", _render(summary, "method")]
     return "\n".join([*lines, "", _legend(results)] if legend else lines)
 
 
@@ -151,7 +156,7 @@ def format_reference(entries: Sequence[Entry]) -> str:
             {
                 "budget": entry.budget,
                 "seed": str(entry.seed),
-                "method": _short(entry.name),
+                "method": entry.name,
                 "clean (test)": f"{100 * r.acc_clean:.1f}",
                 "before (val.)": f"{100 * r.acc_before_fix:.1f}",
                 "after (val.)": "diverged" if lost else f"{100 * r.acc_after_fix:.1f}",
@@ -160,7 +165,7 @@ def format_reference(entries: Sequence[Entry]) -> str:
             }
         )
     notes = [part for note in NOTES for part in textwrap.wrap(f"- {note}", _WIDTH, subsequent_indent="  ")]
-    table = pd.DataFrame(rows).to_string(index=False)
+    table = _render(pd.DataFrame(rows), "method")
     return "\n".join(["Results of the published implementation, all numbers but seconds in %:", table, *notes])
 
 
@@ -177,7 +182,7 @@ def format_comparison(comparison: Comparison) -> str:
                 summary, difference = getattr(row, metric), row.differences.get(metric)
                 shown = {
                     "budget": row.budget,
-                    "method": _short(row.method),
+                    "method": row.method,
                     "seeds": summary.count,
                     "mean ± std": _spread(summary.mean, summary.std, scale),
                     "pairs": "-",
@@ -193,10 +198,10 @@ def format_comparison(comparison: Comparison) -> str:
                         f"{100 * comparison.level:.0f} % interval": interval,
                     }
                 rows.append(shown)
-            lines += [f"{experiment[-60:]}: {title}", pd.DataFrame(rows).to_string(index=False), ""]
+            lines += [f"{experiment[-60:]}: {title}", _render(pd.DataFrame(rows), "method"), ""]
     found = [difference for row in comparison.methods for difference in row.differences.values()]
     lines.append(
-        f"difference: method minus {_short(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
+        f"difference: method minus {shorten(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
     )
     kinds = sorted({difference.interval for difference in found if difference.interval})
     if kinds:
@@ -206,9 +211,19 @@ def format_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _short(name: str, width: int = 34) -> str:
-    """Cuts a name in the middle: methods differ in front, variants at the end."""
+def shorten(name: str, width: int = 34) -> str:
+    """Cuts a name in the middle where it is longer than `width`: methods differ in front, variants at the end."""
     return name if len(name) <= width else f"{name[: width - 15]}...{name[-12:]}"
+
+
+def _render(frame: pd.DataFrame, column: str) -> str:
+    """Formats a table; where it is wider than a terminal, the names in one column are shortened by as much."""
+    text = frame.to_string(index=False)
+    excess = max(map(len, text.splitlines())) - _WIDTH
+    if excess <= 0:
+        return text
+    width = max(16, max(len(str(name)) for name in frame[column]) - excess)
+    return frame.assign(**{column: [shorten(str(name), width) for name in frame[column]]}).to_string(index=False)
 
 
 def format_validation(report: ValidationReport) -> str:
@@ -234,7 +249,7 @@ def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTrainin
     frame = pd.DataFrame(
         [
             {
-                "model": name if len(name) <= 36 else f"...{name[-33:]}",
+                "model": name,
                 "rows": r.rows if isinstance(r, TrainResults) else "-",
                 "corrupted": r.corrupted_rows if isinstance(r, TrainResults) else "-",
                 "test acc.": f"{100 * r.accuracy:.1f}",
@@ -246,7 +261,7 @@ def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTrainin
             for name, r in results
         ]
     )
-    return frame.to_string(index=False)
+    return _render(frame, "model")
 
 
 def format_detection(result: DetectionResults) -> str:
@@ -272,7 +287,38 @@ def format_detection(result: DetectionResults) -> str:
         ):
             row[name] = "-" if value is None else f"{100 * value:.1f}"
         legend += "; precision to av. prec.: against the known bad rows, in %"
-    return f"{pd.DataFrame([row]).to_string(index=False)}\n\n{legend}."
+    table = pd.DataFrame([row]).to_string(index=False)
+    if max(map(len, table.splitlines())) > _WIDTH:
+        names = list(row)
+        parts = (names[:6], names[6:])
+        table = "\n\n".join(_render(pd.DataFrame([{n: row[n] for n in part}]), part[0]) for part in parts)
+    return f"{table}\n\n{legend}."
+
+
+def format_repair(result: RepairResults) -> str:
+    """Formats the repair of a user's model: a row a model, then what was done."""
+    frame = pd.DataFrame(
+        [
+            {"model": "given", **_accuracies(result, "before")},
+            {"model": "repaired", **_accuracies(result, "after")},
+        ]
+    )
+    lines = [frame.to_string(index=False), ""]
+    if result.detection is not None:
+        found = result.detection
+        lines.append(f"{found.detector}: {found.suspects} of {found.rows} rows are suspect ({found.status}).")
+    lines += [
+        f"{result.method}: {result.status.replace('_', ' ')}, {result.unlearning_duration_s:.1f} s, "
+        f"{result.flagged_rows} rows flagged, {result.removed_rows} of them removed.",
+        "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracies(result: RepairResults, when: str) -> dict[str, str]:
+    names = ("validation_accuracy", "test_accuracy", "corrected_accuracy")
+    found = {name.removesuffix("_accuracy"): getattr(result, f"{name}_{when}") for name in names}
+    return {name: "-" if value is None else f"{100 * value:.1f}" for name, value in found.items()}
 
 
 def format_plan(plan: Plan, workers: int = 1) -> str:

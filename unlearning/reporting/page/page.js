@@ -145,7 +145,8 @@
   const DASHES = { solid: "none", dash: "5 3", dot: "1.5 3", dashdot: "5 3 1.5 3" };
   const SHAPES = {
     circle: "M6.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0", square: "M7 -3h6v6h-6z", diamond: "M10 -4l4 4l-4 4l-4 -4z",
-    "triangle-up": "M10 -4l4 7h-8z", cross: "M9 -4h2v3h3v2h-3v3h-2v-3h-3v-2h3z", x: "M7 -3.6l3 2.4 3-2.4 1 1.2-2.6 2.4 2.6 2.4-1 1.2-3-2.4-3 2.4-1-1.2 2.6-2.4-2.6-2.4z",
+    "triangle-up": "M10 -4l4 7h-8z", "triangle-down": "M10 4l4 -7h-8z", "triangle-left": "M6 0l7 -4v8z", "triangle-right": "M14 0l-7 -4v8z",
+    pentagon: "M10 -4l3.8 2.8-1.4 4.4h-4.8l-1.4-4.4z", hexagon: "M10 -4l3.5 2v4l-3.5 2-3.5-2v-4z", cross: "M9 -4h2v3h3v2h-3v3h-2v-3h-3v-2h3z", x: "M7 -3.6l3 2.4 3-2.4 1 1.2-2.6 2.4 2.6 2.4-1 1.2-3-2.4-3 2.4-1-1.2 2.6-2.4-2.6-2.4z",
     star: "M10 -4.5l1.3 3 3.2.2-2.5 2 .9 3.1-2.9-1.8-2.9 1.8.9-3.1-2.5-2 3.2-.2z",
   };
   const drawLegend = () => {
