@@ -56,9 +56,10 @@ def noise(rows: int, height: int = 12, width: int = 12, channels: int = 3, seed:
 
 
 class TestLeaveOneOut:
-    def test_equals_fits_without_each_row(self) -> None:
+    @pytest.mark.parametrize("columns", [5, 30])  # fewer and more than rows
+    def test_equals_fits_without_each_row(self, columns: int) -> None:
         rng = np.random.default_rng(0)
-        features, labels = rng.normal(size=(14, 5)), rng.integers(0, 3, 14)
+        features, labels = rng.normal(size=(14, columns)), rng.integers(0, 3, 14)
         penalty = 0.3
         found = leave_one_out(features.copy(), labels, 3, (penalty,))
         z = (features - features.mean(0)) / features.std(0)
@@ -67,7 +68,7 @@ class TestLeaveOneOut:
             kept = np.arange(14) != row
             centre, mean = z[kept].mean(0), y[kept].mean(0)
             a = z[kept] - centre
-            slopes = np.linalg.solve(a.T @ a + 14 * penalty * np.eye(5), a.T @ (y[kept] - mean))
+            slopes = np.linalg.solve(a.T @ a + 14 * penalty * np.eye(columns), a.T @ (y[kept] - mean))
             np.testing.assert_allclose(found.predictions[row], mean + (z[row] - centre) @ slopes, atol=1e-10)
 
     def test_chooses_the_penalty_of_least_error(self) -> None:

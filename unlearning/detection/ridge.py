@@ -12,7 +12,7 @@ and the prediction of row `i` by the fit without it is `(yhat_i - h_i y_i) / (1 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.linalg import eigh
@@ -22,6 +22,8 @@ from scipy.special import log_softmax
 from unlearning.errors import invalid
 
 _BLOCK = 4096  # rows turned into eigenvector coordinates at a time
+
+_Decomposition = tuple[np.ndarray, np.ndarray, Callable[[slice], np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,21 +70,12 @@ def leave_one_out(
     mean = targets.mean(axis=0)
     targets -= mean
     blocks = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
-    moment = np.zeros((features.shape[1], features.shape[1]))
-    cross = np.zeros((features.shape[1], num_classes))
-    for block in blocks:
-        values = features[block].astype(np.float64)
-        moment += values.T @ values
-        cross += values.T @ targets[block]
-    spectrum, vectors = eigh(moment, overwrite_a=True, driver="evd")
-    del moment
-    spectrum, turned = np.maximum(spectrum, 0), vectors.T @ cross
-    basis = vectors.astype(features.dtype)
-    del vectors
+    decompose = _by_rows if features.shape[1] > rows else _by_columns
+    spectrum, turned, coordinates_of = decompose(features, targets, blocks)
     candidates = [rows * penalty for penalty in penalties]
     fitted = {penalty: np.empty((rows, num_classes)) for penalty in candidates}
     for block in blocks:
-        coordinates = (features[block] @ basis).astype(np.float64)
+        coordinates = coordinates_of(block)
         for penalty in candidates:
             shrunk = 1 / (spectrum + penalty)
             leverage = 1 / rows + np.square(coordinates) @ shrunk
@@ -94,6 +87,28 @@ def leave_one_out(
     best = min(candidates, key=lambda penalty: errors[penalty])
     by_unit = {penalty: errors[rows * penalty] for penalty in penalties}
     return LeaveOneOut(fitted[best] + mean, best / rows, by_unit)
+
+
+def _by_columns(features: np.ndarray, targets: np.ndarray, blocks: Sequence[slice]) -> _Decomposition:
+    """The spectrum `s` of `Z^T Z`, then `(Z V)^T Y`, and `Z V` for any block of rows."""
+    columns = features.shape[1]
+    moment, cross = np.zeros((columns, columns)), np.zeros((columns, targets.shape[1]))
+    for block in blocks:
+        values = features[block].astype(np.float64)
+        moment += values.T @ values
+        cross += values.T @ targets[block]
+    spectrum, vectors = eigh(moment, overwrite_a=True, driver="evd")
+    basis = vectors.astype(features.dtype)
+    return np.maximum(spectrum, 0), vectors.T @ cross, lambda block: (features[block] @ basis).astype(np.float64)
+
+
+def _by_rows(features: np.ndarray, targets: np.ndarray, blocks: Sequence[slice]) -> _Decomposition:
+    """The same from `Z Z^T = U diag(s) U^T`, where `Z V = U diag(s)^(1/2)`: cheaper with fewer rows than features."""
+    values = features.astype(np.float64)
+    spectrum, vectors = eigh(values @ values.T, overwrite_a=True, driver="evd")
+    spectrum = np.maximum(spectrum, 0)
+    coordinates = vectors * np.sqrt(spectrum)
+    return spectrum, coordinates.T @ targets, lambda block: coordinates[block]
 
 
 def calibrate(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
