@@ -33,7 +33,7 @@ from unlearning.experiments.records import DetectionResults, read_json
 from unlearning.experiments.repair import read_flagged, repair_model
 from unlearning.projection.selection import cross_entropy
 from unlearning.reporting.figures import draw_mixture
-from unlearning.task import Split
+from unlearning.task import REMOVED, Split
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((Path(__file__).parent / "golden/detection.json").read_text())
@@ -512,6 +512,13 @@ class TestFiles:
         expected = split.labels.copy()
         expected[found.suspects] = found.suggested_labels[found.suspects]
         np.testing.assert_array_equal(everything.labels, expected[everything.rows])
+
+    def test_a_suspect_without_another_label_is_removed(self, tmp_path: Path) -> None:
+        split = Split(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 1, 2]))
+        found = Detection(np.array([3.0, 2.0, 1.0]), np.array([0, 1]), np.array([2, 1, 2]), 1.5)
+        write_suspects(tmp_path / "a.csv", split, found, all_rows=True)
+        flagged = read_flagged(tmp_path / "a.csv", 3, 3)
+        assert dict(zip(flagged.rows.tolist(), flagged.labels.tolist(), strict=True)) == {0: 2, 1: REMOVED, 2: 2}
 
     def test_no_suspects_leave_only_the_header(self, planted, tmp_path: Path) -> None:
         model, split, _ = planted

@@ -30,8 +30,9 @@ _COLUMNS = ("row", "given_label", "suggested_label", "score", "suspect", "correc
 def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool = False) -> None:
     """Writes a detection as CSV, most suspicious row first, in the form that `repair --flagged` reads.
 
-    The corrected label is the suggested one for suspects and the given one for all other rows; it is there to be
-    edited (left empty, it takes the row out).
+    The corrected label is the suggested one for suspects and the given one for all other rows. A suspect whose
+    suggested label is the given one has none, which takes the row out, as `repair --detect` does. The column is there
+    to be edited.
 
     Args:
         path: The file; either the old one or the whole new one.
@@ -47,7 +48,9 @@ def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool
     writer.writerow(_COLUMNS)
     for row in order if all_rows else order[suspect[order]]:
         given, suggested = int(split.labels[row]), int(found.suggested_labels[row])
-        corrected = suggested if suspect[row] else given
+        corrected: int | str = given
+        if suspect[row]:
+            corrected = suggested if suggested != given else ""
         writer.writerow([int(row), given, suggested, f"{found.scores[row]:.9g}", int(suspect[row]), corrected])
     write_text(path, buffer.getvalue())
 
