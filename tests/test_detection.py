@@ -515,7 +515,7 @@ class TestFiles:
 
     def test_a_suspect_without_another_label_is_removed(self, tmp_path: Path) -> None:
         split = Split(np.zeros((3, 2, 2, 1), np.float32), np.array([0, 1, 2]))
-        found = Detection(np.array([3.0, 2.0, 1.0]), np.array([0, 1]), np.array([2, 1, 2]), 1.5)
+        found = Detection(np.array([3.0, 2.0, 1.0]), np.array([0, 1]), np.array([2, 1, 2]), 1.5, DetectionStatus.OK, {})
         write_suspects(tmp_path / "a.csv", split, found, all_rows=True)
         flagged = read_flagged(tmp_path / "a.csv", 3, 3)
         assert dict(zip(flagged.rows.tolist(), flagged.labels.tolist(), strict=True)) == {0: 2, 1: REMOVED, 2: 2}
