@@ -307,6 +307,14 @@ class TestPlan:
         text = format_plan(found, workers=2)
         assert "1 of 2 done" in text and "recorded in finished cells here" in text and "by rule" in text
 
+    def test_a_lock_left_behind_when_all_was_done_goes(self, undisturbed: Path, reference, tmp_path: Path) -> None:
+        folder = tmp_path / "e"
+        _copy(undisturbed, folder)
+        (folder / ".locks").mkdir()
+        (folder / ".locks" / "sweep.lock").write_text('{"pid": 0, "host": "gone", "since": "yesterday"}')
+        assert len(sweep.sweep(experiment(folder)).results) == 2
+        assert not unfinished(folder) and contents(folder) == reference
+
     def test_a_wide_plan_counts_the_repairs_instead_of_naming_them(self, tmp_path: Path) -> None:
         from unlearning import methods as registry
         from unlearning.reporting.tables import format_plan

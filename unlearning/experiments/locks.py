@@ -189,6 +189,13 @@ def _is_held(path: Path) -> bool:
     return False
 
 
+def clear_stale(experiment: Path) -> None:
+    """Removes the lock files that killed processes left, if there are any; writes nothing otherwise."""
+    if (experiment / _FOLDER).is_dir():
+        with contextlib.suppress(OSError, LockedError), _gate(experiment):
+            _remove_stale(experiment)
+
+
 def _remove_stale(experiment: Path) -> None:
     """Removes the lock files that killed processes left."""
     for path in _path(experiment, "gate").parent.glob("*.lock"):

@@ -24,7 +24,7 @@ from unlearning.errors import invalid
 from unlearning.experiments import layout
 from unlearning.experiments.cells import Cell, clear_leftovers
 from unlearning.experiments.cluster import RayPool, import_ray
-from unlearning.experiments.locks import LockedError, lock_cell, lock_clean, lock_run
+from unlearning.experiments.locks import LockedError, clear_stale, lock_cell, lock_clean, lock_run
 from unlearning.experiments.plan import (
     CellState,
     Plan,
@@ -141,6 +141,7 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
         import_ray()
     states = scan(experiment, options.shard)
     if experiment.find_clean() is not None and all(state.done and not state.failed for state in states.values()):
+        clear_stale(experiment.folder)  # of a run that was killed when all was done
         return SweepReport(_results(states))
     with lock_run(experiment.folder, options.shard, options.wait):
         with lock_clean(experiment.folder):
