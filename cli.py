@@ -540,7 +540,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
 @click.option("--data", "dataset", help=f"What a MODEL.keras was trained on: {_DATA_HELP}")
 @click.option(
     "--detector",
-    default="loss-mixture",
+    default="patches",
     show_default=True,
     help=f"One of {', '.join(detection.available())}; see below.",
 )

@@ -330,6 +330,7 @@ class TestRepair:
             ({"--set": "steps=none"}, "steps"),
             ({"--set": "steps"}, "name=value"),
             ({"--out": "fixed.h5"}, ".keras"),
+            ({"--out": "./model.keras"}, "the model itself"),
             ({"--out": "flagged.csv/fixed.keras"}, "flagged.csv"),
         ],
     )

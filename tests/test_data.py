@@ -73,8 +73,9 @@ class TestDigits:
 
 
 class TestNpz:
-    def test_one_part_is_divided(self, tmp_path: Path) -> None:
+    def test_one_part_is_divided_with_a_warning(self, tmp_path: Path, caplog) -> None:
         data = load_data(write_npz(tmp_path / "mine.npz", images=IMAGES, labels=LABELS, class_names=list("abcd")))
+        assert "of its 40 rows, 12 are held out, and row numbers count within the other 28" in caplog.text
         assert [len(s) for s in (data.train, data.validation, data.test)] == [28, 6, 6]
         assert data.name == "mine" and data.class_names == ("a", "b", "c", "d")
 

@@ -200,6 +200,15 @@ class TestFlaggedRows:
         with pytest.raises(InputError, match=match):
             self.read(tmp_path, text)
 
+    def test_given_labels_say_whether_the_rows_are_the_same(self, tmp_path: Path) -> None:
+        path = tmp_path / "suspects.csv"
+        path.write_text("row,given_label,corrected_label\n3,2,1\n4,,1\n")
+        given = np.arange(10) % 3
+        with pytest.raises(InputError, match="line 2: training row 3 has the label 0, not the given_label '2'"):
+            read_flagged(path, 10, 3, given)
+        given[3] = 2
+        assert read_flagged(path, 10, 3, given).rows.tolist() == [3, 4]
+
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="existing CSV"):
             read_flagged(tmp_path / "nowhere.csv", 10, 3)

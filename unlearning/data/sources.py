@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from unlearning.archives import check_memory, read_arrays
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
 from unlearning.task import Split
+
+logger = logging.getLogger(__name__)
 
 # Everything else Pillow reads is left out: some of its readers start other programs.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -198,6 +201,18 @@ def _divide(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray
     return {name: tuple(a[np.sort(part)] for a in (images, labels, *fine)) for name, part in named.items()}
 
 
+def _warn_of_division(name: str, parts: Parts) -> None:
+    rows = {part: len(labels) for part, (_, labels, *_) in parts.items()}
+    logger.warning(
+        "%s has no test rows: of its %d rows, %d are held out, and row numbers count within the other %d. If the model "
+        "was trained on those held out, its scores mislead: give train_images, train_labels, test_images, test_labels.",
+        name,
+        sum(rows.values()),
+        rows["validation"] + rows["test"],
+        rows["train"],
+    )
+
+
 def _halve(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) -> Parts:
     """Halves the test images as the published experiments do: the first half is the test split."""
     if len(labels) < 2:
@@ -270,6 +285,7 @@ def _load_npz(path: Path, seed: int) -> ImageData:
     if {"images", "labels"} <= set(arrays):
         fine = (arrays["fine_labels"],) if "fine_labels" in arrays else ()
         parts = dict(_divide(arrays["images"], arrays["labels"], seed, *fine))
+        _warn_of_division(path.name, parts)
     elif {"train_images", "train_labels", "test_images", "test_labels"} <= set(arrays):
         validation = {"validation_images", "validation_labels"} <= set(arrays)
         present = ("train", "test", "validation") if validation else ("train", "test")
@@ -336,7 +352,9 @@ def _load_folder(folder: Path, seed: int, image_size: int | None) -> ImageData:
             except Exception as error:  # Pillow's readers fail in many ways on damaged files
                 raise InputError(f"Cannot read the image {path}: {error}") from error
     labels = np.array([label for _, label in files])
-    return _assemble(folder.name, _divide(np.stack(images), labels, seed), [path.name for path in classes])
+    parts = _divide(np.stack(images), labels, seed)
+    _warn_of_division(folder.name, parts)
+    return _assemble(folder.name, parts, [path.name for path in classes])
 
 
 def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) -> ImageData:

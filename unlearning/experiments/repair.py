@@ -29,13 +29,15 @@ from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
 _LONGEST_CSV = 64 * 2**20
 
 
-def read_flagged(path: Path, rows: int, num_classes: int) -> Corrections:
+def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarray | None = None) -> Corrections:
     """Reads a CSV of flagged rows.
 
     Args:
-        path: A file with the columns `row` and `corrected_label` (others are ignored); an empty label removes the row.
+        path: A file with the columns `row` and `corrected_label`; an empty label removes the row. A column
+            `given_label` is checked, others are ignored.
         rows: Number of training rows.
         num_classes: Number of classes.
+        given_labels: The labels of the training rows, for that check; None leaves it out.
 
     Returns:
         The corrections.
@@ -62,7 +64,13 @@ def read_flagged(path: Path, rows: int, num_classes: int) -> Corrections:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or any(record[name] is None for name in ("row", "corrected_label")):
                     raise InputError(f"{where}: expected as many values as columns.")
-                row = _integer(record["row"], f"{where}: row", 0, rows)
+                row = _integer(record["row"], f"{where}: row (they count within the training split)", 0, rows)
+                told = record.get("given_label")
+                if given_labels is not None and told and told.strip() != str(given_labels[row]):
+                    raise InputError(
+                        f"{where}: training row {row} has the label {given_labels[row]}, not the given_label "
+                        f"{told.strip()[:50]!r}: the file is about other data, or another --data-seed."
+                    )
                 label = record["corrected_label"].strip()
                 if row in numbers:
                     raise InputError(f"{where}: row {row} is flagged twice.")
@@ -127,6 +135,8 @@ def repair_model(
     record_path = out.with_suffix(".json")
     if out.suffix != ".keras":
         raise invalid("out", "a path ending in .keras", str(out))
+    if out.resolve() == model.resolve():
+        raise invalid("out", "another file than the model itself", str(out))
     check_outputs((out, record_path), force)
     overrides = dict(overrides or {})
     if trainable_from is not None:
@@ -153,7 +163,7 @@ def repair_model(
     data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     corrections = Corrections.none()
     if flagged is not None:
-        corrections = read_flagged(flagged, len(data.train), data.num_classes)
+        corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels)
     found, detected = None, None
     if isinstance(chosen, Detected):
         found, detected = examine(
