@@ -197,6 +197,9 @@ class TestDetectors:
         assert precision > 0.6
         right = np.mean(found.suggested_labels[found.suspects] == true[found.suspects])
         assert right > 0.5
+        assert (found.suggested_labels != split.labels)[
+            found.suspects
+        ].all()  # whose own label is likeliest, is no suspect
         for before, after in zip(weights, model.get_weights(), strict=True):
             np.testing.assert_array_equal(before, after)
         again = detection.get(name, options).detect(model, split, 10)

@@ -188,7 +188,8 @@ class AnchoredCut(AnyCut):
     `scores` are log-odds: the logarithm of the most likely other class's probability less the given label's.
 
     Attributes:
-        cut: As elsewhere, or `anchors`: as many suspects as `estimate_noise_rate` expects.
+        cut: As elsewhere, or `anchors`: as many suspects as `estimate_noise_rate` expects, but no row whose given label
+            is the likeliest.
         anchor_share: Share of the rows of each predicted class that serve as anchors.
     """
 
@@ -208,7 +209,8 @@ class AnchoredCut(AnyCut):
         details = {**details, "estimated_noise_rate": rate}
         if self.cut != "anchors":
             return self._cut(scores, labels, suggested, evidence.seed, details)
-        return self._counted(scores, suggested, round(rate * len(labels)), details)
+        count = min(round(rate * len(labels)), int(np.count_nonzero(scores > 0)))
+        return self._counted(scores, suggested, count, details)
 
 
 def log_odds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
