@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -201,7 +202,15 @@ class AnchoredCut(AnyCut):
             super().__post_init__()
         check_share("anchor_share", self.anchor_share)
 
-    def _judge(self, probabilities: np.ndarray, evidence: Evidence, details: Mapping[str, Any]) -> Detection:
+    @abc.abstractmethod
+    def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+        """Returns class probabilities of every row, float64 `(rows, K)`, and what there is to tell."""
+
+    def examine(self, evidence: Evidence) -> Detection:
+        """Does the work of `detect`."""
+        return self._judge(*self.probabilities(evidence), evidence)
+
+    def _judge(self, probabilities: np.ndarray, details: Mapping[str, Any], evidence: Evidence) -> Detection:
         """Ranks rows by log-odds against their given labels and draws the line."""
         labels, suggested = evidence.labels, probabilities.argmax(-1)
         scores = log_odds(probabilities, labels)

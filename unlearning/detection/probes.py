@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
-from unlearning.detection.base import Detection, Evidence
+from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.patches import PatchFeatures
 from unlearning.detection.ridge import LeaveOneOut, calibrate, leave_one_out
@@ -57,11 +57,6 @@ class PatchRidge(AnchoredCut):
             raise invalid("activation", "a float of at least 0", self.activation)
         if not self.penalties or not min(self.penalties) > 0:
             raise invalid("penalties", "a non-empty list of positive floats", self.penalties)
-
-    def examine(self, evidence: Evidence) -> Detection:
-        """Does the work of `detect`."""
-        probabilities, details = self.probabilities(evidence)
-        return self._judge(probabilities, evidence, details)
 
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns class probabilities `(rows, K)` of every row without itself, and what there is to tell."""
@@ -137,11 +132,6 @@ class EarlyStoppedProbe(AnchoredCut):
             raise invalid("optimizer", "adam or sgd", self.optimizer)
         if not self.learning_rate > 0:
             raise invalid("learning_rate", "a positive float", self.learning_rate)
-
-    def examine(self, evidence: Evidence) -> Detection:
-        """Does the work of `detect`."""
-        probabilities, details = self.probabilities(evidence)
-        return self._judge(probabilities, evidence, details)
 
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns class probabilities `(rows, K)`, averaged over epochs, and what there is to tell."""
@@ -225,16 +215,16 @@ class Pooled(AnchoredCut):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        PatchRidge(filters=self.filters), self._probe(augment=False)  # they check what they are made of
+        PatchRidge(filters=self.filters)  # checks its options, as the next line does
+        self._probe(augment=False)
 
-    def examine(self, evidence: Evidence) -> Detection:
-        """Does the work of `detect`."""
+    def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+        """Returns the geometric means `(rows, K)`, and what there is to tell."""
         first, patches = PatchRidge(filters=self.filters).probabilities(evidence)
         augment = patches["mirror"] if self.augment is None else self.augment
         second, probe = self._probe(augment).probabilities(evidence)
         pooled = softmax(np.log(np.maximum(first, 1e-12)) / 2 + np.log(np.maximum(second, 1e-12)) / 2, axis=-1)
-        details = {"out_of_sample": False, "patches": patches, "probe": {**probe, "augment": augment}}
-        return self._judge(pooled, evidence, details)
+        return pooled, {"out_of_sample": False, "patches": patches, "probe": {**probe, "augment": augment}}
 
     def _probe(self, augment: bool) -> EarlyStoppedProbe:
         return EarlyStoppedProbe(epochs=self.epochs, batch_size=self.batch_size, augment=augment)

@@ -19,8 +19,9 @@ from unlearning.errors import InputError, invalid
 from unlearning.experiments.records import DetectionMetrics, DetectionResults, finite, write_json, write_text
 from unlearning.experiments.run import check_outputs, describe_environment, reopen
 from unlearning.interop import load_model, set_determinism
+from unlearning.methods.detected import suspected_corrections
 from unlearning.reporting.figures import draw_mixture
-from unlearning.task import Split
+from unlearning.task import REMOVED, Corrections, Split
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +41,19 @@ def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool
         found: What a detector returned.
         all_rows: Write rows that are not suspect, too.
     """
-    suspect = np.zeros(len(split), dtype=bool)
-    suspect[found.suspects] = True
+    suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
+    told = suspected_corrections(suspected, split.labels, "relabel")
+    corrected = dict(zip(told.rows.tolist(), told.labels.tolist(), strict=True))
     order = np.argsort(-found.scores, kind="stable")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for row in order if all_rows else order[suspect[order]]:
-        given, suggested = int(split.labels[row]), int(found.suggested_labels[row])
-        corrected: int | str = given
-        if suspect[row]:
-            corrected = suggested if suggested != given else ""
-        writer.writerow([int(row), given, suggested, f"{found.scores[row]:.9g}", int(suspect[row]), corrected])
+    for row in order.tolist():
+        if all_rows or row in corrected:
+            given, label = int(split.labels[row]), corrected.get(row, split.labels[row])
+            score = f"{found.scores[row]:.9g}"
+            kept = "" if label == REMOVED else int(label)
+            writer.writerow([row, given, int(found.suggested_labels[row]), score, int(row in corrected), kept])
     write_text(path, buffer.getvalue())
 
 
