@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import math
@@ -288,6 +289,36 @@ def test_momentum_and_weight_decay_are_what_the_docstring_says(tmp_path: Path, n
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_backup_under_mixed_precision_holds_the_scale_of_the_loss(tmp_path: Path) -> None:
+    """The optimizer that Keras wraps around ours counts steps and scales the loss; a resumed run goes on from there."""
+
+    class Watch(keras.callbacks.Callback):
+        def __init__(self, stop: int) -> None:
+            super().__init__()
+            self.stop = stop
+
+        def on_epoch_begin(self, epoch: int, logs=None) -> None:
+            if epoch == self.stop:
+                raise KeyboardInterrupt
+            if epoch == 0:
+                self.model.optimizer.dynamic_scale.assign(64.0)
+            self.seen = [float(self.model.optimizer.step_counter), float(self.model.optimizer.dynamic_scale)]
+
+    def run(stop: int) -> list[float]:
+        with building_context(mixed_precision=True):
+            model = tiny_model()
+        files = {"checkpoint": tmp_path / "m.keras", "log": tmp_path / "l.csv", "backup_dir": tmp_path / "backup"}
+        batches = ShuffledBatches(*tiny_data(), batch_size=16)
+        watch = Watch(stop)
+        with contextlib.suppress(KeyboardInterrupt):
+            train(model, batches, settings=TrainSettings(epochs=3), callbacks=[watch], **files)
+        return watch.seen
+
+    run(stop=2)
+    assert list((tmp_path / "backup").glob("state-000002*"))
+    assert run(stop=-1) == [6.0, 64.0]  # two epochs of three steps
+
+
 def test_mixed_precision_builds_half_precision_layers() -> None:
     with building_context(mixed_precision=True):
         model = tiny_model()
@@ -367,3 +398,53 @@ def test_one_epoch_on_another_backend(tmp_path: Path, backend: str) -> None:
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
     assert (tmp_path / "m.keras").is_file()
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import contextlib
+import pathlib
+import keras
+import numpy as np
+import pytest
+from unlearning.errors import InputError
+from unlearning.training import ShuffledBatches, TrainSettings, train
+
+rng = np.random.default_rng(0)
+images, labels = rng.standard_normal((64, 4)).astype(np.float32), rng.integers(0, 3, 64)
+
+
+def run(objective, interrupt=None, devices=("CPU:0", "CPU:1")):
+    keras.utils.set_random_seed(0)
+    with tf.distribute.MirroredStrategy(devices).scope() if devices else contextlib.nullcontext():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (epoch != interrupt))
+    folder = pathlib.Path(sys.argv[1])
+    train(model, ShuffledBatches(images, labels, batch_size=16), backup_dir=folder / "backup", callbacks=[stop],
+          settings=TrainSettings(epochs=4, objective=objective, learning_rate=0.01),
+          checkpoint=folder / "m.keras", log=folder / "l.csv")
+    return model.get_weights()
+
+
+one = run("cross-entropy", devices=("CPU:0",))
+two = run("cross-entropy")
+with pytest.raises(ZeroDivisionError):
+    run("cross-entropy", interrupt=2)
+assert list(pathlib.Path(sys.argv[1], "backup").glob("state-000002*"))
+for alone, both, resumed in zip(one, two, run("cross-entropy"), strict=True):
+    np.testing.assert_allclose(both, alone, atol=1e-5)
+    np.testing.assert_allclose(resumed, both, atol=1e-6)
+with pytest.raises(InputError, match="2 replicas"):
+    run("sam")
+run("sam", devices=None)
+"""
+
+
+def test_two_devices_train_as_one_does(tmp_path: Path) -> None:
+    """Each gets half of every batch; several GPUs are simulated by processors."""
+    subprocess.run([sys.executable, "-c", TWO_DEVICES, str(tmp_path)], check=True, cwd=ROOT)

@@ -764,7 +764,7 @@ class Experiment:
         data = self.data
         given = data.train if corruption is None else corruption.apply(data.train)
         set_determinism(config.seed, config.deterministic)
-        with building_context(config.mixed_precision):
+        with building_context(config.mixed_precision, config.objective):
             model = build(
                 config.model,
                 input_shape=data.input_shape,

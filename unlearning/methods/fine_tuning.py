@@ -106,9 +106,9 @@ class FineTuning(Method):
         initial = tuned.get_weights()
         watch = _Watch(task.validation, started)
         watch.score(tuned, learning_rate=None)
-        optimizer = keras.optimizers.Adam(self.learning_rates[0])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        tuned.compile(optimizer=optimizer, loss=loss)  # once: each compiling means tracing the step again
+        tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
+        optimizer = tuned.optimizer  # with mixed precision, Keras has wrapped it
         optimizer.build(tuned.trainable_variables)
         untouched = [variable.numpy() for variable in optimizer.variables]
         for number, rate in enumerate(self.learning_rates, start=1):

@@ -25,7 +25,7 @@ import numpy as np
 
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
-from unlearning.training.objectives import check_objective, prepare
+from unlearning.training.objectives import ONE_DEVICE, check_objective, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -116,18 +116,19 @@ class TrainReport:
 
 
 @contextlib.contextmanager
-def building_context(mixed_precision: bool = False) -> Iterator[None]:
-    """Builds what is built inside with the right precision, and on all GPUs where there are several.
+def building_context(mixed_precision: bool = False, objective: str = "cross-entropy") -> Iterator[None]:
+    """Builds what is built inside with the right precision, and on all GPUs where there are several and it can be.
 
     Args:
         mixed_precision: Whether layers compute in float16.
+        objective: What the model is to be trained for; those of `ONE_DEVICE` get one GPU.
     """
     policy = keras.config.dtype_policy()
     with contextlib.ExitStack() as stack:
         if mixed_precision:
             keras.config.set_dtype_policy("mixed_float16")
             stack.callback(keras.config.set_dtype_policy, policy)
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and objective not in ONE_DEVICE:
             import tensorflow as tf  # only here: the rest of this module runs on any backend
 
             if len(tf.config.list_physical_devices("GPU")) > 1:
@@ -227,12 +228,16 @@ def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras
             [settings.learning_rate * settings.decay**drops for drops in range(len(settings.milestones) + 1)],
         )
     decay = settings.weight_decay or None
-    if settings.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate, amsgrad=True, weight_decay=decay)
-    else:
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    optimizer.build(model.trainable_variables)  # a step that creates variables would be traced twice
+    strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow's models on several devices
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        if settings.optimizer == "adam":
+            optimizer = keras.optimizers.Adam(rate, amsgrad=True, weight_decay=decay)
+        else:
+            optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
+        model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        # A step that creates the optimizer's variables would be traced twice, and a backup is loaded into them. With
+        # mixed precision, Keras has wrapped the optimizer.
+        model.optimizer.build(model.trainable_variables)
 
 
 def _replace(target: Path, write: Callable[[str], Any]) -> None:

@@ -37,6 +37,9 @@ DEFAULTS: dict[str, dict[str, float]] = {
 }
 """The options of each objective with their default values."""
 
+ONE_DEVICE = frozenset({"sam", "mentornet", "mentormix"})
+"""Those whose steps are their own and do not reduce gradients over the replicas of a `tf.distribute` strategy."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -94,7 +97,8 @@ def prepare(
         Model, data and loss.
 
     Raises:
-        InputError: If the name or an option is unknown, or an option's value makes no sense.
+        InputError: If the name or an option is unknown, an option's value makes no sense, or an objective for one
+            device gets a model that is on several.
 
     Example:
         >>> ready = prepare("sam", model, batches, num_classes=10, epochs=30, seed=0, options={"rho": 0.1})
@@ -103,6 +107,9 @@ def prepare(
         >>> model.save("model.keras")
     """
     check_objective(name, options)
+    strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow's models
+    if name in ONE_DEVICE and strategy is not None and strategy.num_replicas_in_sync > 1:
+        raise invalid("model", f"a model on one device for {name}", f"{strategy.num_replicas_in_sync} replicas")
     values: dict[str, Any] = {**DEFAULTS[name], **(options or {})}
     loss: keras.losses.Loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if name == "mixup":

@@ -59,8 +59,7 @@ class SharpnessAwareModel(SharedLayersModel):
         rows = tf.shape(keras.tree.flatten(x)[0])[0]
         for metric in self.metrics:
             if metric.name == "loss":
-                # Keras has divided the loss by the number of replicas.
-                metric.update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync, sample_weight=rows)
+                metric.update_state(loss, sample_weight=rows)
 
         norm = tf.linalg.global_norm([g for g in uphill if g is not None])
         # An overflow under mixed precision: stay put; the second pass overflows too and the optimizer skips the step.
