@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,51 @@ def import_ray() -> Any:
     return ray
 
 
+@contextlib.contextmanager
+def connected(address: str | None, threads: int) -> Iterator[None]:
+    """Starts a Ray cluster, or connects to one, for as long as the context lasts; one in use already stays as it is.
+
+    Args:
+        address: A running cluster (`auto`, or `host:port`); None starts one on this machine.
+        threads: Size of TensorFlow's thread pools in its workers.
+
+    Raises:
+        InputError: If ray is not installed, or there is no cluster.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield
+        return
+    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**pool_variables(threads), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "TFDS_DATA_DIR"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    start: dict[str, Any] = {"num_cpus": len(usable_cores()), "include_dashboard": False} if address is None else {}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave GPUs visible to actors
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env={"env_vars": environment},
+            log_to_driver=False,
+            configure_logging=False,
+            **start,
+        )
+    except Exception as error:  # whatever its client raises: ConnectionError, ValueError, RuntimeError
+        where = "on this machine" if address is None else f"at {address}"
+        # Ray's own message does not say that a cluster with tokens refuses clients without.
+        hint = "" if address is None else " A cluster that asks for a token needs RAY_AUTH_MODE=token here, too."
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"Cannot reach a Ray cluster {where}: {reason}.{hint}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 class RayPool(Pool):
-    """Runs the cells in actors of a Ray cluster; an actor runs many cells.
+    """Runs the cells in actors of the Ray cluster that this process is connected to; an actor runs many cells.
 
     The machines of the cluster must see the experiment folder, the data and this library under the same paths.
 
@@ -42,42 +86,16 @@ class RayPool(Pool):
         settings: The experiment's settings.
         workers: Number of actors.
         threads: Size of TensorFlow's thread pools in each.
-        address: A running cluster (`auto`, or `host:port`); None starts one on this machine.
-
-    Raises:
-        InputError: If ray is not installed, or there is no cluster.
+        confined: Whether the actors divide the cores of this machine, which is the whole cluster.
     """
 
-    def __init__(self, settings: Settings, workers: int, threads: int, address: str | None) -> None:
-        ray = import_ray()
-        self._ray, self._settings, self._threads = ray, settings, threads
+    def __init__(self, settings: Settings, workers: int, threads: int, confined: bool) -> None:
+        self._ray, self._settings, self._threads = import_ray(), settings, threads
         self._folder = Experiment(settings).folder
-        cores = usable_cores()
-        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**pool_variables(threads), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "TFDS_DATA_DIR"):
-            if name in os.environ:
-                environment[name] = os.environ[name]
-        start: dict[str, Any] = {"num_cpus": len(cores), "include_dashboard": False} if address is None else {}
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave GPUs visible to actors
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        self._own_cluster = not ray.is_initialized()
-        try:
-            if self._own_cluster:
-                ray.init(
-                    address=address or "local",
-                    runtime_env={"env_vars": environment},
-                    log_to_driver=False,
-                    configure_logging=False,
-                    **start,
-                )
-            nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-        except Exception as error:  # whatever its client raises: ConnectionError, ValueError, RuntimeError
-            where = "on this machine" if address is None else f"at {address}"
-            raise InputError(f"Cannot reach a Ray cluster {where}: {' '.join(str(error).split())[:300]}") from error
+        nodes = [node["Resources"].get("CPU", 0.0) for node in self._ray.nodes() if node["Alive"]]
         share = sum(nodes) / workers
         self._cpus = min(max(nodes), float(int(share)) if share >= 1 else share)
-        self._confine = divide_cores(cores, workers) if address is None else [[]] * workers
+        self._confine = divide_cores(usable_cores(), workers) if confined else [[]] * workers
         self._actors: list[Any] = [None] * workers
         self._tasks: dict[Any, tuple[int, Cell, float]] = {}
 
@@ -120,8 +138,6 @@ class RayPool(Pool):
         for actor in self._actors:
             if actor is not None:
                 self._ray.kill(actor)
-        if self._own_cluster:
-            self._ray.shutdown()
 
 
 class _RayWorker:

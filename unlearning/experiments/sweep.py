@@ -23,7 +23,7 @@ from typing import Literal
 from unlearning.errors import invalid
 from unlearning.experiments import layout
 from unlearning.experiments.cells import Cell, clear_leftovers
-from unlearning.experiments.cluster import RayPool, import_ray
+from unlearning.experiments.cluster import RayPool, connected, import_ray
 from unlearning.experiments.locks import LockedError, clear_stale, lock_cell, lock_clean, lock_run
 from unlearning.experiments.plan import (
     CellState,
@@ -143,7 +143,7 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
     if experiment.find_clean() is not None and all(state.done and not state.failed for state in states.values()):
         clear_stale(experiment.folder)  # of a run that was killed when all was done
         return SweepReport(_results(states))
-    with lock_run(experiment.folder, options.shard, options.wait):
+    with lock_run(experiment.folder, options.shard, options.wait), _cluster(options):
         with lock_clean(experiment.folder):
             if experiment.find_clean() is None:
                 clear_leftovers(layout.clean_files(experiment.folder).folder)
@@ -155,6 +155,12 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
         failed, left = _run_cells(experiment, missing, len(states), options) if missing else ([], [])
         states |= {cell: find_cell(experiment, *cell) for cell in missing}
     return SweepReport(_results(states), tuple(failed), tuple(left))
+
+
+def _cluster(options: SweepOptions) -> contextlib.AbstractContextManager[None]:
+    if options.executor != "ray":
+        return contextlib.nullcontext()
+    return connected(options.address, options.threads or pool_size())
 
 
 def plan(experiment: Experiment, options: SweepOptions | None = None) -> Plan:
@@ -236,7 +242,7 @@ def _open_pool(experiment: Experiment, cells: int, options: SweepOptions) -> Poo
     if options.address is None and workers > 1:
         workers = fit_memory(workers, memory_of_a_process(experiment), available_memory())
     if options.executor == "ray":
-        return RayPool(settings, workers, threads, options.address)
+        return RayPool(settings, workers, threads, confined=options.address is None)
     if workers == 1:
         return HerePool(experiment)
     return LocalPool(settings, workers, threads)

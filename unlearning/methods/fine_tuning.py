@@ -25,7 +25,7 @@ from unlearning.interop import as_logit_model, check_classifier, copy_model
 from unlearning.methods.base import Method, conclude, corrected_rows
 from unlearning.projection.selection import Selection, select_trusted
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import ShuffledBatches, TrainSettings
+from unlearning.training import OptimizerStart, ShuffledBatches, TrainSettings
 
 _EPOCHS = 3
 _LIKE = "like:"
@@ -110,14 +110,13 @@ class FineTuning(Method):
         tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
         optimizer = tuned.optimizer  # with mixed precision, Keras has wrapped it
         optimizer.build(tuned.trainable_variables)
-        untouched = [variable.numpy() for variable in optimizer.variables]
+        start = OptimizerStart(optimizer)
         for number, rate in enumerate(self.learning_rates, start=1):
             if number > 1 and limit is not None and time.perf_counter() - started > limit:
                 break  # the rates before have taken their share and more
             tuned.set_weights(initial)
             keras.utils.set_random_seed(task.seed)
-            for variable, value in zip(optimizer.variables, untouched, strict=True):
-                variable.assign(value)
+            start.restore()
             optimizer.learning_rate = rate
             if limit is not None:
                 watch.deadline = started + limit * number / len(self.learning_rates)

@@ -97,7 +97,9 @@ class Retraining(Method):
         return dataclasses.replace(outcome, history=tuple(ends), details={"epochs": history})
 
 
-def train_anew(model: keras.Model, rows: Split, settings: TrainSettings, seed: int) -> tuple[keras.Model, TrainReport]:
+def train_anew(
+    model: keras.Model, rows: Split, settings: TrainSettings, seed: int, *, again: keras.Model | None = None
+) -> tuple[keras.Model, TrainReport]:
     """Trains a model of the same architecture from fresh weights.
 
     Args:
@@ -105,6 +107,8 @@ def train_anew(model: keras.Model, rows: Split, settings: TrainSettings, seed: i
         rows: What to train on, at least one row.
         settings: How to train.
         seed: Seed of the fresh weights and of the order of the rows.
+        again: A model that this function has returned for the same `model` and `settings`; it gets the fresh weights,
+            and nothing has to be traced again.
 
     Returns:
         The trained model, with logit outputs, and the report.
@@ -117,6 +121,9 @@ def train_anew(model: keras.Model, rows: Split, settings: TrainSettings, seed: i
         raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
     keras.utils.set_random_seed(seed)
     fresh = keras.models.clone_model(as_logit_model(model))
+    if again is not None:
+        again.set_weights(fresh.get_weights())
+        fresh = again
     batches = ShuffledBatches(
         rows.images, rows.labels, batch_size=settings.batch_size, seed=seed, augment=settings.augment
     )

@@ -29,7 +29,7 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.evaluation import accuracy
-from unlearning.interop import check_classifier
+from unlearning.interop import check_classifier, copy_model
 from unlearning.methods.base import conclude, corrected_rows
 from unlearning.methods.retraining import Retraining, train_anew
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
@@ -172,6 +172,7 @@ class _Constituents:
 
     def __init__(self, method: Sharding, model: keras.Model, seed: int) -> None:
         self._settings, self._model, self._seed = method.settings(), model, seed
+        self._trained: keras.Model | None = None
         self.models: dict[int, keras.Model] = {}
         self.work = WorkCount()
 
@@ -181,7 +182,8 @@ class _Constituents:
         seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         epochs = self._settings.epochs
         try:
-            self.models[number], _ = train_anew(self._model, rows, self._settings, seed)
+            self._trained, _ = train_anew(self._model, rows, self._settings, seed, again=self._trained)
+            self.models[number] = copy_model(self._trained)
         except TrainingDivergedError:
             epochs = 1
         self.work += WorkCount(gradient_rows=epochs * len(rows))

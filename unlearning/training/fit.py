@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -151,7 +152,8 @@ def train(
     """Trains a model and stores its best epoch.
 
     Args:
-        model: A model with logit outputs; it is compiled here.
+        model: A model with logit outputs; it is compiled here. One that comes again, to be trained in the same way from
+            other weights, keeps its traced step (seconds for a small network) and gets a fresh optimizer state.
         data: Whatever `model.fit` takes: `(images, labels)`, a `PyDataset` such as `ShuffledBatches`, a
             `tf.data.Dataset`.
         settings: How to train.
@@ -215,10 +217,39 @@ def train(
     return model, report
 
 
+class OptimizerStart:
+    """What a built optimizer's variables are before the first step, to start again from there.
+
+    Args:
+        optimizer: A built optimizer that has taken no step.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        self._optimizer = optimizer
+        # Learning rate, number of steps, scale of the loss. The others, as large as the weights, are moments: zero.
+        self._scalars = [v.numpy() if v.shape == () else None for v in optimizer.variables]
+
+    def restore(self) -> None:
+        """Puts every variable back."""
+        for variable, scalar in zip(self._optimizer.variables, self._scalars, strict=True):
+            variable.assign(keras.ops.zeros_like(variable) if scalar is None else scalar)
+
+
+_COMPILED: weakref.WeakKeyDictionary[keras.Model, tuple[Any, keras.optimizers.Optimizer, OptimizerStart]]
+_COMPILED = weakref.WeakKeyDictionary()
+
+
 def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras.losses.Loss) -> None:
     rate: Any = settings.learning_rate
+    batches = 0  # nobody asks
     if settings.schedule != "constant":
         batches = -(-len(data[0]) // settings.batch_size) if isinstance(data, tuple) else len(data)
+    wanted = settings, batches, [id(variable) for variable in model.trainable_variables]
+    if model in _COMPILED:
+        earlier, optimizer, start = _COMPILED[model]
+        if earlier == wanted and model.optimizer is optimizer:
+            start.restore()
+            return
     if settings.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * batches)
     elif settings.schedule == "step":
@@ -238,6 +269,7 @@ def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras
         # A step that creates the optimizer's variables would be traced twice, and a backup is loaded into them. With
         # mixed precision, Keras has wrapped the optimizer.
         model.optimizer.build(model.trainable_variables)
+    _COMPILED[model] = wanted, model.optimizer, OptimizerStart(model.optimizer)
 
 
 def _replace(target: Path, write: Callable[[str], Any]) -> None:
