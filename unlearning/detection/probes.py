@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from unlearning import feeding
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.patches import PatchFeatures
@@ -177,7 +178,7 @@ class EarlyStoppedProbe(AnchoredCut):
         asked = evidence.split.subset(judged)
         total = np.zeros((len(judged), evidence.num_classes))
         for epoch in range(self.epochs):
-            fitted = fresh.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0)
+            fitted = feeding.fit(fresh, batches, initial_epoch=epoch, epochs=epoch + 1)
             if not self.average and epoch < self.epochs - 1:
                 continue
             scores = predict(fresh, asked.images)

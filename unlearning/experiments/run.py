@@ -45,6 +45,7 @@ from unlearning.startup import pool_size
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from unlearning.data import ImageData
     from unlearning.evaluation import ScoredRows
@@ -223,6 +224,8 @@ class Experiment:
         if settings.tensorboard is not None and self._board(self.folder).is_relative_to(self.folder.resolve()):
             raise invalid("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
         self._corruptions: dict[tuple[int, int], Corruption] = {}
+        # The hash of the last retrained model that repairs were compared with, and its classes on the test rows.
+        self._retrained: tuple[str, np.ndarray] | None = None
         self._methods = {choice: self._build(choice) for choice in settings.methods}
 
     def cells(self) -> list[tuple[int, int]]:
@@ -748,7 +751,11 @@ class Experiment:
         name = next((name for name in _RETRAINED if _is_retrained(self._awaited(cell, name))), None)
         classes = None
         if name is not None:
-            classes = predict(load_model(self._awaited(cell, name).model), test.images).argmax(axis=-1)
+            files = self._awaited(cell, name)
+            weights = read_json(files.results, UnlearningResults).model_sha256
+            if self._retrained is None or self._retrained[0] != weights:
+                self._retrained = weights, predict(load_model(files.model), test.images).argmax(axis=-1)
+            classes = self._retrained[1]
         return name, ScoredRows(
             test, given.subset(bad), corruption.true_labels[bad], held_out, classes, self.data.num_classes
         )

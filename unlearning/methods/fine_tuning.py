@@ -19,6 +19,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from unlearning import feeding
 from unlearning.errors import invalid
 from unlearning.evaluation import accuracy
 from unlearning.interop import as_logit_model, check_classifier, copy_model
@@ -124,7 +125,7 @@ class FineTuning(Method):
             batches = ShuffledBatches(
                 rows.images, rows.labels, batch_size=self.batch_size, seed=task.seed, augment=bool(self.augment)
             )
-            tuned.fit(batches, epochs=self.epochs or _EPOCHS, shuffle=False, callbacks=[watch], verbose=0)
+            feeding.fit(tuned, batches, epochs=self.epochs or _EPOCHS, callbacks=[watch])
         proposal = None
         if watch.best_weights is not None:
             proposal = copy_model(model)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import keras
 import numpy as np
 
-from unlearning import detection
+from unlearning import detection, feeding
 from unlearning.centroids.callback import CentroidSettings, FeatureSpaceUnlearning
 from unlearning.centroids.mixture import View, memorised_split, mixture_split, row_losses
 from unlearning.errors import InputError, invalid
@@ -147,7 +147,7 @@ class Fspmu(CentroidSettings, Method):
             settings=self._settings(),
             seed=task.seed,
         )
-        tuned.fit(callback.retain_batches(), epochs=self.epochs, shuffle=False, callbacks=[callback], verbose=0)
+        feeding.fit(tuned, callback.retain_batches(), epochs=self.epochs, callbacks=[callback])
         report = callback.reports[-1]
         proposal = None
         if report.applied:
@@ -229,7 +229,7 @@ class Fspmu(CentroidSettings, Method):
             seed=task.seed,
             augment=bool(self.augment),
         )
-        probe.fit(rows, epochs=self.probe_epochs, shuffle=False, verbose=0)
+        feeding.fit(probe, rows, epochs=self.probe_epochs)
         return probe
 
     def _detect(self, model: keras.Model, task: UnlearningTask) -> _Found:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from unlearning import feeding
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
 from unlearning.training.objectives import ONE_DEVICE, check_objective, prepare
@@ -184,17 +185,16 @@ def train(
     fitted, data = ready.model, ready.data  # shares its layers with `model`, which is what is stored
     _compile(fitted, data, settings, ready.loss)
     keeper = _Keeper(backup_dir, settings, seed, data)
-    tuple_data = isinstance(data, tuple)
-    fitted.fit(
-        *(data if tuple_data else (data,)),
-        batch_size=settings.batch_size if tuple_data else None,
-        epochs=settings.epochs,
-        validation_data=validation,
-        shuffle=tuple_data,  # Keras would shuffle the order of a PyDataset's batches with a state that is not ours
-        initial_epoch=keeper.restore(fitted),
-        callbacks=[keeper, _Bar(settings.epochs), *callbacks],
-        verbose=0,
-    )
+    options = {
+        "epochs": settings.epochs,
+        "initial_epoch": keeper.restore(fitted),
+        "callbacks": [keeper, _Bar(settings.epochs), *callbacks],
+        "validation_data": validation,
+    }
+    if isinstance(data, tuple):
+        fitted.fit(*data, batch_size=settings.batch_size, verbose=0, **options)
+    else:
+        feeding.fit(fitted, data, **options)
     if keeper.diverged:
         if backup_dir is not None:
             _discard(backup_dir)
@@ -265,9 +265,11 @@ def _compile(model: keras.Model, data: Any, settings: TrainSettings, loss: keras
             optimizer = keras.optimizers.Adam(rate, amsgrad=True, weight_decay=decay)
         else:
             optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
-        model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-        # A step that creates the optimizer's variables would be traced twice, and a backup is loaded into them. With
-        # mixed precision, Keras has wrapped the optimizer.
+        # A step that creates variables would be traced twice; "accuracy" as text creates its own in the first step, and
+        # the optimizer does, into which, besides, a backup is loaded. With mixed precision, Keras wraps the optimizer.
+        one_hot = isinstance(loss, keras.losses.CategoricalCrossentropy)
+        metric = keras.metrics.CategoricalAccuracy if one_hot else keras.metrics.SparseCategoricalAccuracy
+        model.compile(optimizer=optimizer, loss=loss, metrics=[metric(name="accuracy")])
         model.optimizer.build(model.trainable_variables)
     _COMPILED[model] = wanted, model.optimizer, OptimizerStart(model.optimizer)
 

@@ -1,0 +1,135 @@
+"""Feeding Keras: batches for `fit` and `predict` without the waits of tf.data's autotuning.
+
+On TensorFlow, Keras reads arrays and data sets of batches through tf.data pipelines that tune themselves. There is
+little to tune in such a pipeline, and the end of each of its iterators waits for the tuner: on one core 60 to 130 ms an
+epoch or prediction, during which nothing computes; an epoch of `cnn_small` on 1,437 digits takes 260 ms without. Here
+the same batches come in the same order from a pipeline that does not tune itself, two batches ahead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_AHEAD = 2
+
+
+def fit(
+    model: keras.Model, data: Any, *, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
+) -> keras.callbacks.History:
+    """Is `model.fit`, silent and on batches in their own order: Keras would shuffle them with a state that is not ours.
+
+    Args:
+        model: A compiled model.
+        data: A data set of batches that differ in nothing but their number of rows, or a `tf.data.Dataset`.
+        callbacks: See `model.fit`.
+        **options: See `model.fit`.
+
+    Returns:
+        What `model.fit` returns.
+    """
+    hooks = list(callbacks)
+    known = isinstance(data, keras.utils.PyDataset) and data.num_batches is not None
+    with _own_errors() as guard:
+        if known and keras.backend.backend() == "tensorflow":
+            hooks.append(_Epochs(data))
+            data = _pipeline(guard(data.__getitem__), data.num_batches)
+        return model.fit(data, callbacks=hooks, shuffle=False, verbose=0, **options)
+
+
+def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
+    """Is `model.predict` on batches.
+
+    Args:
+        model: A built model.
+        read: Returns the inputs of a batch by its number; they differ in nothing but their number of rows.
+        count: Number of batches.
+
+    Returns:
+        What `model.predict` returns.
+    """
+    with _own_errors() as guard:
+        if keras.backend.backend() == "tensorflow":
+            return model.predict(_pipeline(guard(read), count), verbose=0)
+        return model.predict(_Read(read, count), verbose=0)
+
+
+class _Read(keras.utils.PyDataset):
+    """Batches by number."""
+
+    def __init__(self, read: Callable[[int], Any], count: int) -> None:
+        super().__init__()
+        self._read, self._count = read, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Any:
+        return self._read(index)
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Tells a data set of batches when an epoch begins and ends, as Keras does where it knows the data set.
+
+    That includes an end before the first epoch, from `fit` making sure that it starts afresh.
+    """
+
+    def __init__(self, batches: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._batches.on_epoch_end()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._batches.on_epoch_end()
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[Callable[[Callable[[int], Any]], Callable[[int], Any]]]:
+    """Raises what reading a batch raises as it was, not as the error of TensorFlow that it is turned into."""
+    raised: list[Exception] = []
+
+    def guard(read: Callable[[int], Any]) -> Callable[[int], Any]:
+        def guarded(index: int) -> Any:
+            try:
+                return read(index)
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        return guarded
+
+    try:
+        yield guard
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise
+
+
+def _pipeline(read: Callable[[int], Any], count: int) -> tf.data.Dataset:
+    """Returns batches by number as a pipeline that does not tune itself."""
+    import tensorflow as tf  # only here: other backends need none
+
+    def generate() -> Iterator[Any]:
+        for index in range(count):
+            yield read(index)
+
+    def specify(array: Any) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *array.shape[1:]), keras.backend.standardize_dtype(array.dtype))
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    signature = keras.tree.map_structure(specify, read(0))
+    pipeline = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return pipeline.apply(tf.data.experimental.assert_cardinality(count)).prefetch(_AHEAD).with_options(options)
