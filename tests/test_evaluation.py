@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from unlearning.evaluation import (
     class_report,
     label_loss,
     membership_auc,
+    name_scores,
     predict,
     probabilities,
-    score_repair,
+    score_model,
 )
 from unlearning.task import Split
 
@@ -111,8 +114,11 @@ class TestScoreRepair:
         }
         return ScoredRows(**{**values, **changes})
 
+    def fields(self, rows: ScoredRows) -> dict[str, Any]:
+        return name_scores(score_model(self.BEFORE, rows), score_model(self.AFTER, rows))
+
     def test_every_field_by_hand(self) -> None:
-        fields = score_repair(self.BEFORE, self.AFTER, self.rows())
+        fields = self.fields(self.rows())
         assert (fields["acc_before_fix"], fields["acc_after_fix"]) == (0.5, 0.5)
         assert fields["confusions"]["before"].tolist() == [[0, 0, 1], [1, 1, 0], [0, 0, 1]]
         assert fields["confusions"]["after"].tolist() == [[0, 0, 1], [1, 1, 0], [0, 0, 1]]
@@ -130,7 +136,7 @@ class TestScoreRepair:
     def test_what_cannot_be_scored_is_none(self) -> None:
         empty = one_pixel([], [])
         rows = self.rows(bad=empty, bad_true_labels=np.empty(0, np.int64), held_out=empty, reference=None)
-        fields = score_repair(self.BEFORE, self.AFTER, rows)
+        fields = self.fields(rows)
         for when in ("before", "after"):
             for name in ("corrected_accuracy", "bad_label_agreement", "membership_auc", "disagreement"):
                 assert fields[f"{name}_{when}"] is None, name

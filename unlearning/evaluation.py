@@ -1,12 +1,12 @@
 """How good a classifier is: accuracies on fixed splits, the restored share, per-class reports, traces of wrong labels.
 
-Every score in a result file is computed here, by the same code on the same rows for every method; see `score_repair`.
+Every score in a result file is computed here, by the same code on the same rows for every method; see `score_model`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -180,13 +180,12 @@ class ScoredRows:
     num_classes: int
 
 
-def score_repair(before: keras.Model, after: keras.Model, rows: ScoredRows) -> dict[str, Any]:
-    """Scores a model before and after its repair, both by the same code.
+def name_scores(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the scores of a model before and after its repair under the names of result files.
 
     Args:
-        before: The poisoned model.
-        after: The repaired model.
-        rows: What to score on.
+        before: What `score_model` says of the poisoned model.
+        after: What it says of the repaired model, on the same rows.
 
     Returns:
         The fields `acc_before_fix`, `corrected_accuracy_before`, `bad_label_agreement_before`, `class_report_before`,
@@ -194,15 +193,25 @@ def score_repair(before: keras.Model, after: keras.Model, rows: ScoredRows) -> d
         `confusions` two count matrices of shape `(classes, classes)`.
     """
     fields: dict[str, Any] = {"confusions": {}}
-    for when, model in (("before", before), ("after", after)):
-        scores = _score_model(model, rows)
+    for when, found in (("before", before), ("after", after)):
+        scores = dict(found)
         fields["confusions"][when] = scores.pop("confusion")
         fields[f"acc_{when}_fix"] = scores.pop("accuracy")
         fields |= {f"{name}_{when}": value for name, value in scores.items()}
     return fields
 
 
-def _score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
+def score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
+    """Scores a model.
+
+    Args:
+        model: A poisoned or repaired model.
+        rows: What to score on.
+
+    Returns:
+        `accuracy`, `corrected_accuracy`, `bad_label_agreement`, `class_report`, `membership_auc`, `disagreement` as
+        `records.UnlearningResults` defines them, and `confusion`, a count matrix of shape `(classes, classes)`.
+    """
     classes = predict(model, rows.test.images).argmax(axis=-1)
     bad, bad_losses = _answer(model, rows.bad, rows.num_classes)
     _, held_out_losses = _answer(model, rows.held_out, rows.num_classes)

@@ -45,7 +45,6 @@ from unlearning.startup import pool_size
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from unlearning.data import ImageData
     from unlearning.evaluation import ScoredRows
@@ -99,6 +98,23 @@ class DetectChoice:
         from unlearning.methods.detected import Detected
 
         return Detected(method, self.detector, dict(self.options), self.suspects, self.rounds)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """A poisoned model's scores, for all its repairs.
+
+    Attributes:
+        key: The cell, and the hashes of the poisoned and the retrained weights.
+        reference: Name of the retraining that repairs are compared with.
+        rows: What is scored on.
+        scores: See `evaluation.score_model`.
+    """
+
+    key: tuple[Path, str, str | None]
+    reference: str | None
+    rows: ScoredRows
+    scores: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,8 +240,7 @@ class Experiment:
         if settings.tensorboard is not None and self._board(self.folder).is_relative_to(self.folder.resolve()):
             raise invalid("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
         self._corruptions: dict[tuple[int, int], Corruption] = {}
-        # The hash of the last retrained model that repairs were compared with, and its classes on the test rows.
-        self._retrained: tuple[str, np.ndarray] | None = None
+        self._scored: _Scored | None = None
         self._methods = {choice: self._build(choice) for choice in settings.methods}
 
     def cells(self) -> list[tuple[int, int]]:
@@ -378,7 +393,7 @@ class Experiment:
         method = self._method(choice)
         method = method.resolve({name: self._duration(cell.folder, name) for name in method.waits_for()})
 
-        from unlearning.evaluation import score_repair
+        from unlearning.evaluation import name_scores, score_model
         from unlearning.interop import load_model, save_model
         from unlearning.reporting import figures
         from unlearning.task import UnlearningTask
@@ -405,8 +420,8 @@ class Experiment:
         cpu = time.process_time() - cpu - outcome.preparation_cpu_s
         if suspected is not None:
             cpu += suspected[0].detection_cpu_s or 0.0
-        reference, rows = self._scored_rows(cell.folder, corruption, given, seed)
-        scores = score_repair(model, outcome.model, rows)
+        scored = self._scored_before(cell, poisoned, model, corruption, given, seed)
+        scores = name_scores(scored.scores, score_model(outcome.model, scored.rows))
         save_model(outcome.model, files.model)
         _write_csv(files.step_log, outcome.history)
         if outcome.solver_log:
@@ -434,7 +449,7 @@ class Experiment:
             acc_clean=clean.accuracy,
             acc_perc_restored=_restored(scores["acc_before_fix"], scores["acc_after_fix"], clean.accuracy),
             **scores,
-            disagreement_reference=reference,
+            disagreement_reference=scored.reference,
             class_names=[printable(name) for name in data.class_names] if small else None,
             confusion_before=confusions["before"].tolist() if small else None,
             confusion_after=confusions["after"].tolist() if small else None,
@@ -732,15 +747,27 @@ class Experiment:
             fine_labels=fine,
         )
 
-    def _scored_rows(
-        self, cell: Path, corruption: Corruption, given: Split, seed: int
-    ) -> tuple[str | None, ScoredRows]:
-        """Returns what all repairs of a cell are scored on, and the name of the retraining they are compared with."""
+    def _scored_before(
+        self,
+        cell: layout.TrainedFiles,
+        poisoned: TrainResults,
+        model: keras.Model,
+        corruption: Corruption,
+        given: Split,
+        seed: int,
+    ) -> _Scored:
+        """Scores a cell's poisoned model, once for all its repairs."""
         import numpy as np
 
-        from unlearning.evaluation import ScoredRows, predict
+        from unlearning.evaluation import ScoredRows, predict, score_model
         from unlearning.interop import load_model
 
+        name = next((name for name in _RETRAINED if _is_retrained(self._awaited(cell.folder, name))), None)
+        retrained = None if name is None else self._awaited(cell.folder, name)
+        weights = None if retrained is None else read_json(retrained.results, UnlearningResults).model_sha256
+        key = (cell.folder, poisoned.model_sha256, weights)
+        if self._scored is not None and self._scored.key == key:
+            return self._scored
         test, bad = self.data.test, corruption.rows
         try:
             alike = self._alike(corruption, "test", seed + _HELD_OUT_SEED)
@@ -748,17 +775,12 @@ class Experiment:
         except InputError as error:  # too few test rows of the classes that were corrupted
             logger.info("no membership test: %s", error)
             held_out = test.subset(np.empty(0, np.int64))
-        name = next((name for name in _RETRAINED if _is_retrained(self._awaited(cell, name))), None)
-        classes = None
-        if name is not None:
-            files = self._awaited(cell, name)
-            weights = read_json(files.results, UnlearningResults).model_sha256
-            if self._retrained is None or self._retrained[0] != weights:
-                self._retrained = weights, predict(load_model(files.model), test.images).argmax(axis=-1)
-            classes = self._retrained[1]
-        return name, ScoredRows(
+        classes = None if retrained is None else predict(load_model(retrained.model), test.images).argmax(axis=-1)
+        rows = ScoredRows(
             test, given.subset(bad), corruption.true_labels[bad], held_out, classes, self.data.num_classes
         )
+        self._scored = _Scored(key, name, rows, score_model(model, rows))
+        return self._scored
 
     def _train(
         self, files: layout.TrainedFiles, config: TrainConfig, wanted: str, corruption: Corruption | None
