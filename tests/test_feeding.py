@@ -40,14 +40,22 @@ class TestFit:
         for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
 
-    def test_what_has_no_number_of_batches_is_left_to_keras(self) -> None:
+    def test_what_is_not_plain_is_left_to_keras(self) -> None:
         class Endless(ShuffledBatches):
             num_batches = None
 
+            def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+                return super().__getitem__(index % 3)
+
+        class Lists(ShuffledBatches):
+            def __getitem__(self, index: int) -> Any:
+                return [tf.constant(part) for part in super().__getitem__(index)]
+
         split = blobs(50)
-        endless = Endless(split.images, split.labels, batch_size=50)
-        endless.__class__.__getitem__ = lambda self, index: (split.images, split.labels)
-        assert len(feeding.fit(compiled(), endless, epochs=1, steps_per_epoch=3).history["loss"]) == 1
+        options = {"batch_size": 16}
+        endless = Endless(split.images, split.labels, **options)
+        assert len(feeding.fit(compiled(), endless, epochs=1, steps_per_epoch=5).history["loss"]) == 1
+        assert len(feeding.fit(compiled(), Lists(split.images, split.labels, **options), epochs=2).history["loss"]) == 2
         pairs = tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(16)
         assert len(feeding.fit(compiled(), pairs, epochs=2).history["loss"]) == 2
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import blobs, fitted, poisoned_task, small_model
 
 from unlearning import methods
@@ -39,7 +40,8 @@ def eager_predict(request, monkeypatch) -> None:
     if request.cls is not TestInFit:
 
         def predict_eagerly(self, x, batch_size=None, verbose=0):
-            return np.asarray(self(np.asarray(x), **inference_arguments(self)))
+            images = np.concatenate([*x.as_numpy_iterator()]) if isinstance(x, tf.data.Dataset) else np.asarray(x)
+            return np.asarray(self(images, **inference_arguments(self)))
 
         monkeypatch.setattr(keras.Model, "predict", predict_eagerly)
 

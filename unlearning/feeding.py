@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,7 +28,8 @@ def fit(
 
     Args:
         model: A compiled model.
-        data: A data set of batches that differ in nothing but their number of rows, or a `tf.data.Dataset`.
+        data: A data set of batches, or whatever else `model.fit` takes as one argument. What is more than tuples of
+            arrays that differ in nothing but their number of rows is left to Keras.
         callbacks: See `model.fit`.
         **options: See `model.fit`.
 
@@ -35,9 +37,8 @@ def fit(
         What `model.fit` returns.
     """
     hooks = list(callbacks)
-    known = isinstance(data, keras.utils.PyDataset) and data.num_batches is not None
     with _own_errors() as guard:
-        if known and keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and _is_plain(data):
             hooks.append(_Epochs(data))
             data = _pipeline(guard(data.__getitem__), data.num_batches)
         return model.fit(data, callbacks=hooks, shuffle=False, verbose=0, **options)
@@ -54,10 +55,27 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     Returns:
         What `model.predict` returns.
     """
+    first = read(0)  # tells its shape; reading it again may mean decoding files again
+
+    def reread(index: int) -> Any:
+        return read(index) if index else first
+
     with _own_errors() as guard:
         if keras.backend.backend() == "tensorflow":
-            return model.predict(_pipeline(guard(read), count), verbose=0)
-        return model.predict(_Read(read, count), verbose=0)
+            return model.predict(_pipeline(guard(reread), count), verbose=0)
+        return model.predict(_Read(reread, count), verbose=0)
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether data are so many tuples of arrays, read by one thread."""
+    if not isinstance(data, keras.utils.PyDataset) or data.num_batches is None:
+        return False
+    if data.workers > 1 or data.use_multiprocessing:
+        return False
+    first, last = data[0], data[data.num_batches - 1]
+    if not all(isinstance(b, tuple) and all(isinstance(a, np.ndarray) for a in b) for b in (first, last)):
+        return False
+    return [(a.shape[1:], a.dtype) for a in first] == [(a.shape[1:], a.dtype) for a in last]
 
 
 class _Read(keras.utils.PyDataset):
