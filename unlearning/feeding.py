@@ -38,9 +38,10 @@ def fit(
     """
     hooks = list(callbacks)
     with _own_errors() as guard:
-        if keras.backend.backend() == "tensorflow" and _is_plain(data):
+        first = _plain_batch(data) if keras.backend.backend() == "tensorflow" else None
+        if first is not None:
             hooks.append(_Epochs(data))
-            data = _pipeline(guard(data.__getitem__), data.num_batches)
+            data = _pipeline(guard(data.__getitem__), data.num_batches, like=first)
         return model.fit(data, callbacks=hooks, shuffle=False, verbose=0, **options)
 
 
@@ -62,20 +63,21 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
 
     with _own_errors() as guard:
         if keras.backend.backend() == "tensorflow":
-            return model.predict(_pipeline(guard(reread), count), verbose=0)
+            return model.predict(_pipeline(guard(reread), count, like=first), verbose=0)
         return model.predict(_Read(reread, count), verbose=0)
 
 
-def _is_plain(data: Any) -> bool:
-    """Whether data are so many tuples of arrays, read by one thread."""
+def _plain_batch(data: Any) -> tuple[np.ndarray, ...] | None:
+    """Returns the first batch of data that are so many tuples of arrays, read by one thread; None of other data."""
     if not isinstance(data, keras.utils.PyDataset) or data.num_batches is None:
-        return False
+        return None
     if data.workers > 1 or data.use_multiprocessing:
-        return False
+        return None
     first, last = data[0], data[data.num_batches - 1]
     if not all(isinstance(b, tuple) and all(isinstance(a, np.ndarray) for a in b) for b in (first, last)):
-        return False
-    return [(a.shape[1:], a.dtype) for a in first] == [(a.shape[1:], a.dtype) for a in last]
+        return None
+    alike = [(a.shape[1:], a.dtype) for a in first] == [(a.shape[1:], a.dtype) for a in last]
+    return first if alike else None
 
 
 class _Read(keras.utils.PyDataset):
@@ -135,8 +137,8 @@ def _own_errors() -> Iterator[Callable[[Callable[[int], Any]], Callable[[int], A
         raise
 
 
-def _pipeline(read: Callable[[int], Any], count: int) -> tf.data.Dataset:
-    """Returns batches by number as a pipeline that does not tune itself."""
+def _pipeline(read: Callable[[int], Any], count: int, like: Any) -> tf.data.Dataset:
+    """Returns batches by number, shaped like a given one, as a pipeline that does not tune itself."""
     import tensorflow as tf  # only here: other backends need none
 
     def generate() -> Iterator[Any]:
@@ -148,6 +150,6 @@ def _pipeline(read: Callable[[int], Any], count: int) -> tf.data.Dataset:
 
     options = tf.data.Options()
     options.autotune.enabled = False
-    signature = keras.tree.map_structure(specify, read(0))
+    signature = keras.tree.map_structure(specify, like)
     pipeline = tf.data.Dataset.from_generator(generate, output_signature=signature)
     return pipeline.apply(tf.data.experimental.assert_cardinality(count)).prefetch(_AHEAD).with_options(options)
