@@ -18,7 +18,7 @@ import click
 
 from unlearning import detection, methods
 from unlearning.errors import InputError, printable
-from unlearning.experiments import recipes
+from unlearning.training import recipes
 
 _DATA_HELP = (
     "digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, "
@@ -308,10 +308,10 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
     """Repair the poisoned model in RUN_DIR (.../budget-B/seed-S) by METHOD."""
     _prepare(quiet)
     methods.get(method, overrides)
-    from unlearning.experiments.run import reopen
+    from unlearning.experiments.cell.run import reopen
 
     experiment, budget, seed = reopen(run_dir, method, overrides, detect=_detect_choice(options), **options)
-    from unlearning.experiments.locks import lock_cell
+    from unlearning.experiments.grid.locks import lock_cell
 
     with lock_cell(experiment.folder, budget, seed, timeout=0):
         result = experiment.ensure_repaired(budget, seed, experiment.settings.methods[0])
@@ -337,7 +337,7 @@ def labels(**options: Any) -> None:
     tensorflow-datasets set is listed in the order of its example ids, anything else in the order of the training rows.
     """
     _prepare(quiet=True)
-    from unlearning.experiments.labels import write_given_labels
+    from unlearning.experiments.cell.labels import write_given_labels
 
     rows, bad = write_given_labels(**options)
     click.echo(f"{rows} labels, {bad} of them wrong: {options['out']}")
@@ -348,8 +348,8 @@ def labels(**options: Any) -> None:
 @_json_option
 def show(directory: Path, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
-    from unlearning.experiments.collect import collect
-    from unlearning.experiments.records import UnlearningResults
+    from unlearning.experiments.results.collect import collect
+    from unlearning.records import UnlearningResults
 
     entries = collect([directory])
     trained = list(directory.rglob("train_results.json"))
@@ -358,7 +358,7 @@ def show(directory: Path, as_json: bool) -> None:
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
     foreign = [entry for entry in entries if not isinstance(entry.results, UnlearningResults)]
     if as_json:
-        from unlearning.experiments.export import tidy_row
+        from unlearning.experiments.results.export import tidy_row
 
         _print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
@@ -379,8 +379,8 @@ def show(directory: Path, as_json: bool) -> None:
 @_json_option
 def compare(directory: Path, control: str, as_json: bool) -> None:
     """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
-    from unlearning.experiments.aggregate import compare_methods
-    from unlearning.experiments.collect import collect
+    from unlearning.experiments.results.collect import collect
+    from unlearning.experiments.results.compare import compare_methods
 
     comparison = compare_methods(collect([directory]), control)
     if as_json:
@@ -401,9 +401,9 @@ def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None
 
     `--format reference` writes the columns that the published implementation exports.
     """
-    from unlearning.experiments.export import export_results
-    from unlearning.experiments.records import UnlearningResults
-    from unlearning.experiments.reference import NOTES
+    from unlearning.experiments.results.export import export_results
+    from unlearning.records import UnlearningResults
+    from unlearning.records.reference import NOTES
 
     entries = export_results(folders, out, form=form, force=force)
     click.echo(f"{len(entries)} rows: {out}")
@@ -466,7 +466,7 @@ def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
 @_json_option
 def validate(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""
-    from unlearning.experiments.validate import validate_folders
+    from unlearning.experiments.results.validate import validate_folders
 
     report = validate_folders(folders)
     if as_json:
@@ -484,7 +484,7 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Write NAME.schema.json (or all of them) to this folder.")
 def schema(name: str | None, out: Path | None) -> None:
     """Print the JSON Schema of the record NAME, such as unlearning_results; without NAME, of all records."""
-    from unlearning.experiments.schema import kinds, schema_of, write_schemas
+    from unlearning.records.schema import kinds, schema_of, write_schemas
 
     if out is not None:
         for path in write_schemas(out, name):
@@ -522,7 +522,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     hyperparameters and work.
     """
     _prepare(quiet)
-    from unlearning.experiments.repair import repair_model
+    from unlearning.repair.own import repair_model
 
     result = repair_model(detect=_detect_choice(options), **options)
     if as_json:
@@ -563,7 +563,7 @@ def detect(as_json: bool, quiet: bool, **options: Any) -> None:
     Next to it stand a JSON file with all numbers and a PNG of the scores.
     """
     _prepare(quiet)
-    from unlearning.experiments.detect import detect_rows
+    from unlearning.repair.detect import detect_rows
 
     result = detect_rows(**options)
     if as_json:
@@ -596,7 +596,7 @@ def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
     names them; without such a record the truly bad ones do.
     """
     _prepare(quiet)
-    from unlearning.experiments.features import draw_features
+    from unlearning.reporting.features import draw_features
 
     result = draw_features(**options, formats=tuple(formats.split(",")))
     if as_json:
@@ -626,7 +626,7 @@ def _prepare(quiet: bool, threads: int | None = None) -> None:
 
 def _sweep(options: dict[str, Any], quiet: bool, as_json: bool):  # type: ignore[no-untyped-def]
     """Runs the grid that a command's options describe, or lists it; returns the experiment and the report."""
-    from unlearning.experiments.sweep import Stopped, SweepOptions, parse_shard, plan, stopping_on_signals, sweep
+    from unlearning.experiments.grid.sweep import Stopped, SweepOptions, parse_shard, plan, stopping_on_signals, sweep
 
     names = ("workers", "threads", "executor", "address", "shard", "wait")
     chosen = {name: options.pop(name) for name in names}
@@ -655,7 +655,7 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool):  # type: ignore
 
 def _exit_with_failures(report) -> None:  # type: ignore[no-untyped-def]
     """Names the cells that failed, and exits with code 1 if there are any."""
-    from unlearning.experiments.sweep import summarise
+    from unlearning.experiments.grid.sweep import summarise
 
     for failure in report.failed:
         click.echo(f"Failed: budget {failure.budget}, seed {failure.seed}: {summarise(failure)}", err=True)
@@ -667,7 +667,7 @@ def _exit_with_failures(report) -> None:  # type: ignore[no-untyped-def]
 
 def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Builds the experiment that a grid command's options describe."""
-    from unlearning.experiments.run import Experiment, MethodChoice, Settings
+    from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 
     source = click.get_current_context().get_parameter_source
     explicit = {name for name in options if source(name) is not click.core.ParameterSource.DEFAULT}
@@ -689,7 +689,7 @@ def _experiment(options: dict[str, Any]):  # type: ignore[no-untyped-def]
 
 def _detect_choice(options: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Takes the options of detection out of a command's options; None where rows are not to be detected."""
-    from unlearning.experiments.run import DetectChoice
+    from unlearning.experiments.cell.run import DetectChoice
 
     detector, changed = options.pop("detector", None), options.pop("detector_options", {})
     suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
@@ -706,7 +706,7 @@ def _print_json(results: list) -> None:
 
 
 def _show_training(directory: Path, as_json: bool = False) -> None:
-    from unlearning.experiments.reference import read_training
+    from unlearning.records.reference import read_training
     from unlearning.reporting.tables import format_training
 
     paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))

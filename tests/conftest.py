@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny models and tasks, and a quiet TensorFlow."""
+"""Shared fixtures, and a quiet TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from unlearning.startup import import_tensorflow
 import_tensorflow()  # before Keras does: test processes of pytest-xdist would show its start-up messages
 
 import keras
-import numpy as np
 import pytest
-
-from unlearning.task import Corrections, Split, UnlearningTask
 
 
 @pytest.fixture
@@ -29,63 +26,3 @@ def float64():
     yield
     keras.config.set_floatx(before)
     keras.config.set_dtype_policy(policy)
-
-
-def small_model(
-    classes: int = 3, *, hidden: int = 4, seed: int = 0, regulariser=None, softmax: bool = False
-) -> keras.Model:
-    """A convolution, a batch normalisation, and a two-layer head on 6x6 images; 9 to 4 features."""
-    keras.utils.set_random_seed(seed)
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((6, 6, 1)),
-            layers.Conv2D(2, 3, strides=2, name="conv"),
-            layers.BatchNormalization(name="norm"),
-            layers.ReLU(name="relu"),
-            layers.Flatten(name="flatten"),
-            layers.Dense(hidden, activation="tanh", kernel_regularizer=regulariser, name="hidden"),
-            layers.Dense(
-                classes, activation="softmax" if softmax else None, kernel_regularizer=regulariser, name="logits"
-            ),
-        ]
-    )
-
-
-def blobs(rows: int, classes: int = 3, *, seed: int = 0, noise: float = 0.5) -> Split:
-    """Images whose class is visible: one bright stripe per class plus noise."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, rows)
-    images = noise * rng.standard_normal((rows, 6, 6, 1))
-    for k in range(classes):
-        images[labels == k, (k * 6) // classes] += 1.5
-    return Split(images.astype(np.float32), labels)
-
-
-def poisoned_task(
-    rows: int = 240, flips: int = 60, classes: int = 3, seed: int = 0
-) -> tuple[UnlearningTask, np.ndarray]:
-    """A task whose first `flips` rows carry the next class's label; returns the task and the true labels."""
-    true = blobs(rows, classes, seed=seed)
-    given = true.labels.copy()
-    given[:flips] = (given[:flips] + 1) % classes
-    task = UnlearningTask(
-        train=Split(true.images, given),
-        corrections=Corrections(np.arange(flips), true.labels[:flips]),
-        validation=blobs(120, classes, seed=seed + 1),
-        num_classes=classes,
-        seed=seed,
-    )
-    return task, true.labels
-
-
-def fitted(model: keras.Model, split: Split, *, epochs: int = 60, learning_rate: float = 0.01) -> keras.Model:
-    """Trains a model with logit outputs on a split, quietly."""
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=model.layers[-1].activation is keras.activations.linear
-        ),
-    )
-    model.fit(split.images, split.labels, batch_size=32, epochs=epochs, verbose=0)
-    return model

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from conftest import blobs, fitted
 
+from support.small import blobs, fitted
 from unlearning.evaluation import (
     ScoredRows,
     agreement,

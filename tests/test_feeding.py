@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import blobs, small_model
 
+from support.small import blobs, small_model
 from unlearning import feeding
 from unlearning.errors import InputError
 from unlearning.evaluation import predict

@@ -18,16 +18,19 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import small_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cli
+from support.paths import MODELS
+from support.small import small_model
 from unlearning import detection, methods
 from unlearning.archives import read_arrays
 from unlearning.data import load_data
 from unlearning.errors import InputError
-from unlearning.experiments.records import (
+from unlearning.interop import load_model
+from unlearning.noise import Corruption
+from unlearning.records import (
     KINDS,
     PoisonConfig,
     Record,
@@ -37,12 +40,9 @@ from unlearning.experiments.records import (
     read_json,
     write_json,
 )
-from unlearning.experiments.repair import read_flagged
-from unlearning.interop import load_model
-from unlearning.noise import Corruption
+from unlearning.repair.own import read_flagged
 from unlearning.strict_json import parse_json
 
-MODELS = Path(__file__).parent.parent / "models"
 MEGABYTE = 2**20
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import blobs, small_model
 
+from support.small import blobs, small_model
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import accuracy, confusion, predict, report
 from unlearning.interop import as_logit_model, copy_model, load_model, outputs_probabilities, save_model

@@ -14,7 +14,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parent.parent
+from support.paths import ROOT
+
 NOTEBOOKS = sorted((ROOT / "example_notebooks").glob("*.ipynb"))
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w<.:/])/(?:[\w.+-]+/)+[\w.+-]+|\b[A-Z]:\\\w")

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trees import contents, unfinished
+from support.trees import contents, unfinished
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (

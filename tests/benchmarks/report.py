@@ -17,8 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from report_trees import make_tree
-
+from support.report_trees import make_tree
 from unlearning.reporting.page import write_report
 
 ARGUMENTS = (

@@ -31,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-untyped-def]
     """Copies a finished cell of seed 0 under the seeds 1 to `cells - 1`, as if they had been run."""
-    from unlearning.experiments import layout
-    from unlearning.experiments.records import config_hash
-    from unlearning.experiments.run import Experiment
+    from unlearning.experiments.cell import folder as layout
+    from unlearning.experiments.cell.run import Experiment
+    from unlearning.records import config_hash
 
     (budget,) = settings.budgets
     source = layout.cell_files(folder, budget, 0).folder
@@ -67,8 +67,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
 
-    from unlearning.experiments import sweep
-    from unlearning.experiments.run import Experiment, MethodChoice, Settings
+    from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
+    from unlearning.experiments.grid import sweep
     from unlearning.startup import import_tensorflow
 
     import_tensorflow()

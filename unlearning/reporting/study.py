@@ -18,16 +18,16 @@ from typing import Any, cast
 
 import numpy as np
 
+from unlearning.drawing import palette
+from unlearning.drawing.figures import _save
+from unlearning.drawing.palette import look, sort_methods
 from unlearning.errors import InputError, invalid, printable
-from unlearning.experiments import layout
-from unlearning.experiments.aggregate import mean_std
-from unlearning.experiments.collect import Entry, collect
-from unlearning.experiments.records import TrainResults, UnlearningResults, read_json
-from unlearning.experiments.run import check_outputs
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.run import check_outputs
+from unlearning.experiments.results.collect import Entry, collect
+from unlearning.experiments.results.compare import mean_std
 from unlearning.progress import progress_bar
-from unlearning.reporting import palette
-from unlearning.reporting.figures import _save
-from unlearning.reporting.palette import look, sort_methods
+from unlearning.records import TrainResults, UnlearningResults, read_json
 from unlearning.reporting.tables import shorten
 
 FORMATS = ("png", "pdf")
@@ -55,7 +55,7 @@ class StudyFigures:
         paths: The files, by experiment, figure and format.
         left_out: Figures without anything to draw, as `experiment/figure`, and why.
         foreign: Number of results of the published implementation, which are not drawn: some of their fields mean
-            something else (see `unlearning.experiments.reference.NOTES`).
+            something else (see `unlearning.records.reference.NOTES`).
     """
 
     paths: tuple[Path, ...]

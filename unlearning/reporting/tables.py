@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from unlearning.experiments.aggregate import METRICS, Comparison, mean_std
-from unlearning.experiments.collect import Entry
-from unlearning.experiments.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.records import (
+from unlearning.experiments.grid.plan import Estimate, Plan, describe_duration
+from unlearning.experiments.results.collect import Entry
+from unlearning.experiments.results.compare import METRICS, Comparison, mean_std
+from unlearning.experiments.results.validate import ValidationReport
+from unlearning.records import (
     DetectionResults,
     FeatureResults,
     RepairResults,
     TrainResults,
     UnlearningResults,
 )
-from unlearning.experiments.reference import NOTES, ReferenceResults, ReferenceTraining
-from unlearning.experiments.validate import ValidationReport
+from unlearning.records.reference import NOTES, ReferenceResults, ReferenceTraining
 
 _WIDTH = 100
 _METRIC_TITLES = {

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearning.reporting.palette import look
+from unlearning.drawing.palette import look
 
 DARK_SURFACE = "#14171c"
 _READABLE = 4.5  # least contrast of small text, WCAG 2.2, success criterion 1.4.3

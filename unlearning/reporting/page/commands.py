@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearning import detection
-from unlearning.experiments.records import PoisonConfig, TrainConfig, UnlearnConfig
-from unlearning.experiments.run import DetectChoice, Experiment, MethodChoice, Settings
+from unlearning.experiments.cell.run import DetectChoice, Experiment, MethodChoice, Settings
 from unlearning.noise import FROM_FILE
+from unlearning.records import PoisonConfig, TrainConfig, UnlearnConfig
 
 LABELS_FILE = "LABELS_FILE"
 """Stands in a command for the path of a file of labels, which no record holds."""

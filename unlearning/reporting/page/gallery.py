@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import InputError
-from unlearning.experiments import layout
-from unlearning.experiments.records import file_sha256
+from unlearning.experiments.cell import folder as layout
+from unlearning.records import file_sha256
 from unlearning.reporting.page.gather import Cell, Detected, Shown, describe, is_control
 
 if TYPE_CHECKING:
-    from unlearning.experiments.run import Experiment
+    from unlearning.experiments.cell.run import Experiment
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
 
 
 def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -> Experiment:
-    from unlearning.experiments.run import reopen
+    from unlearning.experiments.cell.run import reopen
 
     config = cell.train_config or shown.clean_config
     name = config.data.dataset if config is not None else ""

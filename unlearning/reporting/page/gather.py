@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from unlearning.errors import InputError, invalid, printable
-from unlearning.experiments import layout
-from unlearning.experiments.collect import walk_files
-from unlearning.experiments.locks import find_writers
-from unlearning.experiments.records import (
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.grid.locks import find_writers
+from unlearning.experiments.results.collect import walk_files
+from unlearning.records import (
     KINDS,
     CellFailure,
     DetectionResults,
@@ -34,7 +34,7 @@ from unlearning.experiments.records import (
     read_json,
     read_raw,
 )
-from unlearning.experiments.reference import is_reference
+from unlearning.records.reference import is_reference
 
 State = Literal["done", "failed", "running", "missing"]
 R = TypeVar("R", bound=BaseModel)
@@ -477,7 +477,7 @@ def headline(experiment: Shown) -> list[dict[str, Any]]:
         `after`, `restored` (fractions) and `seconds`; the best of a budget is the one, of those that are no controls,
         whose mean accuracy is highest.
     """
-    from unlearning.experiments.aggregate import mean_std
+    from unlearning.experiments.results.compare import mean_std
 
     groups: dict[tuple[int, str], list[UnlearningResults]] = {}
     for cell, repair, results in experiment.repairs():

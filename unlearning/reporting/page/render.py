@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearning.drawing.palette import look
 from unlearning.errors import InputError, invalid
-from unlearning.experiments.records import TrainResults, UnlearningResults, finite, write_text
-from unlearning.experiments.run import check_outputs
+from unlearning.experiments.cell.run import check_outputs
+from unlearning.records import TrainResults, UnlearningResults, finite, write_text
 from unlearning.reporting.page.charts import draw_static, lighten
 from unlearning.reporting.page.commands import reproduce
 from unlearning.reporting.page.gallery import Galleries, draw_galleries, shrink_figure
 from unlearning.reporting.page.gather import Cell, Gathered, Shown, State, count_cells, gather, headline
-from unlearning.reporting.palette import look
 
 _DIGITS = 4
 

@@ -1,0 +1,158 @@
+"""What a terminal shows: tables of at most 100 columns, JSON where it is asked for, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from support.paths import ROOT
+from unlearning.experiments.cell.run import MethodChoice
+from unlearning.experiments.grid.plan import CellState, Estimate, Plan
+from unlearning.experiments.results.collect import collect
+from unlearning.experiments.results.compare import compare_methods
+from unlearning.records import DetectionMetrics, DetectionResults, TrainResults, read_json
+from unlearning.reporting import tables
+
+EXPERIMENT = ROOT / "models/cifar10-20000-cnn_small-symmetric"
+WIDTH = 100
+TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--output", "e")
+
+
+def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Runs the command as a user would: nothing in the environment quietens TensorFlow."""
+    line = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+    noisy = {k: v for k, v in os.environ.items() if not k.startswith(("TF_CPP", "GRPC", "ABSL", "TQDM"))}
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=300, env=noisy)
+
+
+def assert_narrow(text: str) -> None:
+    assert text and not text.endswith("\n\n")
+    wide = [line for line in text.splitlines() if len(line) > WIDTH]
+    assert not wide, wide
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A finished run of two seeds in two processes, with all that it printed."""
+    folder = tmp_path_factory.mktemp("terminal")
+    arguments = (*TINY, "--seeds", "1,2", "--methods", "second-order", "--workers", "2", "--quiet")
+    done = command("run", *arguments, cwd=folder)
+    (folder / "out").write_text(done.stdout)
+    (folder / "err").write_text(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class TestNoNoise:
+    def test_a_run_in_two_processes(self, folder: Path) -> None:
+        """TensorFlow, its device libraries and its logging system would each print on standard error."""
+        assert (folder / "err").read_text() == ""
+        lines = (folder / "out").read_text().splitlines()
+        assert lines[0].split()[:3] == ["budget", "seed", "method"] and lines[-1] == "Files: e"
+        assert_narrow((folder / "out").read_text())
+
+    def test_progress_and_nothing_else(self, folder: Path) -> None:
+        """Here the process that prints computes, too, up to its end."""
+        done = command("unlearn", "first-order", "e/budget-40/seed-1", cwd=folder)
+        assert done.returncode == 0 and done.stdout.split()[:2] == ["budget", "seed"]
+        shown = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
+        assert shown[0] == "first-order: budget 40, seed 1"
+        assert not [line for line in shown[1:] if "it/s" not in line and "|" not in line], shown
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("show", "e"),
+            ("compare", "e", "--control", "second-order"),
+            ("validate", "e"),
+            ("export", "e", "results.csv"),
+        ],
+        ids=lambda arguments: arguments[0],
+    )
+    def test_other_commands(self, folder: Path, arguments: tuple) -> None:
+        done = command(*arguments, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert_narrow(done.stdout)
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        ("arguments", "key"),
+        [
+            (("show", "e"), "acc_after_fix"),
+            (("compare", "e", "--control", "second-order"), "methods"),
+            (("validate", "e"), "problems"),
+            (("train", *TINY, "--seeds", "1"), "test_loss"),
+            (("run", *TINY, "--seeds", "1", "--methods", "second-order"), "acc_after_fix"),
+            (("run", *TINY, "--seeds", "1,3", "--methods", "sap", "--dry-run"), "memory_bytes"),
+            (("detect", "e/budget-40/seed-1", "--out", "found.csv", "--quiet"), "suspects"),
+            (
+                ("repair", "e/clean/best_model.keras", "--data=digits", "--method=sap", "--out=mine.keras", "--quiet"),
+                "test_accuracy_after",
+            ),
+        ],
+        ids=lambda value: value if isinstance(value, str) else value[0],
+    )
+    def test_every_command_with_results(self, folder: Path, monkeypatch, arguments: tuple, key: str) -> None:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("TQDM_DISABLE", "1")
+        done = CliRunner().invoke(cli.main, [*map(str, arguments), "--json"])
+        assert done.exit_code == 0, done.output
+        content = json.loads(done.stdout)
+        assert key in (content[0] if isinstance(content, list) else content)
+
+
+class TestWidth:
+    """Tables of extreme records: long names, many digits."""
+
+    def test_results_and_comparison(self) -> None:
+        entries = collect([EXPERIMENT])
+        long = "second-order-lissa-uncached-" + 60 * "x"
+        renamed = [
+            entry.results.model_copy(
+                update={
+                    "budget": 10**6,
+                    "seed": 2**31 - 1 - entry.seed,
+                    "variant": long,
+                    "acc_perc_restored": -123.4,
+                    "unlearning_duration_s": 123456.7,
+                    "work": entry.results.work.model_copy(update={"gradient_rows": 10**9, "curvature_rows": 10**10}),
+                }
+            )
+            for entry in entries
+        ]
+        assert_narrow(tables.format_results(renamed))
+        assert_narrow(tables.format_entries(entries))
+        assert_narrow(tables.format_comparison(compare_methods(entries, "second-order")))
+
+    def test_training(self) -> None:
+        results = read_json(EXPERIMENT / "clean/train_results.json", TrainResults)
+        large = results.model_copy(update={"rows": 10**7, "corrupted_rows": 10**6, "time": 123456.7})
+        assert_narrow(tables.format_training([(80 * "x" + "/seed-1", large)]))
+
+    def test_detection(self) -> None:
+        metrics = DetectionMetrics(precision=1.0, recall=1.0, f1=1.0, auroc=1.0, average_precision=1.0)
+        result = DetectionResults.model_construct(
+            detector="k-nearest-neighbours-ensemble",
+            rows=1_000_000,
+            suspects=250_000,
+            suspect_share=0.25,
+            threshold=-1.234e-5,
+            status="collapsed_mixture",
+            metrics=metrics,
+            bad_rows=200_000,
+        )
+        assert_narrow(tables.format_detection(result))
+
+    def test_plan(self) -> None:
+        choices = tuple(MethodChoice(f"second-order-lissa-{n}") for n in range(8))
+        cell = CellState(10**6, 2**31 - 1, None, tuple((choice, None) for choice in choices), True)
+        methods = {choice.name: Estimate(123456.7, False) for choice in choices}
+        assert_narrow(tables.format_plan(Plan(False, (cell,), Estimate(1e5, True), methods, 10**11), workers=64))

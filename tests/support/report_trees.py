@@ -1,0 +1,107 @@
+"""Experiment folders for the tests of the report page, copied from measured records."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.paths import MODELS
+
+SOURCE = MODELS / "cifar10-20000-cnn_small-flip-pairs"
+CELL = SOURCE / "budget-4000" / "seed-42"
+METHODS = (
+    "fine-tuning",
+    "first-order",
+    "first-order-reference",
+    "sap",
+    "sap+second-order",
+    "second-order",
+    "second-order-lissa",
+    "second-order-single",
+)
+NAMES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+HOSTILE = "<img src=x onerror=window.pwned=1></script><script>window.pwned=2</script>"
+FAILURE = '</script><script>window.pwned=3</script> & "quotes"'
+
+
+def change(path: Path, **values: object) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | values))
+
+
+def make_tree(
+    folder: Path,
+    budgets: Sequence[int] = (1000, 2000, 4000, 8000),
+    seeds: Sequence[int] = (42, 43, 44),
+    methods: Sequence[str] = METHODS,
+    class_names: Sequence[str] | None = NAMES,
+) -> Path:
+    """A grid whose numbers differ a little from cell to cell; matrices are counts in the records of even seeds."""
+    shutil.copytree(SOURCE / "clean", folder / "clean")
+    for i, budget in enumerate(budgets):
+        for j, seed in enumerate(seeds):
+            cell = folder / f"budget-{budget}" / f"seed-{seed}"
+            cell.mkdir(parents=True)
+            for name in ("train_config.json", "poison_config.json", "train_results.json"):
+                shutil.copy(CELL / name, cell / name)
+            change(cell / "train_config.json", seed=seed)
+            change(cell / "poison_config.json", seed=seed, budget=budget)
+            for k, name in enumerate(methods):
+                shutil.copytree(CELL / name, cell / name)
+                results = cell / name / "unlearning_results.json"
+                content = json.loads(results.read_text())
+                after = content["acc_after_fix"] - 0.02 * i + 0.005 * j
+                recall = [round(0.5 + 0.03 * n + 0.01 * k, 3) for n in range(10)]
+                report = {
+                    str(n): {"precision": 0.5, "recall": recall[n], "f1-score": 0.5, "support": 500} for n in range(10)
+                }
+                counts = [[400 if n == m else 11 + k for m in range(10)] for n in range(10)]
+                change(
+                    results,
+                    budget=budget,
+                    seed=seed,
+                    config=content["config"] | {"seed": seed},
+                    acc_after_fix=after,
+                    acc_perc_restored=(after - content["acc_before_fix"])
+                    / (content["acc_clean"] - content["acc_before_fix"]),
+                    unlearning_duration_s=content["unlearning_duration_s"] * (1 + 0.1 * j),
+                    class_report_before=report,
+                    class_report_after=report,
+                    class_names=None if class_names is None else list(class_names),
+                    **({} if seed % 2 else {"confusion_before": counts, "confusion_after": counts}),
+                )
+                change(cell / name / "unlearn_config.json", seed=seed)
+    return folder
+
+
+def add_detection(cell: Path, rows: Sequence[tuple[int, int, int]], detector: str = "patches") -> Path:
+    """Puts a detection into a cell: its record, and a list of suspects from `(row, given, suggested)`."""
+    folder = cell / f"detect-{detector}"
+    folder.mkdir()
+    shutil.copy(CELL / "detections" / "patches.json", folder / "detection_results.json")
+    change(folder / "detection_results.json", detector=detector, suspects=len(rows))
+    with (folder / "suspects.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "given_label", "suggested_label", "score", "suspect", "corrected_label"])
+        for number, (row, given, suggested) in enumerate(rows):
+            writer.writerow([row, given, suggested, 10 - number / 10, 1, suggested])
+    return folder
+
+
+def fail(cell: Path, stage: str, message: str) -> None:
+    """Writes a cell's `failure.json`."""
+    environment = json.loads((SOURCE / "clean" / "train_results.json").read_text())["environment"]
+    cell.mkdir(parents=True, exist_ok=True)
+    budget, seed = (int(part.name.split("-")[1]) for part in (cell.parent, cell))
+    content = {
+        "schema_version": 1,
+        "budget": budget,
+        "seed": seed,
+        "failures": [{"stage": stage, "error_type": "RuntimeError", "message": message, "traceback": []}],
+        "failed_at": "2026-01-02T03:04:05+00:00",
+        "environment": environment,
+    }
+    (cell / "failure.json").write_text(json.dumps(content))

@@ -1,0 +1,143 @@
+"""One cell of a grid, `(budget, seed)`: running it, and writing down what goes wrong there."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import shutil
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.run import Experiment, describe_environment
+from unlearning.experiments.grid.locks import lock_cell
+from unlearning.records import CellFailure, FailedStage, write_json
+
+logger = logging.getLogger(__name__)
+
+Cell = tuple[int, int]
+"""`(budget, seed)`."""
+
+_FRAMES = 8  # of a traceback, the innermost
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclasses.dataclass(frozen=True)
+class CellOutcome:
+    """How a cell ended.
+
+    Attributes:
+        duration_s: Wall-clock seconds.
+        failure: What went wrong, or None.
+        no_space: Whether it was the disk, so that other cells would fail, too.
+    """
+
+    duration_s: float
+    failure: CellFailure | None = None
+    no_space: bool = False
+
+
+def run_cell(experiment: Experiment, budget: int, seed: int) -> CellOutcome:
+    """Runs what is missing in a cell, and records what goes wrong instead of raising.
+
+    A method that fails does not keep the others from being run.
+
+    Args:
+        experiment: The experiment.
+        budget: The cell's budget.
+        seed: The cell's seed.
+
+    Returns:
+        The outcome; `failure.json` in the cell's folder says the same.
+    """
+    started = time.perf_counter()
+    failures: list[FailedStage] = []
+    no_space = False
+    with lock_cell(experiment.folder, budget, seed):
+        files = layout.cell_files(experiment.folder, budget, seed)
+        clear_leftovers(files.folder)
+        try:
+            experiment.ensure_poisoned(budget, seed)
+        except Exception as error:
+            failures.append(describe_error(error, "training"))
+            no_space = is_no_space(error)
+        else:
+            for choice in experiment.order():
+                try:
+                    experiment.ensure_repaired(budget, seed, choice)
+                except Exception as error:
+                    failures.append(describe_error(error, experiment.method_folder(budget, seed, choice).name))
+                    no_space = no_space or is_no_space(error)
+        if not failures:
+            files.failure.unlink(missing_ok=True)
+            return CellOutcome(time.perf_counter() - started)
+        failure = record_failure(experiment.folder, budget, seed, failures)
+    return CellOutcome(time.perf_counter() - started, failure, no_space)
+
+
+def record_failure(experiment: Path, budget: int, seed: int, failures: Sequence[FailedStage]) -> CellFailure:
+    """Writes a cell's `failure.json`, where the disk has room for it."""
+    failure = CellFailure(
+        budget=budget,
+        seed=seed,
+        failures=list(failures),
+        failed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=describe_environment(),
+    )
+    path = layout.cell_files(experiment, budget, seed).failure
+    try:
+        write_json(path, failure)
+    except OSError as error:
+        logger.warning("cannot write %s: %s", path, error)
+    return failure
+
+
+def describe_error(error: BaseException, stage: str) -> FailedStage:
+    """Turns an exception into a record; paths outside this library are cut down to names."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return FailedStage(
+        stage=stage,
+        error_type=type(error).__name__,
+        message=(str(error).strip() or type(error).__name__)[:2000],
+        traceback=[f"{_short(frame.filename)}:{frame.lineno} in {frame.name}" for frame in frames],
+    )
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    if "site-packages" in path.parts:
+        return "/".join(path.parts[path.parts.index("site-packages") + 1 :])
+    return path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else path.name
+
+
+def is_no_space(error: BaseException | None) -> bool:
+    """Whether an exception, or what caused it, is a full disk (h5py says so in its text only)."""
+    while error is not None:
+        if isinstance(error, OSError) and (error.errno in _NO_SPACE or "No space left on device" in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes what killed writers left unfinished; only whoever holds the folder's lock may call this."""
+    # Where memory is short, Keras puts the weights of a .keras archive in a file of that name first.
+    for pattern in (".partial-*", "model.weights.h5"):
+        for path in list(folder.rglob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def record_death(experiment: Path, cell: Cell, how: str, duration_s: float) -> CellOutcome:
+    """Records that the process that ran a cell ended."""
+    stage = FailedStage(stage="worker", error_type="WorkerDied", message=how)
+    with lock_cell(experiment, *cell):
+        clear_leftovers(layout.cell_files(experiment, *cell).folder)
+        return CellOutcome(duration_s, record_failure(experiment, *cell, [stage]))

@@ -1,0 +1,249 @@
+"""What a grid still has to do, and about how long it takes and how much memory it needs.
+
+Seconds are taken from finished cells of the same experiment folder where there are any: the mean over cells of the
+recorded training time, and of each method's recorded duration. Elsewhere a rule gives the order of magnitude:
+
+- training: `3 x forward operations x rows x epochs / (4 x 10^10 x cores)` seconds, plus 5 s: a backward pass costs two
+  forward passes, and the rate is that of the committed `cnn_small` on 20,000 CIFAR-10 rows (578 s on two cores);
+- a method: a tenth of the training, plus 5 s, for each stage of a chain; `retraining` and its kin: the training.
+
+Memory of one process, in bytes:
+
+    10^9 + 10 x training images + 40 x parameters + 8 x batch rows x layer outputs
+
+The terms: TensorFlow with its compiled graphs; images as stored, their corrupted copy, and cached features; float32
+weights, gradients, three Adam moments and the copies of best, given and repaired weights; and the float32 outputs of
+all layers, kept for the backward pass with as many gradients. For `cnn_small` on 32x32x3 images it gives 1.4, 1.5, 1.8
+and 2.7 GB for 5,000, 10,000, 20,000 and 50,000 rows, where the README's table has peaks of 1.1, 1.2, 1.5 and 2.3 GB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.run import Experiment, MethodChoice
+from unlearning.records import UnlearningResults
+from unlearning.startup import usable_cores
+
+if TYPE_CHECKING:
+    import keras
+
+_BASE_BYTES = 10**9
+_OPERATIONS_A_CORE_S = 4e10
+_FIXED_S = 5.0
+_METHOD_SHARE = 0.1
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclasses.dataclass(frozen=True)
+class CellState:
+    """What is there of a cell.
+
+    Attributes:
+        budget: The cell's budget.
+        seed: The cell's seed.
+        training_s: Recorded seconds of its training, or None where the model is not trained.
+        repairs: Results by method; None where a repair is missing.
+        failed: Whether an earlier run left a `failure.json`.
+    """
+
+    budget: int
+    seed: int
+    training_s: float | None
+    repairs: tuple[tuple[MethodChoice, UnlearningResults | None], ...]
+    failed: bool
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is missing."""
+        return self.training_s is not None and all(result is not None for _, result in self.repairs)
+
+
+def find_cell(experiment: Experiment, budget: int, seed: int) -> CellState:
+    """Looks at what is there of a cell; writes nothing.
+
+    Raises:
+        InputError: If the cell holds another configuration, or a damaged file.
+    """
+    trained = experiment.find_poisoned(budget, seed)
+    return CellState(
+        budget,
+        seed,
+        None if trained is None else trained.time,
+        tuple((choice, experiment.find_repaired(budget, seed, choice)) for choice in experiment.settings.methods),
+        layout.cell_files(experiment.folder, budget, seed).failure.is_file(),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """An estimated duration.
+
+    Attributes:
+        seconds: How long.
+        measured: Whether from finished cells of the same folder; otherwise by the rule.
+    """
+
+    seconds: float
+    measured: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A grid's missing work.
+
+    Attributes:
+        clean_done: Whether the clean model is trained.
+        cells: State of every cell.
+        training: Estimated duration of one training.
+        methods: Estimated durations of the methods, by folder name.
+        memory_bytes: Estimated memory of one process.
+    """
+
+    clean_done: bool
+    cells: tuple[CellState, ...]
+    training: Estimate
+    methods: dict[str, Estimate]
+    memory_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds of all that is missing, one thing after the other."""
+        total = 0.0 if self.clean_done else self.training.seconds
+        for cell in self.cells:
+            total += self.training.seconds if cell.training_s is None else 0.0
+            total += sum(self.methods[_label(c)].seconds for c, result in cell.repairs if result is None)
+        return total
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the plan as JSON-ready values; durations in seconds."""
+        return {
+            "clean_done": self.clean_done,
+            "cells": [
+                {
+                    "budget": cell.budget,
+                    "seed": cell.seed,
+                    "training_done": cell.training_s is not None,
+                    "repairs_done": {_label(choice): result is not None for choice, result in cell.repairs},
+                    "failed_before": cell.failed,
+                }
+                for cell in self.cells
+            ],
+            "training": dataclasses.asdict(self.training),
+            "methods": {name: dataclasses.asdict(estimate) for name, estimate in self.methods.items()},
+            "seconds": self.seconds,
+            "memory_bytes": self.memory_bytes,
+        }
+
+
+def make_plan(experiment: Experiment, cells: Sequence[CellState]) -> Plan:
+    """Estimates what is missing.
+
+    Args:
+        experiment: The experiment.
+        cells: Its cells, or some of them.
+
+    Returns:
+        The plan.
+    """
+    clean = experiment.find_clean()
+    size = _measure_model(experiment)
+    recorded = [cell.training_s for cell in cells if cell.training_s is not None]
+    if not recorded and clean is not None:
+        recorded = [clean.time]
+    if recorded:
+        training = Estimate(sum(recorded) / len(recorded), True)
+    else:
+        rate = _OPERATIONS_A_CORE_S * len(usable_cores())
+        rows = len(experiment.data.train)
+        training = Estimate(3 * size.operations * rows * experiment.settings.epochs / rate + _FIXED_S, False)
+    estimates = {}
+    for choice in experiment.settings.methods:
+        seconds = [
+            result.unlearning_duration_s
+            for cell in cells
+            for other, result in cell.repairs
+            if other == choice and result is not None
+        ]
+        estimates[_label(choice)] = (
+            Estimate(sum(seconds) / len(seconds), True) if seconds else Estimate(_rule(choice, training.seconds), False)
+        )
+    return Plan(clean is not None, tuple(cells), training, estimates, size.memory_bytes)
+
+
+def _rule(choice: MethodChoice, training_s: float) -> float:
+    stages = choice.name.split("+")
+    return sum(training_s if s.startswith("retraining") else _METHOD_SHARE * training_s + _FIXED_S for s in stages)
+
+
+def _label(choice: MethodChoice) -> str:
+    return f"{choice.name}-{choice.variant}" if choice.variant else choice.name
+
+
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    operations: float
+    memory_bytes: int
+
+
+def memory_of_a_process(experiment: Experiment) -> int:
+    """Estimates the memory of a process that runs cells, in bytes, by this module's rule."""
+    return _measure_model(experiment).memory_bytes
+
+
+def _measure_model(experiment: Experiment) -> _Size:
+    from unlearning.architectures import build
+
+    data, settings = experiment.data, experiment.settings
+    model = build(settings.model, input_shape=data.input_shape, num_classes=data.num_classes, pixel_max=data.pixel_max)
+    images = getattr(data.train.images, "nbytes", 0)  # image files are read one by one
+    outputs = sum(_elements(layer) for layer in model.layers)
+    memory = _BASE_BYTES + 10 * images + 40 * model.count_params() + 8 * settings.batch_size * outputs
+    return _Size(forward_operations(model), int(memory))
+
+
+def _elements(layer: keras.layers.Layer) -> int:
+    """Numbers in a layer's output for one image."""
+    shape = getattr(getattr(layer, "output", None), "shape", ())
+    return math.prod(d for d in shape[1:] if d is not None)
+
+
+def forward_operations(model: keras.Model) -> float:
+    """Returns the floating-point operations of one image's forward pass: two for each use of a kernel's weight.
+
+    Args:
+        model: A Sequential or functional model.
+    """
+    total = 0.0
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None:
+            places = math.prod(d for d in layer.output.shape[1:-1] if d is not None)
+            total += 2.0 * math.prod(kernel.shape) * places
+    return total
+
+
+def available_memory() -> int:
+    """Returns the memory that new processes may use, in bytes: of the machine, or of the container where it is less."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no such file, or the word "max"
+        limit = int((_CGROUP / "memory.max").read_text())
+        free = min(free, limit - int((_CGROUP / "memory.current").read_text()))
+    return max(0, free)
+
+
+def describe_duration(seconds: float) -> str:
+    """Returns a duration in words of about two digits, such as `3 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

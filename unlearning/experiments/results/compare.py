@@ -1,0 +1,236 @@
+"""Numbers over seeds: mean and standard deviation, and paired differences from a control with a bootstrap interval.
+
+Cells of one seed share data, noise and poisoned model, so methods are compared within seeds: what differs between seeds
+cancels in a paired difference and would only widen an unpaired one.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from unlearning.errors import invalid
+from unlearning.experiments.results.collect import Entry
+from unlearning.records import SCHEMA_VERSION, Record, UnlearningResults
+
+LEVEL = 0.95
+RESAMPLES = 9999
+FEWEST_PAIRS = 3
+"""No interval is computed from fewer pairs."""
+
+_FEWEST_FOR_BCA = 10  # below, the bias and acceleration of the BCa interval are guesses from a handful of numbers
+_SEED = 0
+METRICS = ("acc_after_fix", "acc_perc_restored", "seconds")
+
+
+class Summary(Record):
+    """A number over the seeds of one method.
+
+    Attributes:
+        count: Number of seeds that have the number.
+        mean: Its mean over these seeds; None where there is none.
+        std: Sample standard deviation over these seeds (divisor `count - 1`); None with fewer than two.
+    """
+
+    count: int
+    mean: float | None
+    std: float | None
+
+
+class Difference(Record):
+    """Method minus control, paired by seed.
+
+    Attributes:
+        pairs: Number of seeds that have both.
+        mean: Mean over the pairs; None where there is none.
+        std: Sample standard deviation over the pairs (divisor `pairs - 1`); None with fewer than two.
+        low: Lower end of the bootstrap interval of the mean; None where there is none.
+        high: Upper end.
+        interval: How it was made: `percentile` or `BCa` bootstrap over pairs. With few pairs it is too narrow.
+        note: Why there is no interval, where there is none.
+    """
+
+    pairs: int
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+    interval: Literal["percentile", "BCa"] | None
+    note: str
+
+
+class ComparedMethod(Record):
+    """One method of one experiment and budget.
+
+    Attributes:
+        experiment: The experiment's folder.
+        budget: Requested number of corrupted rows.
+        method: The method's folder: method and variant.
+        seeds: Seeds of its cells.
+        acc_after_fix: Test accuracy of the repaired model over seeds, a fraction.
+        acc_perc_restored: Restored share over seeds, a fraction.
+        seconds: Wall-clock seconds of the repair over seeds.
+        differences: Differences from the control by the names of these three, in their units; none of the control.
+    """
+
+    experiment: str
+    budget: int
+    method: str
+    seeds: list[int]
+    acc_after_fix: Summary
+    acc_perc_restored: Summary
+    seconds: Summary
+    differences: dict[str, Difference]
+
+
+class Comparison(Record):
+    """What `compare` prints.
+
+    Attributes:
+        schema_version: Version of this schema.
+        control: The method that all others are compared with.
+        level: Coverage of the intervals, a fraction.
+        resamples: Bootstrap resamples of an interval.
+        methods: One entry a method, experiment and budget.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    control: str
+    level: float
+    resamples: int
+    methods: list[ComparedMethod]
+
+
+def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Returns the mean and the sample standard deviation (divisor n - 1).
+
+    Args:
+        values: The numbers.
+
+    Returns:
+        Mean and standard deviation; None for what too few numbers leave undefined.
+
+    Example:
+        >>> mean_std([1.0, 3.0])
+        (2.0, 1.4142135623730951)
+    """
+    if not len(values):
+        return None, None
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def compare_pairs(method: Sequence[float], control: Sequence[float]) -> Difference:
+    """Compares two equally long lists of numbers, paired by position.
+
+    Args:
+        method: The method's numbers, one a seed.
+        control: The control's numbers for the same seeds.
+
+    Returns:
+        The difference method minus control.
+
+    Raises:
+        InputError: If the lengths differ, or a number is not finite.
+    """
+    if len(method) != len(control):
+        raise invalid("control", f"{len(method)} numbers, one a seed", len(control))
+    differences = np.asarray(method, dtype=np.float64) - np.asarray(control, dtype=np.float64)
+    if not np.isfinite(differences).all():
+        raise invalid("method", "finite numbers", "NaN or infinity")
+    mean, std = mean_std(differences.tolist())
+    low = high = interval = None
+    note = ""
+    if len(differences) < FEWEST_PAIRS:
+        note = f"no interval from fewer than {FEWEST_PAIRS} pairs"
+    else:
+        low, high, interval = _bootstrap(differences)
+    return Difference(pairs=len(differences), mean=mean, std=std, low=low, high=high, interval=interval, note=note)
+
+
+def _bootstrap(differences: np.ndarray) -> tuple[float, float, Literal["percentile", "BCa"]]:
+    from scipy.stats import bootstrap
+
+    kinds: tuple[Literal["percentile", "BCa"], ...] = ("percentile",)
+    if len(differences) >= _FEWEST_FOR_BCA:
+        kinds = ("BCa", "percentile")  # the second where the first is undefined, as for equal differences
+    for kind in kinds:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the result is looked at below
+            found = bootstrap(
+                (differences,),
+                np.mean,
+                n_resamples=RESAMPLES,
+                confidence_level=LEVEL,
+                method=kind,
+                rng=np.random.default_rng(_SEED),
+            ).confidence_interval
+        if math.isfinite(found.low) and math.isfinite(found.high):
+            break
+    return float(found.low), float(found.high), kind
+
+
+def compare_methods(entries: Sequence[Entry], control: str) -> Comparison:
+    """Compares every method with a control, within experiment and budget, paired by seed.
+
+    Args:
+        entries: Repairs, as `collect` returns them.
+        control: Folder name of the control (method and variant), such as `fine-tuning`.
+
+    Returns:
+        The comparison, in the order of the entries' experiments, budgets and methods; the control comes first.
+
+    Raises:
+        InputError: If there are no repairs of ours, or none by the control.
+    """
+    groups: dict[tuple[str, int], dict[str, dict[int, UnlearningResults]]] = {}
+    for entry in entries:
+        if isinstance(entry.results, UnlearningResults):
+            group = groups.setdefault((entry.experiment, entry.budget), {})
+            group.setdefault(entry.name, {})[entry.seed] = entry.results
+    if not groups:
+        raise invalid("directory", "a folder with repairs by this program", "none")
+    names = sorted({name for group in groups.values() for name in group})
+    if control not in names:
+        raise invalid("control", f"one of {', '.join(names)}", control)
+    compared = []
+    for (experiment, budget), group in sorted(groups.items()):
+        for name in sorted(group, key=lambda name: (name != control, name)):
+            cells = group[name]
+            compared.append(
+                ComparedMethod(
+                    experiment=experiment,
+                    budget=budget,
+                    method=name,
+                    seeds=sorted(cells),
+                    **{metric: _summarise(cells, metric) for metric in METRICS},
+                    differences={}
+                    if name == control
+                    else {metric: _differences(cells, group.get(control, {}), metric) for metric in METRICS},
+                )
+            )
+    return Comparison(control=control, level=LEVEL, resamples=RESAMPLES, methods=compared)
+
+
+def _value(result: UnlearningResults, metric: str) -> float | None:
+    return result.unlearning_duration_s if metric == "seconds" else getattr(result, metric)
+
+
+def _summarise(cells: dict[int, UnlearningResults], metric: str) -> Summary:
+    found = [_value(cells[seed], metric) for seed in sorted(cells)]
+    values = [value for value in found if value is not None]
+    mean, std = mean_std(values)
+    return Summary(count=len(values), mean=mean, std=std)
+
+
+def _differences(
+    cells: dict[int, UnlearningResults], controls: dict[int, UnlearningResults], metric: str
+) -> Difference:
+    pairs = [
+        (_value(cells[seed], metric), _value(controls[seed], metric)) for seed in sorted(set(cells) & set(controls))
+    ]
+    kept = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return compare_pairs([a for a, _ in kept], [b for _, b in kept])

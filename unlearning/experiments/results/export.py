@@ -1,0 +1,142 @@
+"""Results as one table for other programs: a row a repair, a column a number."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from unlearning.errors import InputError, invalid
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.run import check_outputs
+from unlearning.experiments.results.collect import Entry, collect
+from unlearning.records import (
+    PoisonConfig,
+    TrainConfig,
+    UnlearningResults,
+    read_json,
+    write_text,
+)
+from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
+
+OURS = "keras-unlearning"
+_LEAD = ("source", "experiment", "budget", "seed", "folder")
+_REFERENCE_COLUMNS = ("# Poisoned Labels", "method", "seed", "acc_before", "ACC after fix", "# Gradients", "Time (s)")
+
+
+def export_results(
+    folders: Sequence[Path], out: Path, *, form: Literal["tidy", "reference"] = "tidy", force: bool = False
+) -> list[Entry]:
+    """Writes the repairs below folders as CSV.
+
+    The form `tidy` has a column for every scalar field of the records, named by its path with dots
+    (`work.gradient_rows`, `config.hyperparameters.steps`, `train.model`, `poison.noise`); lists are left out. Numbers
+    have all their digits; what is not known is empty. Rows of the published implementation say so in the column
+    `source` and carry `note`, since some of their fields mean something else (see `reference.NOTES`).
+
+    The form `reference` has the columns that the published implementation exports, unnamed row number included. There,
+    accuracies of our repairs are on the test split.
+
+    Args:
+        folders: Folders of any level; see `collect`.
+        out: The CSV file; either the old one or the whole new one.
+        form: `tidy` or `reference`.
+        force: Replace an existing file.
+
+    Returns:
+        The repairs, in the order of the rows.
+
+    Raises:
+        InputError: If there are no repairs, a file is damaged, or `out` exists; nothing is written then.
+    """
+    if out.suffix != ".csv":
+        raise invalid("out", "a path ending in .csv, after the folders", str(out))
+    check_outputs((out,), force)
+    entries = collect(folders)
+    if not entries:
+        raise InputError(f"There is no unlearning_results.json below {', '.join(map(str, folders))}.")
+    write_text(out, _tidy(entries) if form == "tidy" else _as_reference(entries))
+    return entries
+
+
+def tidy_row(entry: Entry) -> dict[str, Any]:
+    """Returns the scalar fields of a repair under flat names.
+
+    Args:
+        entry: The repair.
+
+    Returns:
+        Names to text, numbers, booleans and None.
+    """
+    results = entry.results
+    row: dict[str, Any] = {
+        "source": SOURCE if isinstance(results, ReferenceResults) else OURS,
+        "experiment": entry.experiment,
+        "budget": entry.budget,
+        "seed": entry.seed,
+        "folder": entry.name,
+    }
+    if isinstance(results, ReferenceResults):
+        row["method"] = entry.name
+        row |= results.model_dump()
+        if results.diverged or results.acc_after_fix < 0:
+            row |= {"acc_after_fix": None, "acc_perc_restored": None}
+        return row | {"note": "; ".join(NOTES)}
+    row |= _flatten(results)
+    files = layout.TrainedFiles(entry.folder.resolve().parent, "poisoned_model.keras")
+    for prefix, path, kind in (("train", files.config, TrainConfig), ("poison", files.poison_config, PoisonConfig)):
+        if path.is_file():
+            row |= {f"{prefix}.{name}": value for name, value in _flatten(read_json(path, kind)).items()}
+    return row
+
+
+def _flatten(record: BaseModel) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, f"{name}.{key}" if name else key)
+        elif not isinstance(value, list):
+            flat[name] = value
+
+    walk(record.model_dump(mode="json", by_alias=True), "")
+    return flat
+
+
+def _tidy(entries: Sequence[Entry]) -> str:
+    rows = [tidy_row(entry) for entry in entries]
+    order = [*_LEAD, *(name for name in UnlearningResults.model_fields if name not in _LEAD), "train", "poison", "note"]
+    position = {name: number for number, name in enumerate(order)}
+    names = {name for row in rows for name in row}
+    columns = sorted(names, key=lambda name: (position.get(name.partition(".")[0], len(order)), name))
+    return _csv([columns, *([row.get(name) for name in columns] for row in rows)])
+
+
+def _as_reference(entries: Sequence[Entry]) -> str:
+    ordered = sorted(entries, key=lambda e: (e.experiment, e.budget, e.seed, e.name))
+    rows: list[list[Any]] = [["", *_REFERENCE_COLUMNS]]
+    for number, entry in enumerate(ordered):
+        r = entry.results
+        gradients = -1 if r.n_gradients is None else r.n_gradients
+        scores = [r.acc_before_fix, r.acc_after_fix, gradients, r.unlearning_duration_s]
+        rows.append([number, entry.budget, entry.name, entry.seed, *scores])
+    return _csv(rows)
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([[_cell(value) for value in row] for row in rows])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula is marked as text."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

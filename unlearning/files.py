@@ -1,0 +1,171 @@
+"""How every file is written and opened: whole or not at all, of known size, and with its name in every error."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearning.errors import InputError, invalid
+
+PARTIAL = ".partial-"
+"""How names of unfinished files begin."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lets a file be written aside and puts it in place when all went well: the old content or the whole new one.
+
+    Args:
+        path: The file; its folder is made where there is none.
+
+    Yields:
+        Where to write, in the same folder and with the same suffix.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(0o666 & ~_umask())  # temporary files are private; results are for others to read
+        _sync(aside)
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file, as `writing` does."""
+    with writing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_table(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows as CSV; the columns are the keys of all rows, in the order of their first appearance."""
+    import pandas as pd
+
+    buffer = io.StringIO()
+    pd.DataFrame(list(rows)).to_csv(buffer, index=False)
+    write_text(path, buffer.getvalue())
+
+
+def check_file(argument: str, path: str | os.PathLike[str], limit: int, what: str = "file") -> Path:
+    """Returns a path that can be opened without surprises.
+
+    Args:
+        argument: Name of the argument, for messages.
+        path: The file.
+        limit: Most bytes it may have.
+        what: What is expected, for messages, such as `.npz file`.
+
+    Raises:
+        InputError: If it is missing, no regular file, or larger.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise invalid(argument, f"an existing {what}", str(path))
+    size = path.stat().st_size
+    if size > limit:
+        raise invalid(argument, f"at most {limit} bytes", f"{size} bytes in {path}")
+    return path
+
+
+def read_text(argument: str, path: str | os.PathLike[str], limit: int, what: str = "file") -> str:
+    """Reads a text file in UTF-8; arguments and errors as `check_file`."""
+    path = check_file(argument, path, limit, what)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"Cannot read {path} as text: {error}") from error
+
+
+@contextlib.contextmanager
+def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterator[csv.DictReader]:
+    """Opens a CSV file whose first line names every column once.
+
+    Args:
+        argument: Name of the argument, for messages.
+        path: The file.
+        limit: Most bytes it may have.
+
+    Yields:
+        A reader of its rows as mappings.
+
+    Raises:
+        InputError: If it is missing, too large, or no such file; also for what is found while it is read.
+    """
+    path = check_file(argument, path, limit, "CSV file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = list(reader.fieldnames or ())
+            if not columns:
+                raise InputError(f"{path} has no first line with the names of columns.")
+            for name in columns:
+                if not name or columns.count(name) > 1:
+                    wrong = f"the column {name} twice" if name else "a column without a name"
+                    raise InputError(f"{path} has {wrong} in its first line.")
+            yield reader
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {path} as CSV: {error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `InputError` if a folder cannot be made or written to; leaves nothing behind."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"Cannot write to {folder}: {existing} is not a writable folder.")
+
+
+def check_outputs(paths: Sequence[Path], force: bool) -> None:
+    """Raises `InputError` if files of one folder exist (unless `force`) or cannot be written; leaves nothing behind."""
+    for path in paths:
+        if path.exists() and not force:
+            raise InputError(f"{path} exists. Pass --force to replace it.")
+    check_writable(paths[0].parent)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is what it looks like: below a folder, without a link on the way."""
+    try:
+        parts = path.relative_to(folder).parts
+    except ValueError:
+        return False
+    here = folder
+    for part in parts:
+        here = here / part
+        if part == ".." or here.is_symlink():
+            return False
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    """Puts a file's (or folder's) content on the disk, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

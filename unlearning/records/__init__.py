@@ -1,0 +1,3 @@
+"""The JSON records."""
+
+from unlearning.records.records import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""Repairing a model of your own."""
