@@ -92,6 +92,23 @@ def since(version: str, *, before: Any = _MISSING, group: str = "") -> Since:
     return Since(version, before, group)
 
 
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How a field looks on the command line, where it is not as its name and type say.
+
+    Attributes:
+        flag: Its option, `--name`.
+        metavar: What its value looks like.
+        hidden: Whether it is none.
+        one_of: A registry, as `module:attribute`, whose names are the values.
+    """
+
+    flag: str = ""
+    metavar: str = ""
+    hidden: bool = False
+    one_of: str = ""
+
+
 class _SettingsMeta(_Meta):
     def __call__(cls, *args: Any, **values: Any) -> Any:
         try:

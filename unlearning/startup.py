@@ -56,6 +56,21 @@ def pool_size() -> int:
     return int(chosen or 0) or len(usable_cores())
 
 
+def device_names() -> list[str]:
+    """Returns the names of the GPUs; empty where the processor computes."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+
+
+def tensorflow_version() -> str:
+    """Returns TensorFlow's version."""
+    import tensorflow as tf
+
+    return str(tf.__version__)
+
+
 def usable_cores() -> list[int]:
     """Returns the numbers of the processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -31,8 +31,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-untyped-def]
     """Copies a finished cell of seed 0 under the seeds 1 to `cells - 1`, as if they had been run."""
-    from unlearning.experiments.cell import folder as layout
     from unlearning.experiments.cell.run import Experiment
+
+    from unlearning.experiments.cell import folder as layout
     from unlearning.records import config_hash
 
     (budget,) = settings.budgets
@@ -68,6 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
+
     from unlearning.experiments.grid import sweep
     from unlearning.startup import import_tensorflow
 

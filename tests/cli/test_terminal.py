@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from support.paths import ROOT
-from unlearning.experiments.cell.run import MethodChoice
+from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid.plan import CellState, Estimate, Plan
 from unlearning.experiments.results.collect import collect
 from unlearning.experiments.results.compare import compare_methods

@@ -19,6 +19,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from unlearning.repairs.detect import detect_rows, write_suspects
+from unlearning.repairs.own import read_flagged, repair_model
 
 from support.paths import GOLDEN as GOLDEN_FILES
 from support.paths import ROOT
@@ -33,8 +35,6 @@ from unlearning.errors import InputError
 from unlearning.evaluation import predict, probabilities
 from unlearning.projection.selection import cross_entropy
 from unlearning.records import DetectionResults, read_json
-from unlearning.repair.detect import detect_rows, write_suspects
-from unlearning.repair.own import read_flagged, repair_model
 from unlearning.task import REMOVED, Split
 
 GOLDEN = json.loads((GOLDEN_FILES / "detection.json").read_text())

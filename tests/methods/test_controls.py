@@ -10,13 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 
 from support.paths import MODELS
 from support.small import blobs, fitted, poisoned_task, small_model
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import label_loss, membership_auc, predict, probabilities
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 from unlearning.influence.head import Head
 from unlearning.influence.rows import RowStore
 from unlearning.interop import as_logit_model, copy_model, load_model, save_model
@@ -91,7 +91,7 @@ class TestCombine:
 
 
 class TestSharding:
-    RECIPE = {"learning_rate": 0.01, "batch_size": 16}  # noqa: RUF012
+    RECIPE = {"learning_rate": 0.01, "batch_size": 16}
 
     def test_shards_are_a_partition(self) -> None:
         parts = assign_shards(23, 5, seed=3)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unlearning.experiments.cell.run import Experiment, Settings, reopen
 
 from support.command import assert_refused, cli, tree
 from unlearning.data import load_data
 from unlearning.experiments.cell.labels import write_given_labels
-from unlearning.experiments.cell.run import Experiment, Settings, reopen
 from unlearning.noise import Corruption
 
 TINY = ("--train-rows", "200", "--epochs", "1", "--batch-size", "100", "--seeds", "1")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
+from unlearning.repairs.own import read_flagged
 
 from unlearning.errors import InputError
 from unlearning.evaluation import probabilities, restored_share
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 from unlearning.records import (
     DataConfig,
     PoisonConfig,
@@ -24,7 +25,6 @@ from unlearning.records import (
     read_json,
     write_json,
 )
-from unlearning.repair.own import read_flagged
 from unlearning.task import REMOVED
 
 TRAIN = TrainConfig(

@@ -11,6 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.markers import MarkerStyle
+from unlearning.repairs.own import repair_model
 
 from support.command import cli
 from support.small import blobs
@@ -24,7 +25,6 @@ from unlearning.drawing.features import (
     summarise_angles,
 )
 from unlearning.errors import InputError
-from unlearning.repair.own import repair_model
 from unlearning.reporting.features import draw_features
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 
 import cli
 from support.report_trees import CELL, FAILURE, HOSTILE, METHODS, MODELS, SOURCE, add_detection, change, fail, make_tree
 from unlearning.drawing.palette import look
 from unlearning.errors import InputError
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 from unlearning.experiments.results.collect import collect
 from unlearning.experiments.results.compare import mean_std
 from unlearning.records import UnlearningResults

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings, reopen
 
 from support.command import assert_refused, cli
 from support.paths import MODELS
 from unlearning.errors import InputError
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings, reopen
 from unlearning.methods.retraining import Retraining
 from unlearning.records import DataConfig, PoisonConfig, TrainConfig, config_hash, read_json, write_json
 from unlearning.training import TrainSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from unlearning.errors import InputError, invalid
-from unlearning.experiments.cell.run import check_outputs, reopen
+from unlearning.experiments.cell.reopening import recorded_corruption, reopen
+from unlearning.files import check_outputs
 from unlearning.noise.recorded import in_published_order, write_labels
 
 
@@ -37,10 +38,10 @@ def write_given_labels(
     if out.suffix != ".json":
         raise invalid("out", "a path ending in .json", str(out))
     check_outputs((out,), force)
-    experiment, budget, seed = reopen(run_dir, None, {}, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
-    corruption = experiment.corruption(budget, seed)
+    cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
+    corruption, data = recorded_corruption(cell), cell.setup.data
     if corruption.patch is not None:
         raise InputError("This noise changed images, too, which a list of labels cannot carry.")
-    given = corruption.apply(experiment.data.train).labels
-    write_labels(out, in_published_order(given, experiment.data.train_ids), force=force)
+    given = corruption.apply(data.train).labels
+    write_labels(out, in_published_order(given, data.train_ids), force=force)
     return len(given), corruption.budget

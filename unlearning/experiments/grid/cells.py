@@ -1,4 +1,4 @@
-"""One cell of a grid, `(budget, seed)`: running it, and writing down what goes wrong there."""
+"""Running one cell of a grid, and writing down what goes wrong there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import Experiment, describe_environment
+from unlearning.experiments.cell.repairing import ensure_repaired
+from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.scoring import Scorer
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import ensure_poisoned
 from unlearning.experiments.grid.locks import lock_cell
+from unlearning.files import PARTIAL
 from unlearning.records import CellFailure, FailedStage, write_json
+from unlearning.repairs.environment import describe_environment
 
 logger = logging.getLogger(__name__)
 
-Cell = tuple[int, int]
+Place = tuple[int, int]
 """`(budget, seed)`."""
 
 _FRAMES = 8  # of a traceback, the innermost
@@ -42,13 +48,13 @@ class CellOutcome:
     no_space: bool = False
 
 
-def run_cell(experiment: Experiment, budget: int, seed: int) -> CellOutcome:
+def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
     """Runs what is missing in a cell, and records what goes wrong instead of raising.
 
     A method that fails does not keep the others from being run.
 
     Args:
-        experiment: The experiment.
+        setup: The experiment.
         budget: The cell's budget.
         seed: The cell's seed.
 
@@ -58,25 +64,27 @@ def run_cell(experiment: Experiment, budget: int, seed: int) -> CellOutcome:
     started = time.perf_counter()
     failures: list[FailedStage] = []
     no_space = False
-    with lock_cell(experiment.folder, budget, seed):
-        files = layout.cell_files(experiment.folder, budget, seed)
+    cell = Cell(setup, budget, seed)
+    with lock_cell(setup.folder, budget, seed):
+        files = cell.files
         clear_leftovers(files.folder)
         try:
-            experiment.ensure_poisoned(budget, seed)
+            ensure_poisoned(cell)
         except Exception as error:
             failures.append(describe_error(error, "training"))
             no_space = is_no_space(error)
         else:
-            for choice in experiment.order():
+            scorer = Scorer(cell)
+            for planned in setup.order:
                 try:
-                    experiment.ensure_repaired(budget, seed, choice)
+                    ensure_repaired(cell, planned, scorer)
                 except Exception as error:
-                    failures.append(describe_error(error, experiment.method_folder(budget, seed, choice).name))
+                    failures.append(describe_error(error, planned.label))
                     no_space = no_space or is_no_space(error)
         if not failures:
             files.failure.unlink(missing_ok=True)
             return CellOutcome(time.perf_counter() - started)
-        failure = record_failure(experiment.folder, budget, seed, failures)
+        failure = record_failure(setup.folder, budget, seed, failures)
     return CellOutcome(time.perf_counter() - started, failure, no_space)
 
 
@@ -127,7 +135,7 @@ def is_no_space(error: BaseException | None) -> bool:
 def clear_leftovers(folder: Path) -> None:
     """Removes what killed writers left unfinished; only whoever holds the folder's lock may call this."""
     # Where memory is short, Keras puts the weights of a .keras archive in a file of that name first.
-    for pattern in (".partial-*", "model.weights.h5"):
+    for pattern in (f"{PARTIAL}*", "model.weights.h5"):
         for path in list(folder.rglob(pattern)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -135,7 +143,7 @@ def clear_leftovers(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def record_death(experiment: Path, cell: Cell, how: str, duration_s: float) -> CellOutcome:
+def record_death(experiment: Path, cell: Place, how: str, duration_s: float) -> CellOutcome:
     """Records that the process that ran a cell ended."""
     stage = FailedStage(stage="worker", error_type="WorkerDied", message=how)
     with lock_cell(experiment, *cell):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.errors import InputError
-from unlearning.experiments.cell.run import Experiment, Settings
-from unlearning.experiments.grid.cells import Cell, CellOutcome, record_death, run_cell
+from unlearning.experiments.cell.settings import RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.grid.cells import CellOutcome, Place, record_death, run_cell
 from unlearning.experiments.grid.workers import TICK_S, Events, Pool, divide_cores, free_memory, start_worker
 from unlearning.startup import confine, pool_variables, usable_cores
 
@@ -89,22 +90,22 @@ class RayPool(Pool):
         confined: Whether the actors divide the cores of this machine, which is the whole cluster.
     """
 
-    def __init__(self, settings: Settings, workers: int, threads: int, confined: bool) -> None:
+    def __init__(self, settings: RunSettings, workers: int, threads: int, confined: bool) -> None:
         self._ray, self._settings, self._threads = import_ray(), settings, threads
-        self._folder = Experiment(settings).folder
+        self._folder = Setup(settings).folder
         nodes = [node["Resources"].get("CPU", 0.0) for node in self._ray.nodes() if node["Alive"]]
         share = sum(nodes) / workers
         self._cpus = min(max(nodes), float(int(share)) if share >= 1 else share)
         self._confine = divide_cores(usable_cores(), workers) if confined else [[]] * workers
         self._actors: list[Any] = [None] * workers
-        self._tasks: dict[Any, tuple[int, Cell, float]] = {}
+        self._tasks: dict[Any, tuple[int, Place, float]] = {}
 
     @property
-    def running(self) -> list[Cell]:
+    def running(self) -> list[Place]:
         """Cells under way."""
         return [cell for _, cell, _ in self._tasks.values()]
 
-    def run(self, cells: Sequence[Cell]) -> Events:
+    def run(self, cells: Sequence[Place]) -> Events:
         """Runs the cells; a worker that dies is replaced."""
         waiting = deque(cells)
         free = list(range(len(self._actors)))
@@ -143,13 +144,13 @@ class RayPool(Pool):
 class _RayWorker:
     """The actor that runs cells."""
 
-    def __init__(self, settings: Settings, threads: int, cores: list[int], level: int, folder: str) -> None:
+    def __init__(self, settings: RunSettings, threads: int, cores: list[int], level: int, folder: str) -> None:
         os.chdir(folder)  # paths in the settings may be relative
-        self._experiment = start_worker(settings, threads, level)
+        self._setup = start_worker(settings, threads, level)
         if cores:
             confine(cores)
 
     def run(self, budget: int, seed: int) -> CellOutcome:
-        outcome = run_cell(self._experiment, budget, seed)
+        outcome = run_cell(self._setup, budget, seed)
         free_memory()
         return outcome

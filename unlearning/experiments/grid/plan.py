@@ -26,9 +26,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import Experiment, MethodChoice
+from unlearning import methods
+from unlearning.experiments.cell.choices import PlannedRepair
+from unlearning.experiments.cell.repairing import find_repaired
+from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import find_clean, find_poisoned
 from unlearning.records import UnlearningResults
+from unlearning.registry import Role
 from unlearning.startup import usable_cores
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ class CellState:
     budget: int
     seed: int
     training_s: float | None
-    repairs: tuple[tuple[MethodChoice, UnlearningResults | None], ...]
+    repairs: tuple[tuple[PlannedRepair, UnlearningResults | None], ...]
     failed: bool
 
     @property
@@ -65,19 +70,20 @@ class CellState:
         return self.training_s is not None and all(result is not None for _, result in self.repairs)
 
 
-def find_cell(experiment: Experiment, budget: int, seed: int) -> CellState:
+def find_cell(setup: Setup, budget: int, seed: int) -> CellState:
     """Looks at what is there of a cell; writes nothing.
 
     Raises:
         InputError: If the cell holds another configuration, or a damaged file.
     """
-    trained = experiment.find_poisoned(budget, seed)
+    cell = Cell(setup, budget, seed)
+    trained = find_poisoned(cell)
     return CellState(
         budget,
         seed,
         None if trained is None else trained.time,
-        tuple((choice, experiment.find_repaired(budget, seed, choice)) for choice in experiment.settings.methods),
-        layout.cell_files(experiment.folder, budget, seed).failure.is_file(),
+        tuple((planned, find_repaired(cell, planned)) for planned in setup.repairs),
+        cell.files.failure.is_file(),
     )
 
 
@@ -118,7 +124,7 @@ class Plan:
         total = 0.0 if self.clean_done else self.training.seconds
         for cell in self.cells:
             total += self.training.seconds if cell.training_s is None else 0.0
-            total += sum(self.methods[_label(c)].seconds for c, result in cell.repairs if result is None)
+            total += sum(self.methods[planned.label].seconds for planned, result in cell.repairs if result is None)
         return total
 
     def describe(self) -> dict[str, Any]:
@@ -130,7 +136,7 @@ class Plan:
                     "budget": cell.budget,
                     "seed": cell.seed,
                     "training_done": cell.training_s is not None,
-                    "repairs_done": {_label(choice): result is not None for choice, result in cell.repairs},
+                    "repairs_done": {planned.label: result is not None for planned, result in cell.repairs},
                     "failed_before": cell.failed,
                 }
                 for cell in self.cells
@@ -142,18 +148,18 @@ class Plan:
         }
 
 
-def make_plan(experiment: Experiment, cells: Sequence[CellState]) -> Plan:
+def make_plan(setup: Setup, cells: Sequence[CellState]) -> Plan:
     """Estimates what is missing.
 
     Args:
-        experiment: The experiment.
+        setup: The experiment.
         cells: Its cells, or some of them.
 
     Returns:
         The plan.
     """
-    clean = experiment.find_clean()
-    size = _measure_model(experiment)
+    clean = find_clean(setup)
+    size = _measure_model(setup)
     recorded = [cell.training_s for cell in cells if cell.training_s is not None]
     if not recorded and clean is not None:
         recorded = [clean.time]
@@ -161,29 +167,24 @@ def make_plan(experiment: Experiment, cells: Sequence[CellState]) -> Plan:
         training = Estimate(sum(recorded) / len(recorded), True)
     else:
         rate = _OPERATIONS_A_CORE_S * len(usable_cores())
-        rows = len(experiment.data.train)
-        training = Estimate(3 * size.operations * rows * experiment.settings.epochs / rate + _FIXED_S, False)
+        rows = len(setup.data.train)
+        training = Estimate(3 * size.operations * rows * setup.settings.epochs / rate + _FIXED_S, False)
     estimates = {}
-    for choice in experiment.settings.methods:
+    for planned in setup.repairs:
         seconds = [
             result.unlearning_duration_s
             for cell in cells
             for other, result in cell.repairs
-            if other == choice and result is not None
+            if other is planned and result is not None
         ]
-        estimates[_label(choice)] = (
-            Estimate(sum(seconds) / len(seconds), True) if seconds else Estimate(_rule(choice, training.seconds), False)
-        )
+        measured = Estimate(sum(seconds) / len(seconds), True) if seconds else None
+        estimates[planned.label] = measured or Estimate(_rule(planned, training.seconds), False)
     return Plan(clean is not None, tuple(cells), training, estimates, size.memory_bytes)
 
 
-def _rule(choice: MethodChoice, training_s: float) -> float:
-    stages = choice.name.split("+")
-    return sum(training_s if s.startswith("retraining") else _METHOD_SHARE * training_s + _FIXED_S for s in stages)
-
-
-def _label(choice: MethodChoice) -> str:
-    return f"{choice.name}-{choice.variant}" if choice.variant else choice.name
+def _rule(planned: PlannedRepair, training_s: float) -> float:
+    roles = [methods.entry(stage).role for stage in planned.name.split("+")]
+    return sum(training_s if role is Role.GOLD else _METHOD_SHARE * training_s + _FIXED_S for role in roles)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,15 +193,15 @@ class _Size:
     memory_bytes: int
 
 
-def memory_of_a_process(experiment: Experiment) -> int:
+def memory_of_a_process(setup: Setup) -> int:
     """Estimates the memory of a process that runs cells, in bytes, by this module's rule."""
-    return _measure_model(experiment).memory_bytes
+    return _measure_model(setup).memory_bytes
 
 
-def _measure_model(experiment: Experiment) -> _Size:
+def _measure_model(setup: Setup) -> _Size:
     from unlearning.architectures import build
 
-    data, settings = experiment.data, experiment.settings
+    data, settings = setup.data, setup.settings
     model = build(settings.model, input_shape=data.input_shape, num_classes=data.num_classes, pixel_max=data.pixel_max)
     images = getattr(data.train.images, "nbytes", 0)  # image files are read one by one
     outputs = sum(_elements(layer) for layer in model.layers)

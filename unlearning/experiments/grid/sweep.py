@@ -12,18 +12,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Literal
 
 from unlearning.errors import invalid
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import Experiment
-from unlearning.experiments.grid.cells import Cell, clear_leftovers
+from unlearning.experiments.cell.line import check_grid
+from unlearning.experiments.cell.rows import cells as all_cells
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import ensure_clean, find_clean
+from unlearning.experiments.grid.cells import Place, clear_leftovers
 from unlearning.experiments.grid.cluster import RayPool, connected, import_ray
 from unlearning.experiments.grid.locks import LockedError, clear_stale, lock_cell, lock_clean, lock_run
 from unlearning.experiments.grid.plan import (
@@ -35,33 +34,12 @@ from unlearning.experiments.grid.plan import (
     make_plan,
     memory_of_a_process,
 )
-from unlearning.experiments.grid.workers import SIGNALS, HerePool, LocalPool, Pool
+from unlearning.experiments.grid.workers import HerePool, LocalPool, Pool
 from unlearning.progress import progress_bar
 from unlearning.records import CellFailure, UnlearningResults
 from unlearning.startup import pool_size
 
 logger = logging.getLogger(__name__)
-
-
-class Stopped(BaseException):
-    """A signal asked the process to stop; not an `Exception`, so that nothing on the way takes it for a failure.
-
-    Args:
-        number: The signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-    @property
-    def exit_code(self) -> int:
-        """What a shell reports for a process ended by this signal."""
-        return 128 + self.number
-
-    def __str__(self) -> str:
-        name = signal.Signals(self.number).name
-        return f"Stopped by {name}. What is finished stays; the same command continues from there."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +96,14 @@ class SweepReport:
 
     results: tuple[UnlearningResults, ...]
     failed: tuple[CellFailure, ...] = ()
-    left: tuple[Cell, ...] = ()
+    left: tuple[Place, ...] = ()
 
 
-def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepReport:
+def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     """Runs what is missing of a grid.
 
     Args:
-        experiment: The experiment.
+        setup: The setup.
         options: How; nothing there but `threads` changes a result.
 
     Returns:
@@ -134,26 +112,26 @@ def sweep(experiment: Experiment, options: SweepOptions | None = None) -> SweepR
     Raises:
         InputError: If the settings contradict each other, the data, or what is in the folder; nothing is written then.
         LockedError: If another run uses the folder.
-        Stopped: Inside `stopping_on_signals`, on a signal; workers are gone then and nothing is half-written.
+        Stopped: Inside `signals.stopping_on_signals`, on a signal; workers are gone then and nothing is half-written.
     """
     options = options or SweepOptions()
     if options.executor == "ray":
         import_ray()
-    states = scan(experiment, options.shard)
-    if experiment.find_clean() is not None and all(state.done and not state.failed for state in states.values()):
-        clear_stale(experiment.folder)  # of a run that was killed when all was done
+    states = scan(setup, options.shard)
+    if find_clean(setup) is not None and all(state.done and not state.failed for state in states.values()):
+        clear_stale(setup.folder)  # of a run that was killed when all was done
         return SweepReport(_results(states))
-    with lock_run(experiment.folder, options.shard, options.wait), _cluster(options):
-        with lock_clean(experiment.folder):
-            if experiment.find_clean() is None:
-                clear_leftovers(layout.clean_files(experiment.folder).folder)
-                experiment.ensure_clean()
+    with lock_run(setup.folder, options.shard, options.wait), _cluster(options):
+        with lock_clean(setup.folder):
+            if find_clean(setup) is None:
+                clear_leftovers(layout.clean_files(setup.folder).folder)
+                ensure_clean(setup)
         # Anew: another run may have finished them while this one waited.
-        states |= {cell: find_cell(experiment, *cell) for cell, state in states.items() if not state.done}
+        states |= {cell: find_cell(setup, *cell) for cell, state in states.items() if not state.done}
         missing = [cell for cell, state in states.items() if not state.done]
-        _forget_failures(experiment, states)
-        failed, left = _run_cells(experiment, missing, len(states), options) if missing else ([], [])
-        states |= {cell: find_cell(experiment, *cell) for cell in missing}
+        _forget_failures(setup, states)
+        failed, left = _run_cells(setup, missing, len(states), options) if missing else ([], [])
+        states |= {cell: find_cell(setup, *cell) for cell in missing}
     return SweepReport(_results(states), tuple(failed), tuple(left))
 
 
@@ -163,17 +141,17 @@ def _cluster(options: SweepOptions) -> contextlib.AbstractContextManager[None]:
     return connected(options.address, options.threads or pool_size())
 
 
-def plan(experiment: Experiment, options: SweepOptions | None = None) -> Plan:
+def plan(setup: Setup, options: SweepOptions | None = None) -> Plan:
     """Finds what `sweep` would do, and estimates its time and memory; writes nothing and waits for nobody."""
     options = options or SweepOptions()
-    return make_plan(experiment, list(scan(experiment, options.shard).values()))
+    return make_plan(setup, list(scan(setup, options.shard).values()))
 
 
-def scan(experiment: Experiment, shard: tuple[int, int] = (1, 1)) -> dict[Cell, CellState]:
+def scan(setup: Setup, shard: tuple[int, int] = (1, 1)) -> dict[Place, CellState]:
     """Checks the settings and finds what is there.
 
     Args:
-        experiment: The experiment.
+        setup: The setup.
         shard: Which part of the grid, of how many.
 
     Returns:
@@ -182,29 +160,31 @@ def scan(experiment: Experiment, shard: tuple[int, int] = (1, 1)) -> dict[Cell, 
     Raises:
         InputError: If the settings contradict each other, the data, or what is in the folder.
     """
-    experiment.find_clean()
-    experiment.check_grid()
-    cells = [cell for number, cell in enumerate(experiment.cells()) if number % shard[1] == shard[0] - 1]
-    return {cell: find_cell(experiment, *cell) for cell in cells}
+    find_clean(setup)
+    check_grid(setup)
+    cells = [
+        (cell.budget, cell.seed) for number, cell in enumerate(all_cells(setup)) if number % shard[1] == shard[0] - 1
+    ]
+    return {cell: find_cell(setup, *cell) for cell in cells}
 
 
-def _results(states: dict[Cell, CellState]) -> tuple[UnlearningResults, ...]:
+def _results(states: dict[Place, CellState]) -> tuple[UnlearningResults, ...]:
     return tuple(result for state in states.values() for _, result in state.repairs if result is not None)
 
 
-def _forget_failures(experiment: Experiment, states: dict[Cell, CellState]) -> None:
+def _forget_failures(setup: Setup, states: dict[Place, CellState]) -> None:
     """Removes failure records of cells that are finished (those of a run that ended before it could)."""
     for cell, state in states.items():
         if state.done and state.failed:
-            with lock_cell(experiment.folder, *cell):
-                layout.cell_files(experiment.folder, *cell).failure.unlink(missing_ok=True)
+            with lock_cell(setup.folder, *cell):
+                layout.cell_files(setup.folder, *cell).failure.unlink(missing_ok=True)
 
 
 def _run_cells(
-    experiment: Experiment, cells: Sequence[Cell], total: int, options: SweepOptions
-) -> tuple[list[CellFailure], list[Cell]]:
+    setup: Setup, cells: Sequence[Place], total: int, options: SweepOptions
+) -> tuple[list[CellFailure], list[Place]]:
     """Runs cells in a pool; returns the failures and the cells not tried."""
-    pool = _open_pool(experiment, len(cells), options)
+    pool = _open_pool(setup, len(cells), options)
     failed: list[CellFailure] = []
     left = list(cells)
     stopped = True
@@ -229,22 +209,22 @@ def _run_cells(
         progress.close()
         if stopped:
             for cell in running:
-                with contextlib.suppress(LockedError), lock_cell(experiment.folder, *cell, timeout=10):
-                    clear_leftovers(layout.cell_files(experiment.folder, *cell).folder)
+                with contextlib.suppress(LockedError), lock_cell(setup.folder, *cell, timeout=10):
+                    clear_leftovers(layout.cell_files(setup.folder, *cell).folder)
     return failed, left
 
 
-def _open_pool(experiment: Experiment, cells: int, options: SweepOptions) -> Pool:
+def _open_pool(setup: Setup, cells: int, options: SweepOptions) -> Pool:
     workers = min(options.workers, cells)
     threads = options.threads or pool_size()
     # Paths are taken from the folder that workers start in, which is this one.
-    settings = dataclasses.replace(experiment.settings, output=experiment.folder.absolute())
+    settings = setup.settings.changed(output=setup.folder.absolute())
     if options.address is None and workers > 1:
-        workers = fit_memory(workers, memory_of_a_process(experiment), available_memory())
+        workers = fit_memory(workers, memory_of_a_process(setup), available_memory())
     if options.executor == "ray":
         return RayPool(settings, workers, threads, confined=options.address is None)
     if workers == 1:
-        return HerePool(experiment)
+        return HerePool(setup)
     return LocalPool(settings, workers, threads)
 
 
@@ -268,32 +248,6 @@ def fit_memory(workers: int, needed: int, available: int) -> int:
     return fitting
 
 
-@contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Turns SIGINT and SIGTERM inside into `Stopped`; a second signal ends the process at once.
-
-    Only the main thread receives signals; elsewhere this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        if received:
-            os._exit(128 + number)
-        received = True
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Progress:
     """One line: how many cells are done, run and failed, and how long the rest will take."""
 
@@ -305,7 +259,7 @@ class _Progress:
         self._bar.bar_format = "{desc}"
         self.show(())
 
-    def count(self, cell: Cell, duration_s: float, failure: CellFailure | None) -> None:
+    def count(self, cell: Place, duration_s: float, failure: CellFailure | None) -> None:
         self._ended += 1
         self._failed += failure is not None
         self._done += failure is None
@@ -315,13 +269,13 @@ class _Progress:
         elif self._bar.disable:  # a file or a pipe: lines that stay
             logger.info("%s: done in %.0f s (%s)", name, duration_s, self._text(()))
 
-    def show(self, running: Sequence[Cell]) -> None:
+    def show(self, running: Sequence[Place]) -> None:
         self._bar.set_description_str(self._text(running))
 
     def close(self) -> None:
         self._bar.close()
 
-    def _text(self, running: Sequence[Cell]) -> str:
+    def _text(self, running: Sequence[Place]) -> str:
         parts = [f"cells: {self._done}/{self._total} done"]
         parts += [f"{len(running)} running"] if running else []
         parts += [f"{self._failed} failed"]

@@ -26,17 +26,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from unlearning.experiments.cell.run import Experiment, Settings
-from unlearning.experiments.grid.cells import Cell, CellOutcome, record_death, run_cell
+from unlearning.experiments.cell.settings import RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.grid.cells import CellOutcome, Place, record_death, run_cell
+from unlearning.experiments.grid.signals import SIGNALS
 from unlearning.startup import confine, import_tensorflow, pool_variables, usable_cores
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TICK_S = 0.5
 """How often a pool lets its caller look at the clock."""
 
-Events = Generator[tuple[Cell, CellOutcome] | None, None, None]
+Events = Generator[tuple[Place, CellOutcome] | None, None, None]
 
 
 class Pool(abc.ABC):
@@ -44,11 +45,11 @@ class Pool(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def running(self) -> list[Cell]:
+    def running(self) -> list[Place]:
         """Cells under way."""
 
     @abc.abstractmethod
-    def run(self, cells: Sequence[Cell]) -> Events:
+    def run(self, cells: Sequence[Place]) -> Events:
         """Runs cells; yields each with its outcome when it ends, and now and then None."""
 
     @abc.abstractmethod
@@ -59,21 +60,21 @@ class Pool(abc.ABC):
 class HerePool(Pool):
     """Runs the cells one after the other in this process."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._running: list[Cell] = []
-        self._experiment = experiment
+    def __init__(self, setup: Setup) -> None:
+        self._running: list[Place] = []
+        self._setup = setup
 
     @property
-    def running(self) -> list[Cell]:
+    def running(self) -> list[Place]:
         """The cell under way."""
         return self._running
 
-    def run(self, cells: Sequence[Cell]) -> Events:
+    def run(self, cells: Sequence[Place]) -> Events:
         """Runs the cells in order."""
         for cell in cells:
             self._running = [cell]
             yield None
-            outcome = run_cell(self._experiment, *cell)
+            outcome = run_cell(self._setup, *cell)
             self._running = []
             yield cell, outcome
 
@@ -85,7 +86,7 @@ class HerePool(Pool):
 class _Worker:
     process: Any
     pipe: pipes.Connection
-    cell: Cell | None = None
+    cell: Place | None = None
     started: float = 0.0
 
 
@@ -101,18 +102,18 @@ class LocalPool(Pool):
         threads: Size of TensorFlow's thread pools in each.
     """
 
-    def __init__(self, settings: Settings, workers: int, threads: int) -> None:
+    def __init__(self, settings: RunSettings, workers: int, threads: int) -> None:
         self._settings, self._threads = settings, threads
-        self._folder = Experiment(settings).folder
+        self._folder = Setup(settings).folder
         self._slots: list[_Worker | None] = [None] * workers
         self._cores = divide_cores(usable_cores(), workers)
 
     @property
-    def running(self) -> list[Cell]:
+    def running(self) -> list[Place]:
         """Cells under way."""
         return [worker.cell for worker in self._slots if worker is not None and worker.cell is not None]
 
-    def run(self, cells: Sequence[Cell]) -> Events:
+    def run(self, cells: Sequence[Place]) -> Events:
         """Runs the cells; a worker that dies is replaced."""
         waiting = deque(cells)
         while True:
@@ -128,7 +129,7 @@ class LocalPool(Pool):
                     yield cell, outcome
             yield None
 
-    def _hand_out(self, waiting: deque[Cell]) -> None:
+    def _hand_out(self, waiting: deque[Place]) -> None:
         for slot, worker in enumerate(self._slots):
             if not waiting:
                 return
@@ -154,7 +155,7 @@ class LocalPool(Pool):
         there.close()
         return _Worker(process, here)
 
-    def _collect(self, worker: _Worker) -> tuple[Cell, CellOutcome]:
+    def _collect(self, worker: _Worker) -> tuple[Place, CellOutcome]:
         cell = worker.cell
         assert cell is not None
         try:
@@ -196,24 +197,24 @@ def divide_cores(cores: Sequence[int], workers: int) -> list[list[int]]:
     return [list(cores[i * len(cores) // workers : (i + 1) * len(cores) // workers]) for i in range(workers)]
 
 
-def _work(pipe: pipes.Connection, settings: Settings, threads: int, cores: list[int], level: int) -> None:
+def _work(pipe: pipes.Connection, settings: RunSettings, threads: int, cores: list[int], level: int) -> None:
     """The main function of a local worker."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what ends
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    experiment = start_worker(settings, threads, level)
+    setup = start_worker(settings, threads, level)
     confine(cores)
     while True:
         try:
             cell = pipe.recv()
         except EOFError:
             return
-        pipe.send(run_cell(experiment, *cell))
+        pipe.send(run_cell(setup, *cell))
         free_memory()
 
 
-def start_worker(settings: Settings, threads: int, level: int) -> Experiment:
+def start_worker(settings: RunSettings, threads: int, level: int) -> Setup:
     """Readies a process for running cells: quiet, with TensorFlow, and with an experiment of its own."""
     os.environ["TQDM_DISABLE"] = "1"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -223,7 +224,7 @@ def start_worker(settings: Settings, threads: int, level: int) -> Experiment:
     library.handlers = [logging.StreamHandler()]
     library.setLevel(max(level, logging.WARNING))
     library.propagate = False
-    return Experiment(settings)
+    return Setup(settings)
 
 
 def free_memory() -> None:

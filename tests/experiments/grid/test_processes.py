@@ -1,0 +1,81 @@
+"""Cells in processes: kills, signals, workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.grid import SETTINGS, owner, setup, start, under_way, wait_for
+from support.trees import contents, unfinished
+from unlearning.experiments.grid import locks, signals, sweep, workers
+from unlearning.records import CellFailure, read_json
+
+
+class TestProcesses:
+    def test_interruptions(self, reference: dict[str, str], tmp_path: Path) -> None:
+        """One grid: stopped by SIGTERM, killed, robbed of a worker, and in the end like the undisturbed one."""
+        folder = tmp_path / "e"
+        process = start(folder)
+        wait_for(lambda: bool(list(folder.glob("clean/backup/state-*"))), process)
+        # While it runs: others are refused with its name, dry runs are not.
+        with pytest.raises(locks.LockedError, match=f"process {process.pid} on .*--wait"):
+            sweep.sweep(setup(folder))
+        assert not sweep.plan(setup(folder)).cells[0].done
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
+        assert not unfinished(folder) and not list(folder.rglob("failure.json"))
+        assert not (folder / "clean/train_results.json").exists()
+
+        process = start(folder, "--workers", "2")
+        wait_for(lambda: under_way(folder), process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.kill()
+        process.communicate()
+        _, alive = psutil.wait_procs(children, timeout=30)
+        assert not alive, "workers end with the process that started them"
+        assert (folder / ".locks/sweep.lock").is_file(), "the killed run's lock is still there, and must not block"
+        (folder / "budget-40/seed-1/.partial-left.keras").write_bytes(b"half")
+
+        process = start(folder, "--workers", "2")
+        lock = folder / ".locks/budget-40-seed-1.lock"
+        wait_for(lambda: owner(lock) in {c.pid for c in psutil.Process(process.pid).children()}, process)
+        os.kill(owner(lock), signal.SIGKILL)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 1
+        assert "Failed: budget 40, seed 1: worker: WorkerDied" in err and "SIGKILL" in err
+        assert "budget 40, seed 2: done" in err and "1/2 done" in err and "WARNING" not in err
+        failure = read_json(folder / "budget-40/seed-1/failure.json", CellFailure)
+        assert (failure.budget, failure.seed, failure.failures[0].stage) == (40, 1, "worker")
+        assert not unfinished(folder)
+        there = contents(folder)
+        by_worker = [name for name in reference if "seed-2" in name]
+        assert by_worker and [there[name] for name in by_worker] == [reference[name] for name in by_worker]
+
+        assert not sweep.sweep(setup(folder)).failed
+        assert contents(folder) == reference
+
+    def test_stopping_kills_workers(self, tmp_path: Path) -> None:
+        pool = workers.LocalPool(SETTINGS.changed(output=tmp_path / "e"), 2, 2)
+        events = pool.run([(40, 1), (40, 2)])
+        assert next(events) is None and sorted(pool.running) == [(40, 1), (40, 2)]
+        children = psutil.Process().children(recursive=True)
+        pool.close()
+        assert not pool.running and not [
+            c for c in children if c.is_running() and "spawn_main" in " ".join(c.cmdline())
+        ]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_exit_codes(self, number: signal.Signals) -> None:
+        before = signal.getsignal(number)
+        with pytest.raises(signals.Stopped) as stopped, signals.stopping_on_signals():
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        assert stopped.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        assert signal.getsignal(number) is before

@@ -1,0 +1,81 @@
+"""Files: whole or not at all, of known size, named in every error."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from unlearning import files
+from unlearning.errors import InputError
+
+
+class TestWriting:
+    def test_the_old_content_stays_when_writing_fails(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.txt"
+        files.write_text(path, "old")
+        with pytest.raises(RuntimeError), files.writing(path) as aside:
+            aside.write_text("half")
+            assert path.read_text() == "old" and aside.parent == path.parent and aside.suffix == ".txt"
+            raise RuntimeError
+        assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+    def test_the_umask_decides_who_may_read(self, tmp_path: Path) -> None:
+        before = os.umask(0o027)
+        try:
+            files.write_text(tmp_path / "a", "x")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+    def test_a_link_is_replaced_and_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "target").write_text("kept")
+        (tmp_path / "link").symlink_to(tmp_path / "target")
+        files.write_text(tmp_path / "link", "new")
+        assert (tmp_path / "target").read_text() == "kept" and not (tmp_path / "link").is_symlink()
+
+    def test_tables(self, tmp_path: Path) -> None:
+        files.write_table(tmp_path / "t.csv", [{"step": 0, "a": 1.5}, {"step": 1, "b": "x,y"}])
+        assert (tmp_path / "t.csv").read_text() == 'step,a,b\n0,1.5,\n1,,"x,y"\n'
+
+
+class TestReading:
+    def test_missing_and_large_files_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"`x`.*existing \.npz file.*nothing"):
+            files.check_file("x", tmp_path / "nothing", 10, ".npz file")
+        (tmp_path / "big").write_text("a" * 11)
+        with pytest.raises(InputError, match="at most 10 bytes"):
+            files.read_text("x", tmp_path / "big", 10)
+        with pytest.raises(InputError, match="existing"):
+            files.check_file("x", tmp_path, 10)
+
+    def test_text_that_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(InputError, match="Cannot read"):
+            files.read_text("x", tmp_path / "a", 10)
+
+    @pytest.mark.parametrize(
+        ("content", "match"), [("", "no first line"), ("a,a\n1,2\n", "twice"), ("a,\n1,2\n", "without a name")]
+    )
+    def test_csv_columns(self, content: str, match: str, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text(content)
+        with pytest.raises(InputError, match=match), files.open_csv("x", tmp_path / "a.csv", 100):
+            pass
+
+    def test_a_byte_order_mark_is_no_part_of_a_name(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfrow,b\n1,2\n")
+        with files.open_csv("x", tmp_path / "a.csv", 100) as reader:
+            assert [*reader] == [{"row": "1", "b": "2"}]
+
+
+class TestInside:
+    def test_links_lead_out(self, tmp_path: Path) -> None:
+        (tmp_path / "e/cell").mkdir(parents=True)
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "e/link").symlink_to(tmp_path / "elsewhere")
+        assert files.is_inside(tmp_path / "e/cell/file", tmp_path / "e")
+        assert not files.is_inside(tmp_path / "e/link/file", tmp_path / "e")
+        assert not files.is_inside(tmp_path / "e/../elsewhere", tmp_path / "e")
+        assert not files.is_inside(tmp_path / "elsewhere", tmp_path / "e")

@@ -1,0 +1,108 @@
+"""Command-line options made from settings classes: name, type, default and help of an option are those of its field."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import types
+import typing
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from unlearning.settings import Option, Settings
+
+Decorator = Callable[[Callable], Callable]
+
+
+def options_of(cls: type[Settings], only: Collection[str] | None = None) -> Decorator:
+    """Returns a decorator that gives a command one option for every field of a settings class.
+
+    Args:
+        cls: The class.
+        only: Names of the fields, where not all of them.
+    """
+    names = [name for name in cls.model_fields if only is None or name in only]
+    made = [option_of(name, cls.model_fields[name]) for name in names]
+    return together(*(option for option in made if option is not None))
+
+
+def together(*options: Decorator) -> Decorator:
+    """Applies several options in the order written."""
+    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
+
+
+def option_of(name: str, field: FieldInfo) -> Decorator | None:
+    """Returns the option of a field; None for a field that is none."""
+    look = next((mark for mark in field.metadata if isinstance(mark, Option)), Option())
+    if look.hidden:
+        return None
+    flag = look.flag or f"--{name.replace('_', '-')}"
+    text = _first_paragraph(field.description or "")
+    if look.one_of:
+        text = f"{text} One of {', '.join(_names(look.one_of))}."
+    kind, optional = _without_none(field.annotation)
+    default = field.get_default(call_default_factory=True)
+    shown: dict[str, Any] = {"help": text, "default": default, "show_default": not optional and default not in ("", ())}
+    if look.metavar:
+        shown["metavar"] = look.metavar
+    origin = get_origin(kind)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, **shown)
+    if origin is Literal:
+        return click.option(flag, name, type=click.Choice(list(get_args(kind))), **shown)
+    if origin is dict:
+        shown |= {"show_default": False, "default": None}
+        return click.option(flag, name, multiple=True, callback=assignments, **shown)
+    if origin is tuple:
+        item = get_args(kind)[0]
+        number = typing.get_args(item)[0] if get_origin(item) is typing.Annotated else item
+        shown["default"] = ",".join(map(str, default)) if default else None
+        shown["show_default"] = bool(default)
+        return click.option(flag, name, callback=functools.partial(_numbers, number), **shown)
+    if kind is Path:
+        return click.option(flag, name, type=click.Path(path_type=Path), **shown)
+    return click.option(flag, name, type=kind if kind in (int, float) else str, **shown)
+
+
+def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Parses `name=value` options."""
+    parsed = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"expected name=value, received {text!r}")
+        parsed[name] = value
+    return parsed
+
+
+def _numbers(kind: type, _: click.Context, __: click.Parameter, text: str | None) -> tuple | None:
+    """Parses comma-separated numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers separated by commas, received {text!r}") from error
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    """The type of a field without `None`, and whether it had one."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return rest[0], len(rest) < len(get_args(annotation))
+    return annotation, False
+
+
+def _first_paragraph(text: str) -> str:
+    """Returns the first paragraph without the marks of documentation."""
+    return re.sub(r"`+", "", " ".join(text.partition("\n\n")[0].split()))
+
+
+def _names(registry: str) -> tuple[str, ...]:
+    module, _, attribute = registry.partition(":")
+    return getattr(importlib.import_module(module), attribute).names()

@@ -1,0 +1,106 @@
+"""The repairs of an experiment: which method with which settings, and the folder where each stands in a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from unlearning import detection, methods
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.methods.base import Method
+from unlearning.records import DetectConfig, UnlearnConfig, config_hash
+from unlearning.registry import Role
+from unlearning.repairs.settings import DetectSettings
+from unlearning.training.settings import Recipe, TrainSettings
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PlannedRepair:
+    """One repair to make in every cell.
+
+    Attributes:
+        choice: What was asked for.
+        method: The method, with the recipe of this experiment where it follows one, and with its detector.
+        protocol: How rows are found and judged, where not in the plain way: known and detected rows, and the two
+            kinds of validation, live side by side.
+        validation: `noisy` or `clean`.
+    """
+
+    choice: MethodChoice
+    method: Method
+    protocol: str
+    validation: str
+
+    @property
+    def variant(self) -> str:
+        """What tells it from other repairs by the same method."""
+        return "-".join(part for part in (self.choice.variant, self.protocol) if part)
+
+    @property
+    def name(self) -> str:
+        """The method's registered name."""
+        return self.choice.name
+
+    @property
+    def is_gold(self) -> bool:
+        """Whether the others are compared with its result."""
+        return methods.entry(self.name).role is Role.GOLD
+
+    @property
+    def label(self) -> str:
+        """The name of its folder."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+    def config(self, seed: int) -> UnlearnConfig:
+        """Returns its configuration in a cell of a seed."""
+        return UnlearnConfig(
+            method=self.name,
+            variant=self.variant,
+            hyperparameters=self.method.config(),
+            validation=self.validation,
+            seed=seed,
+        )
+
+    def files(self, cell: Path) -> layout.MethodFiles:
+        """Returns its files in a cell."""
+        return layout.method_files(cell, self.name, self.variant)
+
+    def beside(self, cell: Path, name: str) -> layout.MethodFiles:
+        """Returns the files of another result in the same cell, made by the same protocol."""
+        return layout.method_files(cell, name, self.protocol)
+
+
+def plan_repairs(settings: RunSettings) -> tuple[PlannedRepair, ...]:
+    """Builds the repairs that settings ask for, in their order.
+
+    Raises:
+        InputError: If there is no such method or detector, or an option does not fit.
+    """
+    recipe = TrainSettings(**{name: getattr(settings, name) for name in Recipe.model_fields})
+    clean = "clean-validation" if settings.validation == "clean" else ""
+    protocol = "-".join(part for part in (_detect_name(settings.detect), clean) if part)
+    planned = []
+    for choice in settings.methods:
+        method = methods.get(choice.name, choice.overrides)
+        if settings.detect is not None:
+            method = settings.detect.apply(method)
+        planned.append(PlannedRepair(choice, method.adapt(recipe), protocol, settings.validation))
+    return tuple(planned)
+
+
+def _detect_name(detect: DetectSettings | None) -> str:
+    if detect is None:
+        return ""
+    suspects = "removed" if detect.suspects == "remove" else ""
+    rounds = f"{detect.rounds}-rounds" if detect.rounds > 1 else ""
+    parts = ("detected", detect.detector, detect_variant(detect), suspects, rounds)
+    return "-".join(part for part in parts if part)
+
+
+def detect_variant(detect: DetectSettings) -> str:
+    """Some digits of the options' hash where they are not the detector's own, so that sets of options never mix."""
+    changed = detect.build().config()
+    if changed == detection.get(detect.detector).config():
+        return ""
+    return config_hash(DetectConfig(detector=detect.detector, options=changed))[:6]

@@ -1,0 +1,137 @@
+"""Which rows a cell works on: its corruption, and the training, validation and test rows as its stages see them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from unlearning.errors import InputError
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.stages import finished
+from unlearning.records import PoisonConfig, TrainResults, config_hash, read_json
+
+if TYPE_CHECKING:
+    from unlearning.noise import Corruption, Rows
+    from unlearning.task import Split
+
+logger = logging.getLogger(__name__)
+
+_VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
+_HELD_OUT_SEED = 20_000  # the same for the test rows that the membership test corrupts
+
+
+class Cell:
+    """One cell of an experiment: a budget and a seed, and the rows that follow from them.
+
+    Args:
+        setup: The experiment.
+        budget: Number of rows to corrupt.
+        seed: Seed of noise, poisoned model and method.
+    """
+
+    def __init__(self, setup: Setup, budget: int, seed: int) -> None:
+        self.setup, self.budget, self.seed = setup, budget, seed
+        self.files = layout.cell_files(setup.folder, budget, seed)
+
+    @property
+    def train_config(self) -> object:
+        """How the poisoned model is trained."""
+        return self.setup.train_config(self.seed)
+
+    @property
+    def poison_config(self) -> PoisonConfig:
+        """How its labels are corrupted."""
+        return self.setup.poison_config(self.budget, self.seed)
+
+    @functools.cached_property
+    def corruption(self) -> Corruption:
+        """What is wrong with the training rows: what the finished model was really trained on, or a fresh draw."""
+        from unlearning.noise import Corruption
+
+        if self.files.results.is_file() and self.files.corruption.is_file():
+            return Corruption.load(self.files.corruption)
+        settings = self.setup.settings
+        return settings.build_noise().corrupt(part_rows(self.setup, "train"), self.budget, self.seed)
+
+    @functools.cached_property
+    def given(self) -> Split:
+        """The training rows as the model is trained on them."""
+        return self.corruption.apply(self.setup.data.train)
+
+    @functools.cached_property
+    def noisy_validation(self) -> Split:
+        """The validation rows as the user would have them: wrong in the same way as the training rows."""
+        return self._alike("validation", self.seed + _VALIDATION_SEED).apply(self.setup.data.validation)
+
+    @property
+    def validation(self) -> Split:
+        """The validation rows that methods see."""
+        return self.noisy_validation if self.setup.settings.validation == "noisy" else self.setup.data.validation
+
+    @functools.cached_property
+    def held_out(self) -> Split:
+        """Test rows corrupted like the training rows, the bad ones only; none where the test rows do not suffice."""
+        import numpy as np
+
+        test = self.setup.data.test
+        try:
+            alike = self._alike("test", self.seed + _HELD_OUT_SEED)
+            return alike.apply(test).subset(alike.rows)
+        except InputError as error:  # too few test rows of the classes that were corrupted
+            logger.info("no membership test: %s", error)
+            return test.subset(np.empty(0, np.int64))
+
+    def _alike(self, part: Literal["validation", "test"], seed: int) -> Corruption:
+        """The same noise on another part of the data."""
+        kind = self.setup.settings.build_noise()
+        return kind.alike(self.corruption, part_rows(self.setup, "train"), part_rows(self.setup, part), seed)
+
+
+def part_rows(setup: Setup, part: Literal["train", "validation", "test"]) -> Rows:
+    """Returns what noise may look at in a part of the data."""
+    from unlearning.noise import Rows
+
+    data = setup.data
+    return Rows(
+        split=getattr(data, part),
+        num_classes=data.num_classes,
+        data_name=data.name,
+        ids=data.train_ids if part == "train" else None,
+        pixel_max=data.pixel_max,
+        fine_labels=None if data.fine_labels is None else data.fine_labels[part],
+    )
+
+
+def cells(setup: Setup) -> list[Cell]:
+    """Returns the grid, in order."""
+    return [Cell(setup, budget, seed) for budget in budgets(setup) for seed in setup.settings.seeds]
+
+
+def budgets(setup: Setup) -> tuple[int, ...]:
+    """Returns the numbers of rows to corrupt; rates need the number of training rows, labels in a file the rows."""
+    settings = setup.settings
+    if not settings.takes_budget:
+        return (_budget_of_the_file(setup),)
+    if settings.budgets:
+        return settings.budgets
+    rows = _training_rows(setup)
+    return tuple(max(1, round(rate * rows)) for rate in settings.rates or (0.2,))
+
+
+def _training_rows(setup: Setup) -> int:
+    wanted = config_hash(setup.train_config(setup.settings.data_seed))
+    found = finished(layout.clean_files(setup.folder).results, TrainResults, wanted)
+    return len(setup.data.train) if found is None else found.rows
+
+
+def _budget_of_the_file(setup: Setup) -> int:
+    """How many labels of a file are wrong; from a cell with the same labels where there is one: loading takes long."""
+    seed = setup.settings.seeds[0]
+    for path in sorted(setup.folder.glob("budget-*/seed-*/poison_config.json")):
+        there = read_json(path, PoisonConfig)
+        asked = setup.poison_config(there.budget, there.seed)
+        if there == asked:
+            return there.budget
+    return Cell(setup, 0, seed).corruption.budget

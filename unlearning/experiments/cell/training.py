@@ -1,0 +1,140 @@
+"""The clean model of an experiment and the poisoned model of a cell, trained where they are missing."""
+
+from __future__ import annotations
+
+import logging
+
+from unlearning import data as sources
+from unlearning.errors import invalid
+from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.setup import Setup, train_settings
+from unlearning.experiments.cell.stages import agrees, claim, finished, is_intact
+from unlearning.files import file_sha256
+from unlearning.records import TrainConfig, TrainResults, config_hash, finite, write_json
+from unlearning.repairs.environment import describe_environment
+
+logger = logging.getLogger(__name__)
+
+
+def find_clean(setup: Setup) -> TrainResults | None:
+    """Returns the clean model's results, or None where it is not trained; writes nothing.
+
+    Raises:
+        InputError: If the folder holds another configuration or a damaged file, or if the user's data file is not the
+            one that was trained on.
+    """
+    files, config = layout.clean_files(setup.folder), setup.train_config(setup.settings.data_seed)
+    agrees(files.config, config)
+    found = finished(files.results, TrainResults, config_hash(config))
+    if found is not None and sources.is_users_own(setup.settings.dataset):
+        setup.check_data(found)
+    return found
+
+
+def ensure_clean(setup: Setup) -> TrainResults:
+    """Trains the clean model unless it is there."""
+    files, config = layout.clean_files(setup.folder), setup.train_config(setup.settings.data_seed)
+    found = find_clean(setup)
+    claim(files.config, config)
+    return _train(setup, files, config, config_hash(config), cell=None) if found is None else found
+
+
+def find_poisoned(cell: Cell) -> TrainResults | None:
+    """Returns the results of a cell's poisoned model, or None where it is not trained; writes nothing.
+
+    Raises:
+        InputError: If the cell holds another configuration, or a damaged file.
+    """
+    agrees(cell.files.config, cell.train_config)
+    agrees(cell.files.poison_config, cell.poison_config)
+    return finished(cell.files.results, TrainResults, config_hash(cell.train_config, cell.poison_config))
+
+
+def ensure_poisoned(cell: Cell, need_model: bool = False) -> TrainResults:
+    """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
+    ensure_clean(cell.setup)
+    claim(cell.files.config, cell.train_config)
+    claim(cell.files.poison_config, cell.poison_config)
+    found = find_poisoned(cell)
+    if found is not None and (not need_model or is_intact(cell.files, found)):
+        return found
+    cell.corruption.save(cell.files.corruption)
+    wanted = config_hash(cell.train_config, cell.poison_config)
+    return _train(cell.setup, cell.files, cell.train_config, wanted, cell)
+
+
+def check_trained(cell: Cell) -> TrainResults:
+    """Returns the results of a finished poisoned model whose weights and data are those recorded.
+
+    Raises:
+        InputError: If the cell is unfinished, its weights are not those recorded, or the data are other ones.
+    """
+    found = find_poisoned(cell)
+    if found is None:
+        raise invalid("run_dir", "a cell whose poisoned model is trained (see the commands run and train)", "none")
+    if not cell.files.model.is_file() or file_sha256(cell.files.model) != found.model_sha256:
+        raise invalid("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
+    cell.setup.check_data(found)
+    return found
+
+
+def _train(
+    setup: Setup, files: layout.TrainedFiles, config: TrainConfig, wanted: str, cell: Cell | None
+) -> TrainResults:
+    from unlearning.architectures import build
+    from unlearning.evaluation import accuracy, report
+    from unlearning.interop import set_determinism
+    from unlearning.training import ShuffledBatches, building_context, train
+
+    data = setup.data
+    given = data.train if cell is None else cell.given
+    set_determinism(config.seed, config.deterministic)
+    with building_context(config.mixed_precision, config.objective):
+        model = build(
+            config.model,
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            pixel_max=data.pixel_max,
+            seed=config.seed,
+        )
+    logger.info("training %s", files.folder)
+    callbacks = []
+    if setup.settings.tensorboard is not None:
+        from unlearning.drawing.boards import TrainingBoard
+
+        callbacks.append(TrainingBoard(setup.board(files.folder), files.backup / "log.csv"))
+    model, trained = train(
+        model,
+        ShuffledBatches(
+            given.images, given.labels, batch_size=config.batch_size, seed=config.seed, augment=config.augment
+        ),
+        settings=train_settings(config),
+        checkpoint=files.model,
+        log=files.log,
+        backup_dir=files.backup,
+        seed=config.seed,
+        callbacks=callbacks,
+    )
+    table = report(model, data.test)
+    results = TrainResults.model_validate(
+        {
+            **finite(table | {"test_loss": table.pop("loss")}),
+            "config_hash": wanted,
+            "train_loss": trained.train_loss,
+            "epochs_for_min": trained.epochs_for_min,
+            "time": trained.time,
+            "cpu_time_s": trained.cpu_time_s,
+            "rows": len(data.train),
+            "corrupted_rows": 0 if cell is None else cell.corruption.budget,
+            "validation_accuracy_clean": accuracy(model, data.validation),
+            "validation_accuracy_noisy": None if cell is None else accuracy(model, cell.noisy_validation),
+            "num_params": sum(int(v.numpy().size) for v in model.trainable_variables),
+            "model_sha256": file_sha256(files.model),
+            "data_sha256": setup.data_sha256,
+            "corruption_sha256": None if cell is None else cell.corruption.sha256(),
+            "environment": describe_environment(),
+        }
+    )
+    write_json(files.results, results)
+    return results

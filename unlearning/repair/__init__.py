@@ -1,1 +1,0 @@
-"""Repairing a model of your own."""

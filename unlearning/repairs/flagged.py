@@ -1,0 +1,97 @@
+"""The CSV file that a person edits between detection and repair: suspects go out, flagged rows come in."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from unlearning.detection.base import Detection
+from unlearning.errors import InputError
+from unlearning.files import open_csv, write_text
+from unlearning.methods.detected import suspected_corrections
+from unlearning.task import REMOVED, Corrections, Split
+
+_LONGEST_CSV = 64 * 2**20
+_COLUMNS = ("row", "given_label", "suggested_label", "score", "suspect", "corrected_label")
+_NEEDED = ("row", "corrected_label")
+
+
+def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool = False) -> None:
+    """Writes a detection as CSV, most suspicious row first, in the form that `read_flagged` reads.
+
+    The corrected label is the suggested one for suspects and the given one for all other rows. A suspect whose
+    suggested label is the given one has none, which takes the row out, as `repair --detect` does. The column is there
+    to be edited.
+
+    Args:
+        path: The file; either the old one or the whole new one.
+        split: The rows with their given labels.
+        found: What a detector returned.
+        all_rows: Write rows that are not suspect, too.
+    """
+    suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
+    told = suspected_corrections(suspected, split.labels, "relabel")
+    corrected = dict(zip(told.rows.tolist(), told.labels.tolist(), strict=True))
+    order = np.argsort(-found.scores, kind="stable")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in order.tolist():
+        if all_rows or row in corrected:
+            given, label = int(split.labels[row]), corrected.get(row, split.labels[row])
+            score = f"{found.scores[row]:.9g}"
+            kept = "" if label == REMOVED else int(label)
+            writer.writerow([row, given, int(found.suggested_labels[row]), score, int(row in corrected), kept])
+    write_text(path, buffer.getvalue())
+
+
+def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarray | None = None) -> Corrections:
+    """Reads a CSV of flagged rows.
+
+    Args:
+        path: A file with the columns `row` and `corrected_label`; an empty label removes the row. A column
+            `given_label` is checked, others are ignored.
+        rows: Number of training rows.
+        num_classes: Number of classes.
+        given_labels: The labels of the training rows, for that check; None leaves it out.
+
+    Returns:
+        The corrections.
+
+    Raises:
+        InputError: If the file is missing or malformed; the message names the line.
+    """
+    numbers: dict[int, int] = {}
+    with open_csv("flagged", path, _LONGEST_CSV) as reader:
+        missing = set(_NEEDED) - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(f"{path} lacks the column {' and '.join(sorted(missing))} in its first line.")
+        for record in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in record or any(record[name] is None for name in _NEEDED):
+                raise InputError(f"{where}: expected as many values as columns.")
+            row = _integer(record["row"], f"{where}: row (they count within the training split)", 0, rows)
+            told = record.get("given_label")
+            if given_labels is not None and told and told.strip() != str(given_labels[row]):
+                raise InputError(
+                    f"{where}: training row {row} has the label {given_labels[row]}, not the given_label "
+                    f"{told.strip()[:50]!r}: the file is about other data, or another --data-seed."
+                )
+            label = record["corrected_label"].strip()
+            if row in numbers:
+                raise InputError(f"{where}: row {row} is flagged twice.")
+            numbers[row] = _integer(label, f"{where}: corrected_label", 0, num_classes) if label else REMOVED
+    if not numbers:
+        raise InputError(f"{path} flags no row.")
+    return Corrections(np.array(list(numbers)), np.array(list(numbers.values())))
+
+
+def _integer(text: str, where: str, low: int, high: int) -> int:
+    text = text.strip()
+    # Only plain digits: int() would also take "1_0" and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and low <= int(text) < high):
+        raise InputError(f"{where}: expected an integer in {low}..{high - 1}, received {text[:50]!r}.")
+    return int(text)

@@ -1,0 +1,36 @@
+"""From a method's outcome to the fields that records of repairs share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from unlearning.records import Solve, Work, finite, write_rows
+from unlearning.task import OutcomeStatus, SolveStatus, UnlearningOutcome
+
+
+def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
+    """Returns the fields that repair records share, from a method's outcome."""
+    return {
+        "applied": outcome.applied,
+        "status": str(outcome.status),
+        "validation_accuracy_before": outcome.validation_accuracy_before,
+        "validation_accuracy_after": outcome.validation_accuracy_after,
+        "work": Work(**dataclasses.asdict(outcome.work)),
+        "unlearning_duration_s": outcome.duration_s,
+        "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
+        "history": [finite(dict(row)) for row in outcome.history],
+        "details": finite(dict(outcome.details)),
+    }
+
+
+def write_row_lists(path: Path, outcome: UnlearningOutcome) -> dict[str, Any]:
+    """Writes the row lists of an outcome, where there are any, and returns the field of the record that binds them."""
+    return {"rows": write_rows(path, outcome.rows)} if outcome.rows else {}
+
+
+def has_diverged(outcome: UnlearningOutcome) -> bool:
+    """Whether a method met non-finite numbers or a diverging solve."""
+    bad = {SolveStatus.DIVERGED, SolveStatus.NON_FINITE}
+    return outcome.status is OutcomeStatus.NON_FINITE or any(solve.status in bad for solve in outcome.solves)

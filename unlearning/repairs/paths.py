@@ -1,0 +1,225 @@
+"""Repairing and examining a model that lies in a file: everything is checked first, and written last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearning import detection, methods
+from unlearning.drawing.boards import check_tensorboard, write_repair
+from unlearning.errors import InputError, invalid
+from unlearning.files import check_outputs
+from unlearning.records import DetectionResults, RepairResults, write_json
+from unlearning.repairs.core import repair
+from unlearning.repairs.environment import describe_environment
+from unlearning.repairs.find import detect, draw_scores
+from unlearning.repairs.flagged import read_flagged, write_suspects
+from unlearning.repairs.outcome import outcome_fields, write_row_lists
+from unlearning.repairs.settings import DetectSettings
+from unlearning.task import REMOVED, Corrections, Split
+
+
+def repair_file(
+    *,
+    model: Path,
+    dataset: str,
+    flagged: Path | None,
+    method: str,
+    out: Path,
+    detect_by: DetectSettings | None = None,
+    trainable_from: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    data_dir: str | None = None,
+    data_seed: int = 42,
+    image_size: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+    tensorboard: Path | None = None,
+) -> RepairResults:
+    """Repairs a `.keras` model and writes the result beside a JSON record.
+
+    Args:
+        model: The trained model.
+        dataset: The data it was trained on; see `unlearning.data.load_data`. Its labels are the given labels.
+        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none, and with `detect_by`.
+        method: Registered method.
+        out: Where the repaired model goes; the record goes to the same name with `.json`.
+        detect_by: Which detector finds the flagged rows; its suspects are written beside the model, as
+            `<out>-suspects.csv`, and `flagged` itself can be made of them.
+        trainable_from: First layer to update.
+        overrides: Hyperparameters to change.
+        data_dir: Folder of prepared tensorflow-datasets sets.
+        data_seed: Seed of the splits.
+        image_size: For image folders.
+        seed: Seed of what the method draws.
+        force: Replace existing output.
+        tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
+
+    Returns:
+        The record, as written.
+
+    Raises:
+        InputError: If anything does not fit; nothing is written then.
+    """
+    record_path, rows_path = out.with_suffix(".json"), out.with_name(f"{out.stem}-rows.npz")
+    suspects_path = out.with_name(f"{out.stem}-suspects.csv")
+    if out.suffix != ".keras":
+        raise invalid("out", "a path ending in .keras", str(out))
+    if out.resolve() == model.resolve():
+        raise invalid("out", "another file than the model itself", str(out))
+    check_outputs((out, record_path), force)
+    overrides = dict(overrides or {})
+    if trainable_from is not None:
+        overrides["trainable_from"] = trainable_from
+    chosen = methods.get(method, overrides)
+    if detect_by is not None:
+        if flagged is not None:
+            raise InputError("Give flagged rows or a detector that finds them, not both.")
+        chosen = detect_by.apply(chosen)
+        check_outputs((suspects_path,), force)
+    if flagged is None and chosen.needs_flagged:
+        raise InputError(
+            f"The method {method} needs flagged rows: give a CSV file with --flagged, let a detector find them with "
+            "--detect, or use a method that needs none, such as sap."
+        )
+    if tensorboard is not None:
+        check_tensorboard(tensorboard)
+
+    from unlearning.data import load_data
+    from unlearning.evaluation import accuracy
+    from unlearning.interop import load_model, save_model, set_determinism
+
+    trained = load_model(model)
+    data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    corrections = None
+    if flagged is not None:
+        corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels)
+    found = None
+    if detect_by is not None:
+        name, detector = detect_by.detector, detect_by.build()
+        found = detect(trained, data.train, data.num_classes, detector=detector, name=name, seed=seed)
+    set_determinism(seed)
+    done = repair(trained, data, flagged=corrections, method=chosen, detect_by=detect_by, found=found, seed=seed)
+    kept = done.corrections.labels != REMOVED
+    before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
+    results = RepairResults(
+        method=method,
+        hyperparameters=chosen.config(),
+        flagged_rows=len(done.corrections),
+        removed_rows=int((~kept).sum()),
+        test_accuracy_before=accuracy(trained, data.test),
+        test_accuracy_after=accuracy(done.model, data.test),
+        corrected_accuracy_before=before,
+        corrected_accuracy_after=after,
+        **outcome_fields(done.outcome),
+        **write_row_lists(rows_path, done.outcome),
+        detection=None if found is None else found.record,
+        environment=describe_environment(),
+    )
+    save_model(done.model, out)
+    if tensorboard is not None:
+        write_repair(tensorboard / out.stem, done.outcome.history, done.outcome.solver_log)
+    if found is not None and found.detection is not None:
+        write_suspects(suspects_path, data.train, found.detection)
+    write_json(record_path, results)
+    return results
+
+
+def _corrected_accuracy(model: Any, train: Split, corrections: Corrections, kept: np.ndarray) -> float | None:
+    from unlearning.evaluation import predict
+
+    if not kept.any():
+        return None
+    predictions = predict(model, train.subset(corrections.rows[kept]).images).argmax(-1)
+    return float(np.mean(predictions == corrections.labels[kept]))
+
+
+def check_suspects_path(out: Path, force: bool) -> tuple[Path, Path]:
+    """Returns where the record and the picture beside a file of suspects go.
+
+    Raises:
+        InputError: If `out` is no `.csv`, or any of the three exists and is not to be replaced.
+    """
+    if out.suffix != ".csv":
+        raise invalid("out", "a path ending in .csv", str(out))
+    record_path, figure_path = out.with_suffix(".json"), out.with_suffix(".png")
+    check_outputs((out, record_path, figure_path), force)
+    return record_path, figure_path
+
+
+def detect_file(
+    *,
+    model: Path,
+    dataset: str | None,
+    detector: str,
+    out: Path,
+    overrides: Mapping[str, Any] | None = None,
+    all_rows: bool = False,
+    data_dir: str | None = None,
+    data_seed: int = 42,
+    image_size: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> DetectionResults:
+    """Runs a detector on a `.keras` model and writes its suspects, with a JSON record and a PNG of the same name.
+
+    Args:
+        model: The trained model.
+        dataset: What it was trained on, labels as found; see `unlearning.data.load_data`.
+        detector: Registered detector.
+        out: The CSV file; see `write_suspects`.
+        overrides: Options of the detector to change.
+        all_rows: Write rows that are not suspect, too.
+        data_dir: Folder of prepared tensorflow-datasets sets.
+        data_seed: Seed of the splits.
+        image_size: For image folders.
+        seed: Seed of what the detector draws.
+        force: Replace existing output.
+
+    Returns:
+        The record, as written.
+
+    Raises:
+        InputError: If anything does not fit; nothing is written then.
+    """
+    check_suspects_path(out, force)
+    chosen = detection.get(detector, overrides)
+    if not model.exists():
+        raise invalid("target", "an existing .keras file or folder", str(model))
+    if model.suffix != ".keras":
+        raise invalid("target", "a .keras file, or a folder .../budget-<B>/seed-<S>", str(model))
+    if dataset is None:
+        raise InputError(f"Say with --data which data {model} was trained on.")
+
+    from unlearning.data import load_data
+    from unlearning.interop import load_model
+
+    trained = load_model(model)
+    data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    return examine(
+        trained, data.train, data.num_classes, chosen, detector, out, all_rows=all_rows, seed=seed, bad_rows=None
+    )
+
+
+def examine(
+    model: Any,
+    train: Split,
+    num_classes: int,
+    detector: Any,
+    name: str,
+    out: Path,
+    *,
+    all_rows: bool,
+    seed: int,
+    bad_rows: np.ndarray | None,
+) -> DetectionResults:
+    """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
+    found = detect(model, train, num_classes, detector=detector, name=name, seed=seed, bad_rows=bad_rows)
+    assert found.detection is not None
+    write_suspects(out, train, found.detection, all_rows=all_rows)
+    draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)
+    write_json(out.with_suffix(".json"), found.record)
+    return found.record
