@@ -6,17 +6,18 @@ Every score in a result file is computed here, by the same code on the same rows
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, roc_auc_score
 
-from unlearning import feeding
 from unlearning.errors import invalid
 from unlearning.interop import outputs_probabilities
 from unlearning.task import Split
+
+if TYPE_CHECKING:
+    import keras
 
 
 def predict(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
@@ -31,6 +32,8 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np
     Returns:
         float32 array of shape `(rows, classes)`: logits or probabilities, whichever the model outputs.
     """
+    from unlearning import feeding
+
     if not len(images):
         raise invalid("images", "at least one image", "none")
 
@@ -201,6 +204,38 @@ def name_scores(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return fields
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Answers:
+    """What a model says of the rows it is scored on: predicted classes, and losses of the rows' labels."""
+
+    rows: ScoredRows
+    test: np.ndarray
+    bad: np.ndarray
+    bad_losses: np.ndarray
+    held_out_losses: np.ndarray
+
+    def confusion(self) -> np.ndarray:
+        return confusion_matrix(self.rows.test.labels, self.test, labels=np.arange(self.rows.num_classes))
+
+    def disagreement(self) -> float | None:
+        reference = self.rows.reference
+        same = None if reference is None else agreement(self.test, reference)
+        return None if same is None else 1.0 - same
+
+
+_SCORES: dict[str, Callable[[_Answers], Any]] = {
+    "accuracy": lambda said: float(accuracy_score(said.rows.test.labels, said.test)),
+    "confusion": _Answers.confusion,
+    "class_report": lambda said: class_report(said.rows.test.labels, said.test, said.rows.num_classes),
+    "corrected_accuracy": lambda said: agreement(said.bad, said.rows.bad_true_labels),
+    "bad_label_agreement": lambda said: agreement(said.bad, said.rows.bad.labels),
+    "membership_auc": lambda said: membership_auc(said.bad_losses, said.held_out_losses),
+    "disagreement": _Answers.disagreement,
+}
+"""The scores of a model by name. One added here stands in result files as `<name>_before` and `<name>_after`, once
+`records.UnlearningResults` has these fields."""
+
+
 def score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
     """Scores a model.
 
@@ -215,16 +250,8 @@ def score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
     classes = predict(model, rows.test.images).argmax(axis=-1)
     bad, bad_losses = _answer(model, rows.bad, rows.num_classes)
     _, held_out_losses = _answer(model, rows.held_out, rows.num_classes)
-    same = None if rows.reference is None else agreement(classes, rows.reference)
-    return {
-        "accuracy": float(accuracy_score(rows.test.labels, classes)),
-        "confusion": confusion_matrix(rows.test.labels, classes, labels=np.arange(rows.num_classes)),
-        "class_report": class_report(rows.test.labels, classes, rows.num_classes),
-        "corrected_accuracy": agreement(bad, rows.bad_true_labels),
-        "bad_label_agreement": agreement(bad, rows.bad.labels),
-        "membership_auc": membership_auc(bad_losses, held_out_losses),
-        "disagreement": None if same is None else 1.0 - same,
-    }
+    said = _Answers(rows, classes, bad, bad_losses, held_out_losses)
+    return {name: score(said) for name, score in _SCORES.items()}
 
 
 def _answer(model: keras.Model, split: Split, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

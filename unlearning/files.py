@@ -26,11 +26,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: The file; its folder is made where there is none.
 
     Yields:
-        Where to write, in the same folder and with the same suffix.
+        Where to write, in the same folder and with the same suffixes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix="".join(path.suffixes))
     os.close(handle)
     aside = Path(name)
     try:

@@ -1,22 +1,29 @@
 """Handling other people's Keras models: loading, saving, copying, and reading logits off them.
 
 Nothing here changes the model it is given. `as_logit_model` makes the private working copy on which the updates are
-computed: same weights, inference-friendly float32 arithmetic, and logits instead of probabilities.
+computed: same weights, inference-friendly float32 arithmetic, and logits instead of probabilities. Keras is imported by
+what needs it, not by this module; so is TensorFlow, for the few things that Keras has no name for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
-import tempfile
 import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from unlearning.archives import check_members
 from unlearning.errors import InputError, invalid
+from unlearning.files import writing
+
+if TYPE_CHECKING:
+    import keras
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
@@ -31,6 +38,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     Raises:
         InputError: If the file is missing, damaged, or needs code that safe mode refuses.
     """
+    import keras
+
     path = Path(path)
     if path.suffix != ".keras":
         raise invalid("model", "a path ending in .keras", str(path))
@@ -56,16 +65,8 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix != ".keras":
         raise invalid("path", "a path ending in .keras", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=".keras")
-    os.close(handle)
-    try:
-        model.save(name)
-        os.chmod(name, 0o644)  # temporary files are private; a model is for others to read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with writing(path) as aside:
+        model.save(aside)
 
 
 def set_determinism(seed: int, deterministic: bool = False) -> None:
@@ -75,11 +76,50 @@ def set_determinism(seed: int, deterministic: bool = False) -> None:
         seed: The seed.
         deterministic: Also force deterministic kernels (TensorFlow only; slower, mostly on GPUs).
     """
+    import keras
+
     keras.utils.set_random_seed(seed)
     if deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def on_all_gpus() -> AbstractContextManager[Any]:
+    """Returns a context in which models are built on all GPUs, where TensorFlow sees several; else it does nothing."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if len(tf.config.list_physical_devices("GPU")) > 1:
+            return tf.distribute.MirroredStrategy().scope()
+    return contextlib.nullcontext()
+
+
+def differentiate(forward: Callable[[], tuple[Any, Any]], variables: Sequence[keras.Variable]) -> tuple[Any, list[Any]]:
+    """Runs a forward pass and differentiates what it returns first (TensorFlow only).
+
+    Args:
+        forward: Returns a scalar, and whatever else the caller wants of the pass.
+        variables: What to differentiate with respect to.
+
+    Returns:
+        What else the pass returned, and one dense gradient a variable, None for those that play no part.
+    """
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value, rest = forward()
+    found = tape.gradient(value, [v.value for v in variables])
+    return rest, [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+
+
+def joint_norm(tensors: Sequence[Any]) -> Any:
+    """Returns the Euclidean norm of all numbers in several tensors together (TensorFlow only)."""
+    import tensorflow as tf
+
+    return tf.linalg.global_norm(list(tensors))
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -113,6 +153,8 @@ def as_logit_model(model: keras.Model) -> keras.Model:
     Raises:
         InputError: If the output is not one row of at least two class scores per image.
     """
+    import keras
+
     shape = getattr(model, "output_shape", None) if has_graph(model) else None
     if shape is not None and (not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None or shape[-1] < 2):
         raise invalid("model", "one output of shape (rows, classes) with at least two classes", shape)
@@ -150,6 +192,8 @@ def check_classifier(model: keras.Model, images: np.ndarray, num_classes: int) -
     Raises:
         InputError: If the shape of the images or the number of outputs does not fit.
     """
+    import keras
+
     expected = model.input_shape[1:] if has_graph(model) else None
     shape = images.shape[1:]
     if expected is not None and (
@@ -173,10 +217,14 @@ def inference_arguments(model: keras.Model) -> dict[str, bool]:
 
 def has_graph(model: keras.Model) -> bool:
     """Whether a model is Sequential or functional, so that it can be cut at a layer."""
+    import keras
+
     return isinstance(model, keras.Sequential) or hasattr(model, "operations")
 
 
 def _copy(model: keras.Model, *, float32: bool) -> keras.Model:
+    import keras
+
     if not model.built:
         raise invalid("model", "a built model (call it once, or give its input shape)", "an unbuilt model")
 

@@ -41,7 +41,7 @@ from unlearning.errors import InputError, invalid
 from unlearning.strict_json import parse_json
 
 if TYPE_CHECKING:
-    _Meta: Any = type(BaseModel)
+    from pydantic._internal._model_construction import ModelMetaclass as _Meta
 else:
     _Meta = type(BaseModel)
 
@@ -114,7 +114,7 @@ class _SettingsMeta(_Meta):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise explain(error, cls) from None
+            raise explain(error, cls) from None  # type: ignore[arg-type]
 
 
 class Settings(BaseModel, metaclass=_SettingsMeta):

@@ -1,7 +1,9 @@
 """Keras builders of image classifiers, by name. Plain Keras: they build on any backend.
 
 Every model starts with a `Rescaling` layer, so that it takes pixels as they are stored (0..255), and ends in a Dense
-layer named `logits`.
+layer named `logits`. To add one, write a function of `(input_shape, num_classes, pixel_max)` and add one line to
+`ARCHITECTURES`; other packages call `register`, or name an entry point in the group `unlearning.architectures`. Keras
+is imported when a model is built.
 
 Example:
     >>> from unlearning.architectures import build
@@ -11,35 +13,46 @@ Example:
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING
 
-from unlearning.architectures.cnn import cnn, cnn_small
-from unlearning.architectures.preact_resnet import preact_resnet18
-from unlearning.architectures.resnet import resnet18
-from unlearning.architectures.vgg import vgg11_bn
-from unlearning.architectures.vit import vit
 from unlearning.errors import invalid
+from unlearning.registry import Entry, Registry, Role
 
-ARCHITECTURES = {
-    "cnn": cnn,
-    "cnn_small": cnn_small,
-    "preact_resnet18": preact_resnet18,
-    "resnet18": resnet18,
-    "vgg11_bn": vgg11_bn,
-    "vit": vit,
-}
+if TYPE_CHECKING:
+    import keras
+
+
+def _own(name: str, target: str, summary: str, role: Role = Role.PUBLISHED, family: str = "") -> Entry:
+    return Entry(name, f"unlearning.architectures.{target}", summary, role, family or name)
+
+
+ARCHITECTURES = Registry(
+    "architecture",
+    "unlearning.architectures",
+    (
+        _own("cnn", "cnn:cnn", "six convolutions and a dense head; the published CIFAR-10 network"),
+        _own("cnn_small", "cnn:cnn_small", "a smaller network of its kind, for two cores", Role.RECOMMENDED, "cnn"),
+        _own("preact_resnet18", "preact_resnet:preact_resnet18", "pre-activation ResNet-18", family="resnet"),
+        _own("resnet18", "resnet:resnet18", "ResNet-18 for small images", family="resnet"),
+        _own("vgg11_bn", "vgg:vgg11_bn", "VGG-11 with batch normalisation"),
+        _own("vit", "vit:vit", "a compact Vision Transformer"),
+    ),
+)
 """Builders by name, each a function of `(input_shape, num_classes, pixel_max)`."""
 
+register = ARCHITECTURES.register
+entry = ARCHITECTURES.entry
+available = ARCHITECTURES.names
 
-def available() -> tuple[str, ...]:
-    """Returns the known architecture names."""
-    return tuple(ARCHITECTURES)
+
+def summaries() -> dict[str, str]:
+    """Returns one line on each architecture, by name."""
+    return {one.name: one.summary for one in ARCHITECTURES.entries()}
 
 
 def check_known(name: str) -> None:
     """Raises `InputError` if there is no architecture of this name."""
-    if name not in ARCHITECTURES:
-        raise invalid("model", f"one of {', '.join(ARCHITECTURES)}", name)
+    entry(name)
 
 
 def build(
@@ -65,7 +78,7 @@ def build(
     Raises:
         InputError: If the name is unknown, or shape or class count make no sense.
     """
-    check_known(name)
+    builder = ARCHITECTURES.load(name)
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise invalid("input_shape", "(height, width, channels)", input_shape)
     if num_classes < 2:
@@ -73,5 +86,7 @@ def build(
     if not pixel_max > 0:
         raise invalid("pixel_max", "a positive number", pixel_max)
     if seed is not None:
+        import keras
+
         keras.utils.set_random_seed(seed)
-    return ARCHITECTURES[name](input_shape, num_classes, pixel_max)
+    return builder(input_shape, num_classes, pixel_max)

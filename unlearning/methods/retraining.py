@@ -24,8 +24,6 @@ from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningT
 from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainReport, TrainSettings, train
 
 _EPOCHS = 30
-# Recorded only where they differ from their defaults, so that records from before there were such fields stay valid.
-_LATER_FIELDS = ("milestones", "decay", "nesterov")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +48,11 @@ class Retraining(Method):
         """See `Method.adapt`."""
         if self.recipe is not None:
             return self
-        fields = dataclasses.asdict(recipe)
-        for name in _LATER_FIELDS:
-            if fields[name] == getattr(TrainSettings, name):
-                del fields[name]
-        return dataclasses.replace(self, recipe=fields)
+        return dataclasses.replace(self, recipe=recipe.config())
 
     def settings(self) -> TrainSettings:
         """Returns the recipe that is followed."""
-        known = {field.name for field in dataclasses.fields(TrainSettings)}
+        known = set(TrainSettings.model_fields)
         values = dict(self.recipe or {})
         for name in values:
             if name not in known:

@@ -1,21 +1,8 @@
-"""Training through `model.fit`, resumable after a kill. Plain Keras: it runs on any backend."""
+"""Training through `model.fit`, resumable after a kill. Plain Keras: it runs on any backend.
 
-from unlearning.training.batches import ShuffledBatches
-from unlearning.training.fit import (
-    OptimizerStart,
-    TrainingDivergedError,
-    TrainReport,
-    TrainSettings,
-    building_context,
-    train,
-)
+Importing this package, its settings, recipes or list of objectives imports no Keras.
+"""
 
-__all__ = [
-    "OptimizerStart",
-    "ShuffledBatches",
-    "TrainReport",
-    "TrainSettings",
-    "TrainingDivergedError",
-    "building_context",
-    "train",
-]
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

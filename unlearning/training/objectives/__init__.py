@@ -1,25 +1,20 @@
-"""Training that tolerates wrong labels: six published objectives as plain Keras objects, and one entry point to them.
+"""Training that tolerates wrong labels: six published objectives beside plain cross-entropy, by name.
 
-Every object works in anybody's `compile` and `fit`; nothing here knows the rest of the library.
+To add one, write a class of settings that derives from `Objective` in a file of its own, and add one line to
+`OBJECTIVES` in `registry`; other packages call `register`, or name an entry point in the group
+`unlearning.objectives`. The Keras objects that do the work (`MixUp`, `LogitClip`, ...) know nothing of all this and
+serve in anybody's `compile` and `fit`. Keras is imported when one of them is asked for, or an objective is prepared.
+
+Example:
+    >>> from unlearning.training import objectives
+    >>> ready = objectives.get("sam", {"rho": 0.1}).prepare(  # doctest: +SKIP
+    ...     model, batches, num_classes=10, epochs=30, seed=0
+    ... )
+    >>> ready.model.compile("sgd", loss=ready.loss, metrics=["accuracy"])  # doctest: +SKIP
+    >>> ready.model.fit(ready.data, epochs=30, shuffle=False)  # doctest: +SKIP
+    >>> model.save("model.keras")  # doctest: +SKIP
 """
 
-from unlearning.training.objectives.losses import GeneralizedLabelSmoothing, LogitClip
-from unlearning.training.objectives.mentor import MentorMixModel, MentorNetModel
-from unlearning.training.objectives.mixup import MixUp
-from unlearning.training.objectives.prepare import DEFAULTS, OBJECTIVES, ONE_DEVICE, Prepared, check_objective, prepare
-from unlearning.training.objectives.sam import SharpnessAwareModel
+import lazy_loader as lazy
 
-__all__ = [
-    "DEFAULTS",
-    "OBJECTIVES",
-    "ONE_DEVICE",
-    "GeneralizedLabelSmoothing",
-    "LogitClip",
-    "MentorMixModel",
-    "MentorNetModel",
-    "MixUp",
-    "Prepared",
-    "SharpnessAwareModel",
-    "check_objective",
-    "prepare",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

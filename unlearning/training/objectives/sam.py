@@ -1,75 +1,27 @@
-"""Sharpness-aware minimisation."""
+"""Sharpness-aware minimisation (Foret et al., ICLR 2021)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
-import keras
+from unlearning.settings import NonNegative
+from unlearning.training.objectives.base import Objective, Prepared, cross_entropy
 
-from unlearning.errors import invalid
-from unlearning.training.objectives._checks import number
-from unlearning.training.objectives._shared import SharedLayersModel
+if TYPE_CHECKING:
+    import keras
 
 
-class SharpnessAwareModel(SharedLayersModel):
-    """Trains a model's layers for low loss in a whole neighbourhood (Foret et al., SAM, ICLR 2021).
+class Sam(Objective):
+    """Cross-entropy, low in a whole neighbourhood of the weights; see `objects.sam.SharpnessAwareModel`."""
 
-    With `g` the gradient at the weights `w`, a step follows the gradient found a little uphill:
+    one_device: ClassVar[bool] = True
 
-        e = rho * g / (||g|| + 1e-12)        w <- optimizer step from w along the gradient at w + e
+    rho: NonNegative = 0.05
+    """Radius of the neighbourhood."""
 
-    The norm runs over all trainable weights together. Both passes are in training mode, so that batch normalisation
-    sees every batch twice and dropout draws two masks; loss and metrics are those of the first. A step costs two. Needs
-    the TensorFlow backend.
+    def _prepare(
+        self, model: keras.Model, data: keras.utils.PyDataset, num_classes: int, epochs: int, seed: int
+    ) -> Prepared:
+        from unlearning.training.objectives.objects.sam import SharpnessAwareModel
 
-    Args:
-        model: A built Sequential or functional model with one output; its own layers are trained.
-        rho: Radius of the neighbourhood, at least 0. With 0 a step is the plain optimizer's.
-
-    Example:
-        >>> sharp = SharpnessAwareModel(model, rho=0.05)
-        >>> sharp.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> sharp.fit(images, labels)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
-    """
-
-    def __init__(self, model: keras.Model, rho: float = 0.05) -> None:
-        if keras.backend.backend() != "tensorflow":
-            raise invalid("backend", "tensorflow, for sharpness-aware training", keras.backend.backend())
-        rho = 0.0 if rho == 0 else number("rho", rho, "a number of at least 0", above=0)
-        super().__init__(model)
-        self.rho = rho
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """Takes one step on a batch; `fit` calls this."""
-        import tensorflow as tf  # only here: importing this module needs no TensorFlow
-
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        variables = [v for v in self.trainable_variables if v.trainable]
-
-        def gradients() -> tuple[Any, Any, list[Any]]:
-            with tf.GradientTape() as tape:
-                logits = self(x, training=True)
-                loss = self.compute_loss(x=x, y=y, y_pred=logits, sample_weight=sample_weight, training=True)
-                scaled = self.optimizer.scale_loss(loss)
-            found = tape.gradient(scaled, [v.value for v in variables])
-            return logits, loss, [None if g is None else tf.convert_to_tensor(g) for g in found]
-
-        logits, loss, uphill = gradients()
-        rows = tf.shape(keras.tree.flatten(x)[0])[0]
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(loss, sample_weight=rows)
-
-        norm = tf.linalg.global_norm([g for g in uphill if g is not None])
-        # An overflow under mixed precision: stay put; the second pass overflows too and the optimizer skips the step.
-        factor = tf.where(tf.math.is_finite(norm), self.rho / (norm + 1e-12), 0.0)
-        here = [tf.identity(v.value) for v in variables]
-        for variable, value, gradient in zip(variables, here, uphill, strict=True):
-            if gradient is not None:
-                variable.assign(value + tf.math.multiply_no_nan(gradient, tf.cast(factor, gradient.dtype)))
-        _, _, there = gradients()
-        for variable, value in zip(variables, here, strict=True):
-            variable.assign(value)
-        self.optimizer.apply_gradients(zip(there, variables, strict=True))
-        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+        return Prepared(SharpnessAwareModel(model, self.rho), data, cross_entropy())

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from unlearning.training.objectives._checks import number
+from unlearning.training.objectives.objects.checks import number
 
 
 def label_probabilities(labels: Any, logits: Any) -> Any:

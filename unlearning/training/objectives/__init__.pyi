@@ -1,0 +1,14 @@
+from .base import Objective as Objective
+from .base import Prepared as Prepared
+from .objects.losses import GeneralizedLabelSmoothing as GeneralizedLabelSmoothing
+from .objects.losses import LogitClip as LogitClip
+from .objects.mentor import MentorMixModel as MentorMixModel
+from .objects.mentor import MentorNetModel as MentorNetModel
+from .objects.mixup import MixUp as MixUp
+from .objects.sam import SharpnessAwareModel as SharpnessAwareModel
+from .registry import OBJECTIVES as OBJECTIVES
+from .registry import available as available
+from .registry import entry as entry
+from .registry import get as get
+from .registry import register as register
+from .registry import summaries as summaries
