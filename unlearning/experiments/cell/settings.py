@@ -12,7 +12,7 @@ from unlearning.errors import InputError, invalid
 from unlearning.noise.settings import NoiseSettings
 from unlearning.repairs.settings import DetectSettings
 from unlearning.settings import OpenShare, Option, Positive, Seed, Settings
-from unlearning.training.settings import Recipe
+from unlearning.training.settings import ModelRecipe
 
 
 class MethodChoice(Settings):
@@ -37,7 +37,7 @@ class GridSettings(Settings):
     """Seeds of noise, poisoned model and method, one a cell."""
 
 
-class RunSettings(DataSettings, Recipe, NoiseSettings, GridSettings):
+class RunSettings(DataSettings, ModelRecipe, NoiseSettings, GridSettings):
     """Everything that `run` is asked for."""
 
     methods: Annotated[tuple[MethodChoice, ...], Option(hidden=True)] = ()
