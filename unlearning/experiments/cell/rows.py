@@ -10,7 +10,7 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import finished
-from unlearning.records import PoisonConfig, TrainResults, config_hash, read_json
+from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash, read_json
 
 if TYPE_CHECKING:
     from unlearning.noise import Corruption, Rows
@@ -36,7 +36,7 @@ class Cell:
         self.files = layout.cell_files(setup.folder, budget, seed)
 
     @property
-    def train_config(self) -> object:
+    def train_config(self) -> TrainConfig:
         """How the poisoned model is trained."""
         return self.setup.train_config(self.seed)
 
@@ -51,9 +51,26 @@ class Cell:
         from unlearning.noise import Corruption
 
         if self.files.results.is_file() and self.files.corruption.is_file():
-            return Corruption.load(self.files.corruption)
+            there = Corruption.load(self.files.corruption)
+            self._check_belongs(there)
+            return there
         settings = self.setup.settings
         return settings.build_noise().corrupt(part_rows(self.setup, "train"), self.budget, self.seed)
+
+    def _check_belongs(self, corruption: Corruption) -> None:
+        """Raises `InputError` if a stored corruption is not the one that the finished model was trained on."""
+        results = read_json(self.files.results, TrainResults)
+        if results.corruption_sha256 is not None:
+            belongs = corruption.sha256() == results.corruption_sha256
+        else:  # records of version 0.1 hold no hash
+            poison = self.poison_config
+            belongs = (corruption.kind, corruption.seed) == (poison.noise, poison.seed)
+            belongs &= (corruption.budget, len(corruption.true_labels)) == (results.corrupted_rows, results.rows)
+        if not belongs:
+            raise InputError(
+                f"{self.files.corruption} is not the corruption that {self.files.model.name} was trained with. "
+                "Put the right file back, or remove the cell's folder."
+            )
 
     @functools.cached_property
     def given(self) -> Split:

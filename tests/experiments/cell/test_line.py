@@ -1,0 +1,123 @@
+"""A cell is a line: each stage stands alone, is found again, and repairs as a user's own repair does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.trees import contents
+from unlearning import repair
+from unlearning.errors import InputError
+from unlearning.experiments.cell.line import check_grid, run_grid, run_repairs, write_configs
+from unlearning.experiments.cell.reopening import open_poisoned, recorded_settings, reopen
+from unlearning.experiments.cell.repairing import find_repaired
+from unlearning.experiments.cell.rows import Cell, cells
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import ensure_clean, find_clean, find_poisoned
+from unlearning.interop import load_model
+from unlearning.repairs.settings import DetectSettings
+
+SETTINGS = RunSettings(
+    train_rows=200, epochs=3, batch_size=32, budgets=(40,), seeds=(1,), methods=(MethodChoice(name="first-order"),)
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Setup:
+    setup = Setup(SETTINGS.changed(output=tmp_path_factory.mktemp("line") / "e"))
+    run_grid(setup)
+    return setup
+
+
+def test_stages_stand_alone_and_are_found_again(tmp_path: Path) -> None:
+    setup = Setup(SETTINGS.changed(output=tmp_path / "e"))
+    check_grid(setup)
+    assert not (tmp_path / "e").exists(), "checking writes nothing"
+    assert find_clean(setup) is None
+    (cell,) = cells(setup)
+    assert find_poisoned(cell) is None and not (tmp_path / "e").exists(), "looking writes nothing"
+    clean = ensure_clean(setup)
+    assert find_clean(setup) == clean == ensure_clean(setup)
+    done = dict(run_repairs(cell))
+    (planned,) = setup.repairs
+    assert find_repaired(Cell(Setup(setup.settings), 40, 1), planned) == done[planned]
+
+
+def test_a_cell_is_repaired_as_a_users_model_is(finished: Setup) -> None:
+    """The in-memory repair, told what the cell knows, gives the weights that the cell has stored."""
+    cell = Cell(finished, 40, 1)
+    model, given, corruption = open_poisoned(cell)
+    done = repair(
+        model,
+        given,
+        flagged=corruption.corrections(finished.data.train),
+        validation=cell.noisy_validation,
+        method="first-order",
+        num_classes=10,
+        seed=1,
+    )
+    stored = load_model(finished.repairs[0].files(cell.files.folder).model)
+    for ours, theirs in zip(done.model.get_weights(), stored.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_configurations_first_then_the_rest(finished: Setup, tmp_path: Path) -> None:
+    setup = Setup(SETTINGS.changed(output=tmp_path / "e"))
+    written = write_configs(setup)
+    assert [path.name for path in written] == [
+        "train_config.json",
+        "train_config.json",
+        "poison_config.json",
+        "unlearn_config.json",
+    ]
+    for path in written:
+        there = finished.folder / path.relative_to(tmp_path / "e")
+        assert path.read_text() == there.read_text()
+
+
+def test_a_reopened_cell_has_the_settings_it_was_made_with(finished: Setup) -> None:
+    cell = reopen(finished.folder / "budget-40/seed-1", "first-order")
+    before = contents(finished.folder)
+    (planned,) = cell.setup.repairs
+    assert find_repaired(cell, planned) is not None
+    assert contents(finished.folder) == before
+    kept = recorded_settings(finished.train_config(1), finished.poison_config(40, 1))
+    for name in ("dataset", "train_rows", "epochs", "batch_size", "noise", "budgets", "seeds", "model"):
+        assert getattr(kept, name) == getattr(finished.settings, name), name
+
+
+def test_detection_once_for_all_methods(tmp_path: Path) -> None:
+    choices = (MethodChoice(name="first-order"), MethodChoice(name="second-order-single"))
+    detect = DetectSettings(detector="loss-ranking", options={"share": 0.2})
+    setup = Setup(SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect))
+    results = run_grid(setup)
+    folders = sorted(path.name for path in (tmp_path / "e/budget-40/seed-1").iterdir() if path.is_dir())
+    assert folders == [
+        "detect-loss-ranking",
+        "first-order-detected-loss-ranking",
+        "second-order-single-detected-loss-ranking",
+    ]
+    assert all(result.details["flagged_by"][0]["suspects"] == 40 for result in results)
+    seconds = {result.details["detection"]["detection_duration_s"] for result in results}
+    assert len(seconds) == 1, "the second method found the suspects that were there"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"model": "no-such"}, "one of cnn"),
+        ({"noise": "no-such"}, "one of flip-pairs"),
+        ({"budgets": (500,)}, "1..200"),
+        ({"noise": "human", "budgets": None}, "labels"),
+        ({"noise": "flip-pairs", "noise_options": {"target": 3}}, "target"),
+        ({"methods": (MethodChoice(name="sap", overrides={"alpha": 1}),)}, "alpha"),
+        ({"objective_options": {"alpha": 1.0}}, "alpha"),
+    ],
+)
+def test_mistakes_come_before_anything_is_written(options: dict, match: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=match):
+        check_grid(Setup(SETTINGS.changed(output=tmp_path / "e", **options)))
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,94 @@
+"""The in-memory repair: what it takes, what it refuses, and that cells of experiments are repaired by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.small import blobs, fitted, poisoned_task, small_model
+from unlearning import detect, methods, repair
+from unlearning.errors import InputError
+from unlearning.repairs.settings import DetectSettings
+from unlearning.task import Corrections, UnlearningTask
+
+
+@pytest.fixture(scope="module")
+def poisoned():
+    task, _ = poisoned_task()
+    return fitted(small_model(hidden=16), task.train), task
+
+
+def weights(model) -> list[np.ndarray]:
+    return [np.array(w) for w in model.get_weights()]
+
+
+def same(left, right) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(weights(left), weights(right), strict=True))
+
+
+class TestKnownRows:
+    def test_it_is_the_method_on_a_task(self, poisoned) -> None:
+        model, task = poisoned
+        before = weights(model)
+        done = repair(model, task.train, flagged=task.corrections, validation=task.validation)
+        plain = methods.get("second-order").unlearn(model, UnlearningTask(*_parts(task), num_classes=3))
+        assert same(done.model, plain.model) and done.outcome.applied and done.found is None
+        assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True)), "never changed"
+        assert done.cpu_s > 0 and done.corrections is task.corrections
+
+    def test_arrays_do_for_splits(self, poisoned) -> None:
+        model, task = poisoned
+        train, validation = ((part.images, part.labels) for part in (task.train, task.validation))
+        arrays = repair(model, train, flagged=task.corrections, validation=validation, method="first-order")
+        splits = repair(
+            model, task.train, flagged=task.corrections, validation=task.validation, method=methods.get("first-order")
+        )
+        assert same(arrays.model, splits.model)
+
+
+class TestDetectedRows:
+    def test_detecting_before_or_inside_is_the_same(self, poisoned) -> None:
+        model, task = poisoned
+        how = DetectSettings(detector="neighbours", options={"neighbours": 10})
+        data = {"validation": task.validation, "method": "first-order"}
+        inside = repair(model, task.train, detect_by=how, **data)
+        found = detect(model, task.train, 3, detector=how.build(), name="neighbours")
+        before = repair(model, task.train, detect_by=how, found=found, **data)
+        assert same(inside.model, before.model)
+        assert inside.found is not None and inside.found.record.detector == "neighbours"
+        assert inside.corrections.rows.tolist() == found.suspected.rows.tolist()
+        assert before.outcome.duration_s > found.record.detection_duration_s, "detection is part of the time"
+        assert before.outcome.details["detection"]["status"] == found.record.status
+
+    def test_a_name_is_enough(self, poisoned) -> None:
+        model, task = poisoned
+        done = repair(model, task.train, detect_by="neighbours", validation=task.validation, method="first-order")
+        assert done.found is not None and len(done.corrections) == done.found.record.suspects
+
+    def test_taking_suspects_out(self, poisoned) -> None:
+        model, task = poisoned
+        how = DetectSettings(detector="neighbours", suspects="remove")
+        done = repair(model, task.train, detect_by=how, validation=task.validation, method="first-order")
+        assert (done.corrections.labels == -1).all()
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({}, "needs flagged rows"),
+            ({"flagged": Corrections.none(), "detect_by": "neighbours"}, "not both"),
+            ({"method": "sap", "validation": None}, "validation"),
+            ({"method": "no-such"}, "one of first-order"),
+            ({"detect_by": "no-such"}, "one of loss-mixture"),
+            ({"method": "sap", "validation": (np.empty((0, 6, 6, 1)), np.empty(0, int))}, "at least one row"),
+        ],
+    )
+    def test_each_is_one_clear_error(self, poisoned, options: dict, match: str) -> None:
+        model, _ = poisoned
+        with pytest.raises(InputError, match=match):
+            repair(model, blobs(30), **{"validation": blobs(20), **options})
+
+
+def _parts(task: UnlearningTask) -> tuple:
+    return task.train, task.corrections, task.validation
