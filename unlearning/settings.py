@@ -41,7 +41,7 @@ from unlearning.errors import InputError, invalid
 from unlearning.strict_json import parse_json
 
 if TYPE_CHECKING:
-    _Meta: Any = type(BaseModel)
+    from pydantic._internal._model_construction import ModelMetaclass as _Meta
 else:
     _Meta = type(BaseModel)
 
@@ -93,7 +93,7 @@ def since(version: str, *, before: Any = _MISSING, group: str = "") -> Since:
 
 
 class _SettingsMeta(_Meta):
-    def __call__(cls, *args: Any, **values: Any) -> Any:
+    def __call__(cls: Any, *args: Any, **values: Any) -> Any:
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:

@@ -13,52 +13,48 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
+from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph
 from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainReport, TrainSettings, train
+
+if TYPE_CHECKING:
+    import keras
+
+    from unlearning.training import TrainReport, TrainSettings
 
 _EPOCHS = 30
-# Recorded only where they differ from their defaults, so that records from before there were such fields stay valid.
-_LATER_FIELDS = ("milestones", "decay", "nesterov")
 
 
-@dataclasses.dataclass(frozen=True)
 class Retraining(Method):
-    """Training anew.
-
-    Attributes:
-        rows: `"corrected"` trains on all rows with corrected labels (less the removed ones), `"unflagged"` only on the
-            rows nobody flagged.
-        epochs: Passes over them; null for the recipe's.
-        recipe: Fields of `TrainSettings`; null for those the model was trained with, where an experiment knows them.
-    """
+    """Training anew."""
 
     rows: Literal["corrected", "unflagged"] = "corrected"
-    epochs: int | None = None
+    """`"corrected"` trains on all rows with corrected labels (less the removed ones), `"unflagged"` only on the rows
+    nobody flagged."""
+    epochs: Positive | None = None
+    """Passes over them; null for the recipe's."""
     recipe: dict[str, Any] | None = None
+    """Fields of `TrainSettings`; null for those the model was trained with, where an experiment knows them."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_recipe(self) -> Retraining:
         self.settings()
+        return self
 
     def adapt(self, recipe: TrainSettings) -> Retraining:
         """See `Method.adapt`."""
-        if self.recipe is not None:
-            return self
-        fields = dataclasses.asdict(recipe)
-        for name in _LATER_FIELDS:
-            if fields[name] == getattr(TrainSettings, name):
-                del fields[name]
-        return dataclasses.replace(self, recipe=fields)
+        return self if self.recipe is not None else self.changed(recipe=_recorded(recipe))
 
     def settings(self) -> TrainSettings:
         """Returns the recipe that is followed."""
-        known = {field.name for field in dataclasses.fields(TrainSettings)}
+        from unlearning.training import TrainSettings
+
+        known = TrainSettings.__annotations__
         values = dict(self.recipe or {})
         for name in values:
             if name not in known:
@@ -68,6 +64,9 @@ class Retraining(Method):
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        from unlearning.interop import check_classifier, copy_model
+        from unlearning.training import TrainingDivergedError
+
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         settings = self.settings()
@@ -117,6 +116,11 @@ def train_anew(
         InputError: If the model is subclassed, so that it cannot be built anew.
         TrainingDivergedError: If the loss is no longer finite.
     """
+    import keras
+
+    from unlearning.interop import as_logit_model, has_graph
+    from unlearning.training import ShuffledBatches, train
+
     if not has_graph(model):
         raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
     keras.utils.set_random_seed(seed)
@@ -136,3 +140,13 @@ def train_anew(
             log=Path(folder, "log.csv"),
             seed=seed,
         )
+
+
+def _recorded(recipe: TrainSettings) -> dict[str, Any]:
+    """The recipe as records have it: without fields added later where they are as before."""
+    if hasattr(recipe, "config"):
+        return recipe.config()
+    # The rest goes when `TrainSettings` is a `Settings`.
+    fields = dataclasses.asdict(recipe)
+    as_before = {n for n in ("milestones", "decay", "nesterov") if fields[n] == getattr(type(recipe), n)}
+    return {name: value for name, value in fields.items() if name not in as_before}

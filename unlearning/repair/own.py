@@ -164,19 +164,18 @@ def repair_model(
     corrections = Corrections.none()
     if flagged is not None:
         corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels)
-    found, detected = None, None
+    found, detected, suspects = None, None, None
     if isinstance(chosen, Detected):
         found, detected = examine(
             chosen.build_detector(), chosen.detector, trained, data.train, data.num_classes, seed=seed, bad_rows=None
         )
-        suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
-        corrections = suspected_corrections(suspected, data.train.labels, chosen.suspects)
+        suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
+        corrections = suspected_corrections(suspects, data.train.labels, chosen.suspects)
     set_determinism(seed)
-    task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed)
-    if isinstance(chosen, Detected) and detected is not None:
-        outcome = with_detection(chosen.unlearn(trained, task, suspected), detected)
-    else:
-        outcome = chosen.unlearn(trained, task)
+    task = UnlearningTask(data.train, corrections, data.validation, data.num_classes, seed=seed, suspects=suspects)
+    outcome = chosen.unlearn(trained, task)
+    if detected is not None:
+        outcome = with_detection(outcome, detected)
     kept = corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, corrections, kept) for m in (trained, outcome.model))
     results = RepairResults(

@@ -97,7 +97,13 @@ class DetectChoice:
         """Returns the method with its flagged rows from the detector."""
         from unlearning.methods.detected import Detected
 
-        return Detected(method, self.detector, dict(self.options), self.suspects, self.rounds)
+        return Detected(
+            method=method,
+            detector=self.detector,
+            options=dict(self.options),
+            suspects=self.suspects,
+            rounds=self.rounds,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -476,8 +482,8 @@ class Experiment:
         """Repairs by known rows, or by detected ones; then the detection's own seconds are part of the duration."""
         if found is None:
             return method.unlearn(model, task)
-        results, suspected = found
-        return with_detection(method.unlearn(model, task, suspected), results)  # type: ignore[call-arg]
+        results, suspects = found
+        return with_detection(method.unlearn(model, dataclasses.replace(task, suspects=suspects)), results)
 
     def _suspects(
         self, budget: int, seed: int, model: keras.Model, given: Split, corruption: Corruption
@@ -994,8 +1000,20 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
         "unlearning_duration_s": outcome.duration_s,
         "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
         "history": [finite(dict(row)) for row in outcome.history],
-        "details": finite(dict(outcome.details)),
+        "details": finite(_with_rows(outcome)),
     }
+
+
+def _with_rows(outcome: UnlearningOutcome) -> dict[str, Any]:
+    """The details with the lists of rows where records have them until an archive beside them does."""
+    details = dict(outcome.details)
+    for name, rows in outcome.rows.items():
+        stage, _, last = name.rpartition(".")
+        if stage:
+            details[stage] = {**details.get(stage, {}), last: rows.tolist()}
+        else:
+            details[last] = rows.tolist()
+    return details
 
 
 def _diverged(outcome: UnlearningOutcome) -> bool:
