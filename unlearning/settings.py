@@ -110,7 +110,7 @@ class Option:
 
 
 class _SettingsMeta(_Meta):
-    def __call__(cls, *args: Any, **values: Any) -> Any:
+    def __call__(cls: Any, *args: Any, **values: Any) -> Any:
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:

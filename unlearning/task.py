@@ -9,16 +9,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from unlearning.errors import InputError, invalid
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-S = TypeVar("S", bound="DataclassInstance")
 
 REMOVED = -1
 """The corrected label that stands for "take this row out of the training set"."""
@@ -100,6 +95,7 @@ class UnlearningTask:
         num_classes: Number of classes `K`; labels are `0..K-1`.
         trusted_rows: Rows of `train` known to be right, or None.
         seed: Seed of every random choice a method makes.
+        suspects: Rows that a detector suspects, with suggested labels; None where nothing has been detected.
     """
 
     train: Split
@@ -108,6 +104,7 @@ class UnlearningTask:
     num_classes: int
     trusted_rows: np.ndarray | None = None
     seed: int = 0
+    suspects: Corrections | None = None
 
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
@@ -118,24 +115,25 @@ class UnlearningTask:
         for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
             if labels.min() < 0 or labels.max() >= classes:
                 raise invalid(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
-        flagged = self.corrections
-        if len(flagged):
-            if flagged.rows.min() < 0 or flagged.rows.max() >= rows:
-                raise invalid("corrections.rows", f"row numbers 0..{rows - 1}", _outside(flagged.rows, 0, rows))
-            if flagged.labels.min() < REMOVED or flagged.labels.max() >= classes:
-                raise invalid(
-                    "corrections.labels",
-                    f"classes 0..{classes - 1}, or {REMOVED} for removal",
-                    _outside(flagged.labels, REMOVED, classes),
-                )
-            if flagged.images is not None and flagged.images.shape[1:] != self.train.images.shape[1:]:
-                raise invalid(
-                    "corrections.images", f"images of shape {self.train.images.shape[1:]}", flagged.images.shape[1:]
-                )
-            if np.count_nonzero(flagged.labels == REMOVED) == rows:
-                raise InputError(
-                    "Invalid value for argument `corrections`. Expected at least one row to stay. All are removed."
-                )
+        self._check_flagged("corrections", self.corrections)
+        if np.count_nonzero(self.corrections.labels == REMOVED) == rows:
+            raise InputError(
+                "Invalid value for argument `corrections`. Expected at least one row to stay. All are removed."
+            )
+        if self.suspects is not None:
+            self._check_flagged("suspects", self.suspects)
+
+    def _check_flagged(self, name: str, flagged: Corrections) -> None:
+        rows, classes, shape = len(self.train), self.num_classes, self.train.images.shape[1:]
+        if not len(flagged):
+            return
+        if flagged.rows.min() < 0 or flagged.rows.max() >= rows:
+            raise invalid(f"{name}.rows", f"row numbers 0..{rows - 1}", _outside(flagged.rows, 0, rows))
+        if flagged.labels.min() < REMOVED or flagged.labels.max() >= classes:
+            expected = f"classes 0..{classes - 1}, or {REMOVED} for removal"
+            raise invalid(f"{name}.labels", expected, _outside(flagged.labels, REMOVED, classes))
+        if flagged.images is not None and flagged.images.shape[1:] != shape:
+            raise invalid(f"{name}.images", f"images of shape {shape}", flagged.images.shape[1:])
 
 
 def check_split(name: str, part: Split | tuple[np.ndarray, np.ndarray]) -> Split:
@@ -153,15 +151,6 @@ def check_rows(name: str, rows: np.ndarray, count: int) -> np.ndarray:
     if not usable or rows.min() < 0 or rows.max() >= count:
         raise invalid(name, f"an array of row numbers 0..{count - 1}, at least one", rows)
     return rows.astype(np.int64)
-
-
-def replace_settings(settings: S, overrides: Mapping[str, Any]) -> S:
-    """Returns settings with some fields changed, and raises `InputError` for a field they do not have."""
-    known = {field.name for field in dataclasses.fields(settings)}
-    for name in overrides:
-        if name not in known:
-            raise invalid(name, f"one of the settings {', '.join(sorted(known))}", name)
-    return dataclasses.replace(settings, **overrides)
 
 
 def _outside(values: np.ndarray, low: int, high: int) -> int:
@@ -251,7 +240,8 @@ class UnlearningOutcome:
         preparation_duration_s: Wall-clock seconds of what is done before anybody knows that a row is bad (the training
             of the shards of `sharding`); 0 for most methods.
         preparation_cpu_s: Process CPU seconds of the same.
-        details: What else a method wants in the result files, as JSON-ready values.
+        details: What else a method wants in the result files, as JSON-ready values; no lists of rows.
+        rows: Lists of rows by name, int64, such as `forget_rows`; those of a chain's stages are named `stage.name`.
     """
 
     model: Any
@@ -267,3 +257,4 @@ class UnlearningOutcome:
     preparation_duration_s: float = 0.0
     preparation_cpu_s: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -8,5 +8,10 @@ divergence; the equations here are those of its public code (github.com/meruemon
 
 - `losses`: centroids, forget and retain losses, clipping and the learning-rate schedule, as pure functions
 - `mixture`: forget rows from a two-component Gaussian mixture on losses
-- `callback`: `FeatureSpaceUnlearning`, the Keras callback that puts it together
+- `callback`: `FeatureSpaceUnlearning`, the Keras callback that puts it together; `wrapping` is what it does to a model
+- `settings`: its hyperparameters
 """
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -11,172 +11,29 @@ The teacher (the model as it was) is a copy of the weights, not a second model; 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from unlearning.centroids import losses
-from unlearning.centroids.mixture import View, as_logits
+from unlearning.centroids.mixture import as_logits
+from unlearning.centroids.report import CentroidReport
+from unlearning.centroids.settings import CentroidSettings
+from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimizer
 from unlearning.errors import invalid
 from unlearning.evaluation import accuracy
 from unlearning.interop import inference_arguments, outputs_probabilities
 from unlearning.projection.sites import observing
 from unlearning.projection.statistics import recalibrate_batch_norm
-from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split, replace_settings
+from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split
 from unlearning.training.batches import ShuffledBatches
 
 logger = logging.getLogger(__name__)
-
-PRESETS: Mapping[str, Mapping[str, float]] = {
-    "original": {"forget_kl": 1.0, "forget_push": 0.5, "retain_ce": 1.0, "retain_pull": 500.0},
-    "nll": {"forget_kl": 1.0, "forget_push": 1.0, "retain_ce": 5.0, "retain_pull": 1.0},
-}
-"""Factors of the loss terms that the published README gives: for models trained with plain cross-entropy (`original`),
-and for models whose training already resisted noisy labels (`nll`)."""
-
-
-class Factors(NamedTuple):
-    """Factors of the loss terms: `eta`, `zeta`, `gamma`, `delta` and `alpha` of the equations in `losses`."""
-
-    forget_kl: float
-    forget_push: float
-    retain_ce: float
-    retain_pull: float
-    retain_kl: float
-
-
-@dataclasses.dataclass(frozen=True)
-class CentroidSettings:
-    """Hyperparameters of feature-space unlearning.
-
-    Attributes:
-        preset: `"original"` or `"nll"`: where the factors that are null come from; see `PRESETS`.
-        forget_kl: Factor of the divergence from the unmodified model on forget rows, which is raised.
-        forget_push: Factor of the cosine to the near centroids on forget rows, which is lowered.
-        retain_ce: Factor of the loss the model is compiled with, regularisers included.
-        retain_pull: Factor of the cosine to the centroid of the given label on retain rows, which is raised.
-        retain_kl: Factor of the divergence on retain rows, which is lowered; SCRUB has it, FSPMU has not.
-        temperature: Of both divergences.
-        weight_power: Exponent of the cosines that weight the push.
-        positive_weights: Push only away from centroids that a feature points towards.
-        forget_epochs: The first so many epochs begin with a forget pass.
-        forget_batch_size: Rows a forget step.
-        batch_size: Rows of a batch of `retain_batches`, and of the centroids.
-        learning_rate: Of the first epoch; null leaves the optimizer's own.
-        milestones: Epochs after which the learning rate falls.
-        decay: Factor by which it falls.
-        clip: Largest absolute value of a gradient entry in both passes; null leaves the optimizer's own clipping.
-        centroids: `"soft"`: rows count towards each class by the predicted probability; `"hard"`: by the given label.
-        refresh: Recompute the centroids every so many epochs; 0: never.
-        view: `"inference"`: centroids (and losses for the mixture) in inference mode; `"training"`: with the statistics
-            of the batch, as the published code has it.
-        exclude_forget: Take forget rows out of the retain rows.
-        stop_agreement: End the forget passes once the model's class equals the unmodified model's on no more than this
-            share of the forget rows; no label is looked at. Null: never.
-        feature_layer: Name of the dense layer whose input is the feature vector; null for the last one.
-        augment: Random shifts and mirroring in both passes; null for none.
-        batch_norm_rows: Re-estimate batch normalisation from this many random retain rows before scoring; 0: off.
-    """
-
-    preset: Literal["original", "nll"] = "original"
-    forget_kl: float | None = None
-    forget_push: float | None = None
-    retain_ce: float | None = None
-    retain_pull: float | None = None
-    retain_kl: float = 0.0
-    temperature: float = 0.5
-    weight_power: float = 2.0
-    positive_weights: bool = False
-    forget_epochs: int = 5
-    forget_batch_size: int = 512
-    batch_size: int = 128
-    learning_rate: float | None = 5e-4
-    milestones: tuple[int, ...] = (7, 10, 10)
-    decay: float = 0.1
-    clip: float | None = 1.0
-    centroids: Literal["soft", "hard"] = "soft"
-    refresh: int = 0
-    view: View = "inference"
-    exclude_forget: bool = True
-    stop_agreement: float | None = None
-    feature_layer: str | None = None
-    augment: bool | None = None
-    batch_norm_rows: int = 0
-
-    def __post_init__(self) -> None:
-        choices = {"preset": PRESETS, "centroids": ("soft", "hard"), "view": ("inference", "training")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise invalid(name, f"one of {', '.join(allowed)}", getattr(self, name))
-        for name in Factors._fields:
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < float("inf"):
-                raise invalid(name, "a number of at least 0", getattr(self, name))
-        for name in ("temperature", "weight_power", "learning_rate", "decay", "clip"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < float("inf"):
-                raise invalid(name, "a positive number", getattr(self, name))
-        for name in ("forget_batch_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise invalid(name, "a positive integer", getattr(self, name))
-        for name in ("forget_epochs", "refresh", "batch_norm_rows"):
-            if getattr(self, name) < 0:
-                raise invalid(name, "an integer of at least 0", getattr(self, name))
-        if self.stop_agreement is not None and not 0 <= self.stop_agreement <= 1:
-            raise invalid("stop_agreement", "a number in 0..1, or null", self.stop_agreement)
-
-    def factors(self) -> Factors:
-        """Returns the factors of the loss terms, those left open filled in from the preset."""
-        values = {name: getattr(self, name) for name in Factors._fields}
-        return Factors(**{n: PRESETS[self.preset][n] if value is None else value for n, value in values.items()})
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CentroidReport:
-    """What one `fit` with the callback did.
-
-    Attributes:
-        applied: Whether the model was changed.
-        status: Why.
-        validation_accuracy_before: Of the model as it was.
-        validation_accuracy_after: Of the model as it is left; never lower.
-        best_epoch: The epoch it is from, counted from 1; None where nothing was applied.
-        history: One mapping an epoch (step 0 is the model as it was): `step`, `validation_accuracy`, `seconds`,
-            `learning_rate`, `forget_kl`, `forget_push`, `forget_agreement` (share of forget rows still in the
-            unmodified model's class), `clipped` (share of gradient entries of the forget pass that were clipped),
-            `retain_alignment`; null where an epoch had no such pass. Means over the rows of a pass.
-        centroids: float array `(classes, features)`, unit rows; None where the features were not finite.
-        forget_rows: int64 row numbers.
-        retain_rows: int64 row numbers.
-        work: Per-example evaluations.
-        duration_s: Wall-clock seconds.
-    """
-
-    applied: bool
-    status: OutcomeStatus
-    validation_accuracy_before: float
-    validation_accuracy_after: float
-    best_epoch: int | None
-    history: Sequence[dict[str, Any]]
-    centroids: np.ndarray | None
-    forget_rows: np.ndarray
-    retain_rows: np.ndarray
-    work: WorkCount
-    duration_s: float
-
-    def details(self) -> dict[str, Any]:
-        """Returns what the result files keep beyond the history, as JSON-ready values."""
-        cosines = None if self.centroids is None else np.round(self.centroids @ self.centroids.T, 4).tolist()
-        return {
-            "best_epoch": self.best_epoch,
-            "forget_rows": self.forget_rows.tolist(),
-            "retain_count": len(self.retain_rows),
-            "centroid_cosines": cosines,
-        }
 
 
 class FeatureSpaceUnlearning(keras.callbacks.Callback):
@@ -218,7 +75,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._train, self._validation = check_split("train", train), check_split("validation", validation)
-        self.settings = replace_settings(settings or CentroidSettings(), overrides)
+        self.settings = (settings or CentroidSettings()).changed(**overrides)
         self._factors = self.settings.factors()
         self._forget_rows = np.unique(check_rows("forget_rows", forget_rows, len(self._train)))
         everything = np.arange(len(self._train))
@@ -261,7 +118,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             expected = f"class scores for the labels 0..{self._train.labels.max()}"
             raise invalid("model", expected, f"outputs of shape {scores.shape[1:]}")
         self._takes_log = outputs_probabilities(scores)
-        head = self._head()
+        head = feature_layer(self.model, self.settings.feature_layer)
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)  # not allowed inside the steps' functions
         self._before = self._best = self._score(self._row(None, {}))
@@ -276,8 +133,9 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             self._centroids = tf.Variable(self._measure_centroids(), trainable=False)
             self._rows = tf.Variable(0.0, trainable=False)
             self._aligned = tf.Variable(0.0, trainable=False, dtype=self._centroids.dtype)
-            self._wrap_optimizer()
-            self._wrap_loss()
+            wrap_optimizer(self._wrapped, self.model.optimizer, self.settings)
+            self._traced = False
+            wrap_loss(self._wrapped, self.model, self._retain)
         except BaseException:
             self.release()
             raise
@@ -363,16 +221,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         self._wrapped.close()
         self._features = None
 
-    # What is wrapped while `fit` runs
-
-    def _head(self) -> keras.layers.Layer:
-        name = self.settings.feature_layer
-        layers = [x for x in self.model._flatten_layers(include_self=False) if isinstance(x, keras.layers.Dense)]
-        chosen = [layer for layer in layers if layer.name == name] if name else layers[-1:]
-        if not chosen:
-            found = ", ".join(layer.name for layer in layers) or "none"
-            raise invalid("feature_layer", f"one of the model's dense layers: {found}", name)
-        return chosen[0]
+    # The two passes
 
     def _record(self, _: keras.layers.Layer, call: Callable) -> Callable:
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -387,48 +236,6 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             raise invalid("feature_layer", "a layer that the model calls", self.settings.feature_layer)
         features, self._features = self._features, None
         return losses.flat(features)
-
-    def _wrap_optimizer(self) -> None:
-        optimizer = self.model.optimizer
-        settings = self.settings
-        inner = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling wraps the one that clips
-        if settings.learning_rate is not None:
-            if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-                raise invalid(
-                    "learning_rate", "null, since the optimizer has a schedule of its own", settings.learning_rate
-                )
-            self._wrapped.callback(setattr, inner, "learning_rate", float(inner.learning_rate))
-        if settings.clip is not None:
-            for name, value in (("clipnorm", None), ("global_clipnorm", None), ("clipvalue", settings.clip)):
-                self._wrapped.callback(setattr, inner, name, getattr(inner, name))
-                setattr(inner, name, value)
-
-    def _wrap_loss(self) -> None:
-        model = self.model
-        own = model.compute_loss
-        self._traced = False
-
-        def compute_loss(
-            x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-        ) -> Any:
-            accepted = {"training": training} if model._compute_loss_has_training_arg else {}
-            loss = own(x, y, y_pred, sample_weight, **accepted)
-            return self._retain(loss, x, y, y_pred, sample_weight) if training else loss
-
-        # Past Keras' attribute tracking, as for `call`; and the steps are traced anew, with the wrapper and without.
-        previous = model.__dict__.get("compute_loss")
-        object.__setattr__(model, "compute_loss", compute_loss)
-        model.make_train_function(force=True)
-
-        def restore() -> None:
-            model.__dict__.pop("compute_loss", None)
-            if previous is not None:
-                object.__setattr__(model, "compute_loss", previous)
-            model.train_function = None
-
-        self._wrapped.callback(restore)
-
-    # The two passes
 
     def _retain(self, loss: tf.Tensor, x: Any, y: Any, scores: tf.Tensor, row_weights: Any) -> tf.Tensor:
         """Returns the loss of a retain step; runs inside the model's own training step."""

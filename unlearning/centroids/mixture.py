@@ -11,20 +11,20 @@ variance floor then hides what is left of the difference, unless the losses are 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from unlearning.centroids.losses import precise
+from unlearning.centroids.settings import View
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import invalid
 from unlearning.interop import check_classifier, inference_arguments, outputs_probabilities
 from unlearning.task import Split
 from unlearning.training.batches import shift_and_mirror
 
-View = Literal["inference", "training"]
 _SMALLEST = 1e-12
 
 

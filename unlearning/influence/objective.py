@@ -17,15 +17,13 @@ Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from unlearning.influence.head import Head
 from unlearning.influence.rows import RowStore
-
-Curvature = Literal["gauss-newton", "hessian"]
+from unlearning.influence.settings import Curvature
 
 
 class Objective:

@@ -17,37 +17,15 @@ objective is as stationary as the trained model was on its own; early-stopped tr
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-
+import keras
 import numpy as np
 import tensorflow as tf
 
 from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
-from unlearning.influence.rows import MEMORY_LIMIT_BYTES, RowStore
+from unlearning.influence.rows import RowStore
+from unlearning.influence.settings import FeatureSettings
 from unlearning.task import REMOVED, UnlearningTask, WorkCount
-
-logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureSettings:
-    """Where to cut the model and how to keep the frozen part's features.
-
-    Attributes:
-        trainable_from: First layer to update, `"all"`, or None for the dense head.
-        cache_features: Compute the backbone's outputs once (False re-runs it in every evaluation).
-        feature_dtype: `"float32"` or `"float16"`.
-        batch_rows: Rows a pass.
-        memory_limit_bytes: Above this size the features live in a memory-mapped file.
-    """
-
-    trainable_from: str | None = None
-    cache_features: bool = True
-    feature_dtype: str = "float32"
-    batch_rows: int = 1024
-    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
 
 
 class InfluenceProblem:
@@ -66,7 +44,7 @@ class InfluenceProblem:
         work: Per-example evaluations so far.
     """
 
-    def __init__(self, model, task: UnlearningTask, settings: FeatureSettings) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, model: keras.Model, task: UnlearningTask, settings: FeatureSettings) -> None:
         self.task = task
         self.work = WorkCount()
         self._settings = settings

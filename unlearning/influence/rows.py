@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from unlearning.errors import invalid
 from unlearning.influence.head import Head
+from unlearning.influence.settings import MEMORY_LIMIT_BYTES
 from unlearning.progress import progress_bar
 
-MEMORY_LIMIT_BYTES = 2**30
 _FORWARD_ROWS = 512
 
 

@@ -2,113 +2,202 @@
 
 Methods compose: `sap+second-order` runs the second on what the first returns (see `chain`).
 
-To add a method, write `unlearning/methods/<name>.py` with a frozen dataclass that derives from `base.Method`, and add
-one line to `_REGISTRY`. The command line, the contract test and the result files pick it up from there. Importing this
-package imports no TensorFlow; a method's module is imported when the method is asked for.
+To add a method, write `unlearning/methods/<name>.py` with a class that derives from `base.Method`, and add one entry to
+`METHODS`; other packages call `register`, or name an entry point in the group `unlearning.methods`. The command line,
+the contract test and the result files pick it up from there. Importing this package imports no TensorFlow; a method's
+module is imported when the method is asked for.
 
 Example:
     >>> from unlearning import methods
     >>> "second-order" in methods.available()
     True
+    >>> methods.entry("sap+second-order").family
+    'sap+second-order'
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import importlib
-import json
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.errors import InputError, invalid
-from unlearning.strict_json import parse_json
+from unlearning.errors import invalid
+from unlearning.registry import Entry, Registry, Role
 
 if TYPE_CHECKING:
     from unlearning.methods.base import Method
 
+_FLAGGED = frozenset({"flagged"})
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    module: str
-    attribute: str
-    summary: str
-    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+METHODS = Registry(
+    "method",
+    "unlearning.methods",
+    (
+        Entry(
+            "first-order",
+            "unlearning.methods.first_order:FirstOrder",
+            "one gradient-difference step, its length chosen on validation",
+            family="first-order",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "second-order",
+            "unlearning.methods.second_order:SecondOrder",
+            "damped Gauss-Newton steps by conjugate gradients, re-linearised",
+            family="second-order",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "second-order-single",
+            "unlearning.methods.second_order:SecondOrder",
+            "the closed form: one damped Gauss-Newton solve",
+            family="second-order",
+            needs=_FLAGGED,
+            preset={"steps": 1},
+        ),
+        Entry(
+            "first-order-reference",
+            "unlearning.methods.first_order:FirstOrder",
+            "the published schedule: fixed tau on 512 misclassified rows a step",
+            Role.PUBLISHED,
+            family="first-order",
+            needs=_FLAGGED,
+            preset={"rows": "errors", "error_rows": 512, "tau": 2e-5, "steps": 10},
+        ),
+        Entry(
+            "second-order-lissa",
+            "unlearning.methods.second_order:SecondOrder",
+            "the published schedule: LiSSA on 1,024 misclassified rows a step",
+            Role.PUBLISHED,
+            family="second-order",
+            needs=_FLAGGED,
+            preset={"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
+        ),
+        Entry(
+            "sap",
+            "unlearning.methods.sap:Sap",
+            "project every kernel onto what trusted rows need; no labels flagged",
+            family="sap",
+        ),
+        Entry(
+            "fspmu",
+            "unlearning.methods.fspmu:Fspmu",
+            "push flagged rows off the class centroids, pull the others onto theirs",
+            family="fspmu",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "fspmu-gmm",
+            "unlearning.methods.fspmu:Fspmu",
+            "the same on rows whose losses stand out; no labels flagged",
+            Role.PUBLISHED,
+            family="fspmu",
+            preset={"pred": "gmm"},
+        ),
+        Entry(
+            "fspmu-memorised",
+            "unlearning.methods.fspmu:Fspmu",
+            "the same on rows that a short training finds noisy and the model clean; no labels flagged",
+            Role.PUBLISHED,
+            family="fspmu",
+            preset={"pred": "memorised", "preset": "nll"},
+        ),
+        Entry(
+            "scrub",
+            "unlearning.methods.scrub:Scrub",
+            "part from the old model on flagged rows, stay with it on the others",
+            Role.PUBLISHED,
+            family="scrub",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "retraining",
+            "unlearning.methods.retraining:Retraining",
+            "the gold standard: the same recipe on corrected labels",
+            Role.GOLD,
+            family="retraining",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "retraining-unflagged",
+            "unlearning.methods.retraining:Retraining",
+            "the same recipe without the flagged rows",
+            Role.GOLD,
+            family="retraining",
+            needs=_FLAGGED,
+            preset={"rows": "unflagged"},
+        ),
+        Entry(
+            "sharding",
+            "unlearning.methods.sharding:Sharding",
+            "SISA: an ensemble on disjoint shards, of which few are retrained",
+            Role.CONTROL,
+            family="sharding",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "ssd",
+            "unlearning.methods.ssd:Ssd",
+            "dampen weights that matter far more to flagged rows than to all rows",
+            Role.CONTROL,
+            family="ssd",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "fine-tuning",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "a tenth of the epochs again, on corrected labels",
+            Role.CONTROL,
+            family="fine-tuning",
+            needs=_FLAGGED,
+        ),
+        Entry(
+            "fine-tuning-trusted",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "the same on trusted rows; no labels flagged",
+            Role.CONTROL,
+            family="fine-tuning",
+            preset={"rows": "trusted"},
+        ),
+    ),
+)
+"""All methods and presets."""
 
-
-_REGISTRY = {
-    "first-order": _Entry(
-        "first_order",
-        "FirstOrder",
-        "one gradient-difference step, its length chosen on validation",
-    ),
-    "second-order": _Entry(
-        "second_order",
-        "SecondOrder",
-        "damped Gauss-Newton steps by conjugate gradients, re-linearised",
-    ),
-    "second-order-single": _Entry(
-        "second_order",
-        "SecondOrder",
-        "the closed form: one damped Gauss-Newton solve",
-        {"steps": 1},
-    ),
-    "first-order-reference": _Entry(
-        "first_order",
-        "FirstOrder",
-        "the published schedule: fixed tau on 512 misclassified rows a step",
-        {"rows": "errors", "error_rows": 512, "tau": 2e-5, "steps": 10},
-    ),
-    "second-order-lissa": _Entry(
-        "second_order",
-        "SecondOrder",
-        "the published schedule: LiSSA on 1,024 misclassified rows a step",
-        {"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
-    ),
-    "sap": _Entry(
-        "sap",
-        "Sap",
-        "project every kernel onto what trusted rows need; no labels flagged",
-    ),
-    "fspmu": _Entry("fspmu", "Fspmu", "push flagged rows off the class centroids, pull the others onto theirs"),
-    "fspmu-gmm": _Entry(
-        "fspmu",
-        "Fspmu",
-        "the same on rows whose losses stand out; no labels flagged",
-        {"pred": "gmm"},
-    ),
-    "fspmu-memorised": _Entry(
-        "fspmu",
-        "Fspmu",
-        "the same on rows that a short training finds noisy and the model clean; no labels flagged",
-        {"pred": "memorised", "preset": "nll"},
-    ),
-    "scrub": _Entry("scrub", "Scrub", "part from the old model on flagged rows, stay with it on the others"),
-    "retraining": _Entry("retraining", "Retraining", "the gold standard: the same recipe on corrected labels"),
-    "retraining-unflagged": _Entry(
-        "retraining", "Retraining", "the same recipe without the flagged rows", {"rows": "unflagged"}
-    ),
-    "sharding": _Entry("sharding", "Sharding", "SISA: an ensemble on disjoint shards, of which few are retrained"),
-    "ssd": _Entry("ssd", "Ssd", "dampen weights that matter far more to flagged rows than to all rows"),
-    "fine-tuning": _Entry("fine_tuning", "FineTuning", "a tenth of the epochs again, on corrected labels"),
-    "fine-tuning-trusted": _Entry(
-        "fine_tuning",
-        "FineTuning",
-        "the same on trusted rows; no labels flagged",
-        {"rows": "trusted"},
-    ),
-}
+register = METHODS.register
 
 
 def available() -> tuple[str, ...]:
     """Returns the names of all registered methods and presets."""
-    return tuple(_REGISTRY)
+    return METHODS.names()
 
 
 def summaries() -> dict[str, str]:
     """Returns one line on each method, by name."""
-    return {name: entry.summary for name, entry in _REGISTRY.items()}
+    return {entry.name: entry.summary for entry in METHODS.entries()}
+
+
+def entry(name: str) -> Entry:
+    """Returns what there is to know of a method without building it.
+
+    Args:
+        name: A registered name, or several joined by `+`.
+
+    Returns:
+        The entry. That of a chain has the role of its last stage, the families of all joined by `+`, and all needs.
+
+    Raises:
+        InputError: If a name is unknown.
+    """
+    stages = [METHODS.entry(stage) for stage in name.split("+")]
+    if len(stages) == 1:
+        return stages[0]
+    return Entry(
+        name,
+        "unlearning.methods.chain:Chain",
+        "; then ".join(stage.summary for stage in stages),
+        stages[-1].role,
+        "+".join(stage.family for stage in stages),
+        frozenset().union(*(stage.needs for stage in stages)),
+    )
 
 
 def needs_flagged(name: str, overrides: Mapping[str, Any] | None = None) -> bool:
@@ -125,7 +214,7 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
             `"null"`) and as a plain string otherwise. In a chain the name of the stage comes first: `sap.rounds`.
 
     Returns:
-        The method, a frozen dataclass.
+        The method, frozen settings.
 
     Raises:
         InputError: If the name or a field is unknown, or a value does not fit.
@@ -136,17 +225,8 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
     """
     if "+" in name:
         return _chain(name, overrides or {})
-    if name not in _REGISTRY:
-        raise invalid("method", f"one of {', '.join(_REGISTRY)}, or several joined by '+'", name)
-    entry = _REGISTRY[name]
-    cls = getattr(importlib.import_module(f"unlearning.methods.{entry.module}"), entry.attribute)
-    known = {field.name for field in dataclasses.fields(cls)}
-    values = dict(entry.preset)
-    for field, value in (overrides or {}).items():
-        if field not in known:
-            raise invalid(f"{name}.{field}", f"one of the hyperparameters {', '.join(sorted(known))}", field)
-        values[field] = parse_hyperparameter(name, field, value, cls)
-    return cls(**values)
+    found = METHODS.entry(name)
+    return found.load().parse(name, overrides or {}, found.preset)
 
 
 def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
@@ -160,14 +240,14 @@ def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
         by_stage[stage][field] = value
     if len(by_stage) != name.count("+") + 1:
         raise invalid("method", "a chain of different methods", name)
-    return Chain(tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
+    return Chain(stages=tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
 
 
-def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
-    """Reads one hyperparameter as the type of its field.
+def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:  # removed with detection's move
+    """Reads one option of a detector as the type of its field; see `Settings.parse`, which takes its place.
 
     Args:
-        name: Registered name of the method (or detector), for the message.
+        name: Registered name of the detector, for the message.
         field: A field of the dataclass.
         value: The value; text is read as JSON where it is JSON, and as a plain string otherwise.
         cls: The dataclass.
@@ -178,9 +258,15 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
     Raises:
         InputError: If it does not fit.
     """
+    import contextlib
+    import json
+    import math
     import typing
 
     from pydantic import TypeAdapter, ValidationError
+
+    from unlearning.errors import InputError
+    from unlearning.strict_json import parse_json
 
     is_text = isinstance(value, str)
     text = str(value) if len(str(value)) <= 100 else f"{str(value)[:97]}..."

@@ -1,4 +1,4 @@
-"""What every method is: a frozen dataclass of hyperparameters with one verb, and the promise it keeps.
+"""What every method is: frozen settings, the hyperparameters, with one verb, and the promise it keeps.
 
 The promise is *never worse on validation*. A method hands its proposal to `conclude`, which scores the proposal and the
 unmodified model with the same code on the task's validation rows and returns whichever is better, saying so.
@@ -7,17 +7,13 @@ unmodified model with the same code on the task's validation rows and returns wh
 from __future__ import annotations
 
 import abc
-import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import keras
 import numpy as np
 
-from unlearning.evaluation import accuracy
-from unlearning.interop import copy_model
+from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
     OutcomeStatus,
@@ -29,11 +25,13 @@ from unlearning.task import (
 )
 
 if TYPE_CHECKING:
+    import keras
+
     from unlearning.training import TrainSettings
 
 
-class Method(abc.ABC):
-    """An unlearning method. Implementations are frozen dataclasses; their fields are the hyperparameters."""
+class Method(Settings, abc.ABC):
+    """An unlearning method. Its fields are the hyperparameters; see `unlearning.settings`."""
 
     @abc.abstractmethod
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
@@ -75,11 +73,6 @@ class Method(abc.ABC):
         """
         return self
 
-    def config(self) -> dict[str, Any]:
-        """Returns the hyperparameters as JSON-ready values."""
-        assert dataclasses.is_dataclass(self)
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
 
 def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np.ndarray | None = None) -> Split:
     """Returns the training rows as they should have been.
@@ -119,6 +112,7 @@ def conclude(
     status: OutcomeStatus | None = None,
     scores: tuple[float, float] | None = None,
     details: Mapping[str, Any] | None = None,
+    rows: Mapping[str, np.ndarray] | None = None,
 ) -> UnlearningOutcome:
     """Scores a proposal against the unmodified model and returns the better one.
 
@@ -134,14 +128,18 @@ def conclude(
         status: Why there is no proposal, where there is none.
         scores: Validation accuracies of model and proposal, where `accuracy` has already measured them.
         details: What else the result files keep.
+        rows: Lists of rows, by name.
 
     Returns:
         The outcome.
     """
+    from unlearning.evaluation import accuracy
+    from unlearning.interop import copy_model
+
     before = accuracy(model, task.validation) if scores is None else scores[0]
-    rows, chosen, after = len(task.validation) if scores is None else 0, None, before
+    scored, chosen, after = len(task.validation) if scores is None else 0, None, before
     if proposal is not None:
-        rows *= 2
+        scored *= 2
         if not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
             status = OutcomeStatus.NON_FINITE
         else:
@@ -157,7 +155,8 @@ def conclude(
         history=tuple(history),
         solves=tuple(solves),
         solver_log=tuple(solver_log),
-        work=work + WorkCount(forward_rows=rows),
+        work=work + WorkCount(forward_rows=scored),
         duration_s=time.perf_counter() - started,
         details=details or {},
+        rows=rows or {},
     )

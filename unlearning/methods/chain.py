@@ -11,29 +11,24 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import keras
 
 from unlearning.methods.base import Method
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
+    import keras
+
     from unlearning.training import TrainSettings
 
 
-@dataclasses.dataclass(frozen=True)
 class Chain(Method):
-    """A sequence of methods.
-
-    Attributes:
-        stages: Names and methods, in order.
-    """
+    """A sequence of methods."""
 
     stages: tuple[tuple[str, Method], ...]
+    """Names and methods, in order."""
 
     def config(self) -> dict[str, Any]:
         """See `Method.config`: the hyperparameters of each stage under its name."""
@@ -46,7 +41,7 @@ class Chain(Method):
 
     def adapt(self, recipe: TrainSettings) -> Chain:
         """See `Method.adapt`: each stage is."""
-        return Chain(tuple((name, method.adapt(recipe)) for name, method in self.stages))
+        return Chain(stages=tuple((name, method.adapt(recipe)) for name, method in self.stages))
 
     def waits_for(self) -> tuple[str, ...]:
         """See `Method.waits_for`: what any stage does."""
@@ -54,7 +49,7 @@ class Chain(Method):
 
     def resolve(self, durations: Mapping[str, float]) -> Chain:
         """See `Method.resolve`: each stage is."""
-        return Chain(tuple((name, method.resolve(durations)) for name, method in self.stages))
+        return Chain(stages=tuple((name, method.resolve(durations)) for name, method in self.stages))
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
@@ -88,6 +83,7 @@ class Chain(Method):
             preparation_duration_s=preparation,
             preparation_cpu_s=sum(part.preparation_cpu_s for part in parts),
             details={name: dict(part.details) for name, part in outcomes.items() if part.details},
+            rows={f"{name}.{what}": rows for name, part in outcomes.items() for what, rows in part.rows.items()},
         )
 
 

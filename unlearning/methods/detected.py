@@ -6,7 +6,7 @@ detection do not pile up; the round that is best on validation wins.
 
 Example:
     >>> from unlearning import methods
-    >>> repair = Detected(methods.get("second-order"), "patches")  # doctest: +SKIP
+    >>> repair = Detected(method=methods.get("second-order"), detector="patches")  # doctest: +SKIP
     >>> outcome = repair.unlearn(model, task)  # doctest: +SKIP
 """
 
@@ -17,46 +17,42 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
+from pydantic import Field, model_validator
 
 from unlearning import detection
-from unlearning.errors import invalid
 from unlearning.methods.base import Method
+from unlearning.settings import Positive
 from unlearning.task import REMOVED, Corrections, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
+    import keras
+
     from unlearning.detection.base import Detector
     from unlearning.training import TrainSettings
 
 Suspects = Literal["relabel", "remove"]
 
 
-@dataclasses.dataclass(frozen=True)
 class Detected(Method):
-    """A method whose flagged rows are a detector's suspects.
-
-    Attributes:
-        method: What repairs.
-        detector: Registered name of what finds the rows.
-        options: Its options, where they are not the detector's own.
-        suspects: `"relabel"` gives suspects their suggested label (and removes those for which it is the given one),
-            `"remove"` removes them all.
-        rounds: Detections and repairs; all but the first detect with the model that the one before has repaired.
-    """
+    """A method whose flagged rows are a detector's suspects."""
 
     method: Method
+    """What repairs."""
     detector: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Registered name of what finds the rows."""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    """Its options, where they are not the detector's own."""
     suspects: Suspects = "relabel"
-    rounds: int = 1
+    """`"relabel"` gives suspects their suggested label (and removes those for which it is the given one), `"remove"`
+    removes them all."""
+    rounds: Positive = 1
+    """Detections and repairs; all but the first detect with the model that the one before has repaired."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Detected:
         self.build_detector()
-        if self.suspects not in ("relabel", "remove"):
-            raise invalid("suspects", "relabel or remove", self.suspects)
-        if self.rounds < 1:
-            raise invalid("rounds", "a positive integer", self.rounds)
+        return self
 
     @property
     def needs_flagged(self) -> bool:
@@ -78,7 +74,7 @@ class Detected(Method):
 
     def adapt(self, recipe: TrainSettings) -> Detected:
         """See `Method.adapt`."""
-        return dataclasses.replace(self, method=self.method.adapt(recipe))
+        return self.changed(method=self.method.adapt(recipe))
 
     def waits_for(self) -> tuple[str, ...]:
         """See `Method.waits_for`."""
@@ -86,17 +82,14 @@ class Detected(Method):
 
     def resolve(self, durations: Mapping[str, float]) -> Detected:
         """See `Method.resolve`."""
-        return dataclasses.replace(self, method=self.method.resolve(durations))
+        return self.changed(method=self.method.resolve(durations))
 
-    def unlearn(
-        self, model: keras.Model, task: UnlearningTask, suspected: Corrections | None = None
-    ) -> UnlearningOutcome:
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`.
 
         Args:
             model: A trained classifier; it is not changed.
-            task: The task; its corrections are not looked at.
-            suspected: Suspects with suggested labels, where the first detection has been made already.
+            task: The task; its corrections are not looked at. Its suspects, if any, are those of the first round.
 
         Returns:
             The outcome of the best round; `details["flagged_by"]` says what each round suspected.
@@ -104,13 +97,14 @@ class Detected(Method):
         started = time.perf_counter()
         detector = self.build_detector()
         seen, best, rounds, work = model, None, [], WorkCount()
+        suspects = task.suspects
         for number in range(1, self.rounds + 1):
-            if suspected is None:
+            if suspects is None:
                 found = detector.detect(seen, task.train, task.num_classes, task.seed)
-                suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
+                suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
                 work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
-            flagged = suspected_corrections(suspected, task.train.labels, self.suspects)
-            outcome = self.method.unlearn(model, dataclasses.replace(task, corrections=flagged))
+            flagged = suspected_corrections(suspects, task.train.labels, self.suspects)
+            outcome = self.method.unlearn(model, dataclasses.replace(task, corrections=flagged, suspects=suspects))
             work += outcome.work
             rounds.append(
                 {
@@ -122,7 +116,7 @@ class Detected(Method):
             )
             if best is None or outcome.validation_accuracy_after > best.validation_accuracy_after:
                 best = outcome
-            seen, suspected = outcome.model, None
+            seen, suspects = outcome.model, None
             if not outcome.applied:
                 break  # the next round would see what this one has seen
         assert best is not None

@@ -11,66 +11,60 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import keras
-import numpy as np
+from annotated_types import MinLen
+from pydantic import model_validator
 
-from unlearning import feeding
 from unlearning.errors import invalid
-from unlearning.evaluation import accuracy
-from unlearning.interop import as_logit_model, check_classifier, copy_model
 from unlearning.methods.base import Method, conclude, corrected_rows
-from unlearning.projection.selection import Selection, select_trusted
+from unlearning.projection.selection import select_trusted
+from unlearning.projection.settings import Selection
+from unlearning.settings import Positive, PositiveFloat
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import OptimizerStart, ShuffledBatches, TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from unlearning.training import TrainSettings
 
 _EPOCHS = 3
 _LIKE = "like:"
 
 
-@dataclasses.dataclass(frozen=True)
 class FineTuning(Method):
-    """A few more epochs.
-
-    Attributes:
-        rows: `"corrected"`: all rows with corrected labels, less the removed ones; `"unflagged"`: those nobody flagged;
-            `"trusted"`: a selection that needs no flagged rows.
-        epochs: Passes for each learning rate; null for a tenth of the epochs the model was trained for.
-        learning_rates: To be tried, each from the trained weights.
-        batch_size: Rows a step.
-        augment: Random shifts and mirroring; null for what the model was trained with.
-        trainable_from: First layer to update; null for all.
-        seconds: Most wall-clock seconds, shared evenly by the learning rates; `epochs` is then only an upper limit.
-            `"like:NAME"`, in an experiment, for as long as the result `NAME` of the same cell took.
-        trusted_count: See `select_trusted`.
-        selection: See `select_trusted`.
-    """
+    """A few more epochs."""
 
     rows: Literal["corrected", "unflagged", "trusted"] = "corrected"
-    epochs: int | None = None
-    learning_rates: tuple[float, ...] = (1e-3, 3e-4, 1e-4)
-    batch_size: int = 128
+    """`"corrected"`: all rows with corrected labels, less the removed ones; `"unflagged"`: those nobody flagged;
+    `"trusted"`: a selection that needs no flagged rows."""
+    epochs: Positive | None = None
+    """Passes for each learning rate; null for a tenth of the epochs the model was trained for."""
+    learning_rates: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (1e-3, 3e-4, 1e-4)
+    """To be tried, each from the trained weights."""
+    batch_size: Positive = 128
+    """Rows a step."""
     augment: bool | None = None
+    """Random shifts and mirroring; null for what the model was trained with."""
     trainable_from: str | None = None
+    """First layer to update; null for all."""
     seconds: float | str | None = None
-    trusted_count: int = 1000
+    """Most wall-clock seconds, shared evenly by the learning rates; `epochs` is then only an upper limit.
+    `"like:NAME"`, in an experiment, for as long as the result `NAME` of the same cell took."""
+    trusted_count: Positive = 1000
+    """See `select_trusted`."""
     selection: Selection = "loss"
+    """See `select_trusted`."""
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "trusted_count"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise invalid(name, "a positive integer", getattr(self, name))
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise invalid("learning_rates", "a non-empty list of positive floats", self.learning_rates)
-        if isinstance(self.seconds, str):
-            if not self.seconds.removeprefix(_LIKE) or not self.seconds.startswith(_LIKE):
-                raise invalid("seconds", "a positive number, null, or like:NAME", self.seconds)
-        elif self.seconds is not None and not self.seconds > 0:
-            raise invalid("seconds", "a positive number, null, or like:NAME", self.seconds)
+    @model_validator(mode="after")
+    def _check(self) -> FineTuning:
+        seconds = self.seconds
+        named = isinstance(seconds, str) and seconds.startswith(_LIKE) and seconds != _LIKE
+        if not (named or seconds is None or (isinstance(seconds, float | int) and seconds > 0)):
+            raise invalid("seconds", "a positive number, null, or like:NAME", seconds)
+        return self
 
     @property
     def needs_flagged(self) -> bool:
@@ -79,8 +73,7 @@ class FineTuning(Method):
 
     def adapt(self, recipe: TrainSettings) -> FineTuning:
         """See `Method.adapt`."""
-        return dataclasses.replace(
-            self,
+        return self.changed(
             epochs=max(1, round(recipe.epochs / 10)) if self.epochs is None else self.epochs,
             augment=recipe.augment if self.augment is None else self.augment,
         )
@@ -92,10 +85,17 @@ class FineTuning(Method):
     def resolve(self, durations: Mapping[str, float]) -> FineTuning:
         """See `Method.resolve`."""
         names = self.waits_for()
-        return dataclasses.replace(self, seconds=durations[names[0]]) if names else self
+        return self.changed(seconds=durations[names[0]]) if names else self
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        import keras
+
+        from unlearning import feeding
+        from unlearning.interop import as_logit_model, check_classifier, copy_model
+        from unlearning.methods.watch import Watch
+        from unlearning.training import OptimizerStart, ShuffledBatches
+
         started = time.perf_counter()
         limit = self.seconds
         if isinstance(limit, str):
@@ -105,7 +105,7 @@ class FineTuning(Method):
         tuned = as_logit_model(model)
         self._freeze(tuned)
         initial = tuned.get_weights()
-        watch = _Watch(task.validation, started)
+        watch = Watch(task.validation, started)
         watch.score(tuned, learning_rate=None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
@@ -168,41 +168,3 @@ class FineTuning(Method):
             raise invalid("trainable_from", f"one of the layers {', '.join(names)}", self.trainable_from)
         for layer in model.layers[: names.index(self.trainable_from)]:
             layer.trainable = False
-
-
-class _Watch(keras.callbacks.Callback):
-    """Scores on validation after every epoch, keeps the best weights, and stops at the deadline."""
-
-    def __init__(self, validation: Split, started: float) -> None:
-        super().__init__()
-        self._validation, self._started = validation, started
-        self.deadline = float("inf")
-        self.rate: float | None = None
-        self.history: list[dict[str, Any]] = []
-        self.batches = 0
-        self.broken = False
-        self.best_weights: list[np.ndarray] | None = None
-        self._best = -1.0
-
-    def score(self, model: keras.Model, **columns: Any) -> None:
-        """Adds a row to the history; the first one is the model as it came."""
-        weights = model.get_weights()
-        if not all(np.isfinite(weight).all() for weight in weights):
-            self.broken = model.stop_training = True
-            return
-        score = accuracy(model, self._validation)
-        seconds = time.perf_counter() - self._started
-        self.history.append({"step": len(self.history), "validation_accuracy": score, "seconds": seconds, **columns})
-        if score > self._best:
-            self.best_weights, self._best = (weights if len(self.history) > 1 else None), score
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.batches += 1
-        if time.perf_counter() > self.deadline:
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        # A deadline in the middle of an epoch ends it here, too.
-        self.score(self.model, learning_rate=self.rate)
-        if time.perf_counter() > self.deadline:
-            self.model.stop_training = True

@@ -17,26 +17,27 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import keras
 import numpy as np
+from annotated_types import Ge, Lt
+from pydantic import Field, model_validator
 
-from unlearning import detection, feeding
-from unlearning.centroids.callback import CentroidSettings, FeatureSpaceUnlearning
-from unlearning.centroids.mixture import View, memorised_split, mixture_split, row_losses
+from unlearning import detection
+from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError, invalid
-from unlearning.evaluation import predict
-from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph, outputs_probabilities
 from unlearning.methods.base import Method, conclude
+from unlearning.settings import NonNegative, Positive, PositiveFloat
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training.batches import ShuffledBatches
 
 if TYPE_CHECKING:
+    import keras
+
     from unlearning.training import TrainSettings
 
 logger = logging.getLogger(__name__)
 
+_BelowOne = Annotated[float, Ge(0), Lt(1)]
 _RULES = ("known", "gmm", "memorised")
 
 
@@ -63,38 +64,34 @@ def _nowhere(work: WorkCount) -> _Found:
     return _Found(np.empty(0, np.int64), work=work, status=OutcomeStatus.NON_FINITE)
 
 
-@dataclasses.dataclass(frozen=True)
 class Fspmu(CentroidSettings, Method):
-    """Feature-space unlearning of a trained model; the fields of `CentroidSettings` and these.
-
-    Attributes:
-        pred: Forget rows: `"known"`, the flagged ones; `"gmm"`, those that a Gaussian mixture on the losses tells
-            apart; `"memorised"`, for models whose training already resisted wrong labels: those that a probe of the
-            same architecture, trained for a few epochs, finds noisy and the model finds clean (rows that the model
-            finds noisy are left out altogether); or the suspects of a detector (`unlearning.detection.available()`).
-            What a detector does counts as one forward pass over the training rows; its seconds are all there.
-        pred_options: Options of that detector.
-        gmm_threshold: A row stays iff its probability of the low-loss component exceeds this.
-        gmm_normalise: Map the losses to 0..1 before the mixture is fitted; finds more where labels are memorised.
-        probe_epochs: Passes of the probe over the training rows; 10 are published for ten classes, 30 for a hundred.
-        probe_learning_rate: Of the probe; its momentum, weight decay and batch size are those of the method.
-        epochs: Passes over the retain rows.
-        momentum: Of the SGD optimizer.
-        weight_decay: Of the SGD optimizer, decoupled.
-    """
+    """Feature-space unlearning of a trained model; the fields of `CentroidSettings` and these."""
 
     pred: str = "known"
-    pred_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    gmm_threshold: float = 0.5
+    """Forget rows: `"known"`, the flagged ones; `"gmm"`, those that a Gaussian mixture on the losses tells apart;
+    `"memorised"`, for models whose training already resisted wrong labels: those that a probe of the same architecture,
+    trained for a few epochs, finds noisy and the model finds clean (rows that the model finds noisy are left out
+    altogether); or the suspects of a detector (`unlearning.detection.available()`). What a detector does counts as one
+    forward pass over the training rows; its seconds are all there."""
+    pred_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of that detector."""
+    gmm_threshold: _BelowOne = 0.5
+    """A row stays iff its probability of the low-loss component exceeds this."""
     gmm_normalise: bool = False
-    probe_epochs: int = 10
-    probe_learning_rate: float = 0.1
-    epochs: int = 15
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    """Map the losses to 0..1 before the mixture is fitted; finds more where labels are memorised."""
+    probe_epochs: Positive = 10
+    """Passes of the probe over the training rows; 10 are published for ten classes, 30 for a hundred."""
+    probe_learning_rate: PositiveFloat = 0.1
+    """Of the probe; its momentum, weight decay and batch size are those of the method."""
+    epochs: Positive = 15
+    """Passes over the retain rows."""
+    momentum: _BelowOne = 0.9
+    """Of the SGD optimizer."""
+    weight_decay: NonNegative = 5e-4
+    """Of the SGD optimizer, decoupled."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.pred not in (*_RULES, *detection.available()):
             raise invalid("pred", f"one of {', '.join((*_RULES, *detection.available()))}", self.pred)
         if self.pred not in _RULES:
@@ -103,17 +100,7 @@ class Fspmu(CentroidSettings, Method):
             raise invalid("pred_options", f"none with pred={self.pred}, which is no detector", self.pred_options)
         if self.learning_rate is None:
             raise invalid("learning_rate", "a positive number", self.learning_rate)
-        if not 0 <= self.gmm_threshold < 1:
-            raise invalid("gmm_threshold", "a float in [0, 1)", self.gmm_threshold)
-        for name in ("epochs", "probe_epochs"):
-            if getattr(self, name) < 1:
-                raise invalid(name, "a positive integer", getattr(self, name))
-        if not 0 < self.probe_learning_rate < float("inf"):
-            raise invalid("probe_learning_rate", "a positive number", self.probe_learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise invalid("momentum", "a float in [0, 1)", self.momentum)
-        if self.weight_decay < 0:
-            raise invalid("weight_decay", "a float of at least 0", self.weight_decay)
+        return self
 
     @property
     def needs_flagged(self) -> bool:
@@ -122,10 +109,16 @@ class Fspmu(CentroidSettings, Method):
 
     def adapt(self, recipe: TrainSettings) -> Self:
         """See `Method.adapt`."""
-        return dataclasses.replace(self, augment=recipe.augment if self.augment is None else self.augment)
+        return self.changed(augment=recipe.augment) if self.augment is None else self
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        import keras
+
+        from unlearning import feeding
+        from unlearning.centroids.callback import FeatureSpaceUnlearning
+        from unlearning.interop import as_logit_model, check_classifier, copy_model, outputs_probabilities
+
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         tuned = as_logit_model(model)
@@ -163,13 +156,15 @@ class Fspmu(CentroidSettings, Method):
             history=report.history,
             status=report.status,
             details={**found.details, "factors": setup, **report.details()},
+            rows={"forget_rows": report.forget_rows},
         )
 
     def _settings(self) -> CentroidSettings:
-        names = [field.name for field in dataclasses.fields(CentroidSettings)]
-        return CentroidSettings(**{name: getattr(self, name) for name in names})
+        return CentroidSettings(**{name: getattr(self, name) for name in CentroidSettings.model_fields})
 
     def _compile(self, model: keras.Model, learning_rate: float | None, probabilities: bool) -> None:
+        import keras
+
         model.compile(
             optimizer=keras.optimizers.SGD(
                 learning_rate, momentum=self.momentum, weight_decay=self.weight_decay or None
@@ -184,6 +179,8 @@ class Fspmu(CentroidSettings, Method):
 
     def _find(self, model: keras.Model, tuned: keras.Model, task: UnlearningTask) -> _Found:
         """Finds the forget rows; `tuned` is the model's working copy."""
+        from unlearning.centroids.mixture import memorised_split, mixture_split
+
         if self.pred == "known":
             return _Found(task.corrections.rows)
         if self.pred not in _RULES:
@@ -203,6 +200,8 @@ class Fspmu(CentroidSettings, Method):
         return _Found(both.forget, both.retain, work, {"mixture": both.details()})
 
     def _losses(self, model: keras.Model, task: UnlearningTask, view: View) -> np.ndarray:
+        from unlearning.centroids.mixture import row_losses
+
         return row_losses(
             model,
             task.train,
@@ -216,10 +215,12 @@ class Fspmu(CentroidSettings, Method):
 
     def _probe(self, model: keras.Model, task: UnlearningTask) -> keras.Model:
         """Returns a model of the same architecture, trained for a few epochs on the given labels."""
-        if not has_graph(model):
-            raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
-        keras.utils.set_random_seed(task.seed)
-        probe = keras.models.clone_model(model)
+        from unlearning import feeding
+        from unlearning.interop import check_classifier, outputs_probabilities
+        from unlearning.training import ShuffledBatches
+        from unlearning.training.afresh import draw_afresh
+
+        probe = draw_afresh(model, task.seed, logits=False)
         probabilities = outputs_probabilities(check_classifier(probe, task.train.images, task.num_classes))
         self._compile(probe, self.probe_learning_rate, probabilities)
         rows = ShuffledBatches(
@@ -233,6 +234,8 @@ class Fspmu(CentroidSettings, Method):
         return probe
 
     def _detect(self, model: keras.Model, task: UnlearningTask) -> _Found:
+        from unlearning.evaluation import predict
+
         detector = detection.get(self.pred, self.pred_options)
         work = WorkCount(forward_rows=len(task.train))
         try:

@@ -13,46 +13,47 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
+from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.interop import as_logit_model, check_classifier, copy_model, has_graph
 from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import ShuffledBatches, TrainingDivergedError, TrainReport, TrainSettings, train
+from unlearning.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from unlearning.training import TrainReport
 
 _EPOCHS = 30
 
 
-@dataclasses.dataclass(frozen=True)
 class Retraining(Method):
-    """Training anew.
-
-    Attributes:
-        rows: `"corrected"` trains on all rows with corrected labels (less the removed ones), `"unflagged"` only on the
-            rows nobody flagged.
-        epochs: Passes over them; null for the recipe's.
-        recipe: Fields of `TrainSettings`; null for those the model was trained with, where an experiment knows them.
-    """
+    """Training anew."""
 
     rows: Literal["corrected", "unflagged"] = "corrected"
-    epochs: int | None = None
+    """`"corrected"` trains on all rows with corrected labels (less the removed ones), `"unflagged"` only on the rows
+    nobody flagged."""
+    epochs: Positive | None = None
+    """Passes over them; null for the recipe's."""
     recipe: dict[str, Any] | None = None
+    """Fields of `TrainSettings`; null for those the model was trained with, where an experiment knows them."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_recipe(self) -> Retraining:
         self.settings()
+        return self
 
     def adapt(self, recipe: TrainSettings) -> Retraining:
         """See `Method.adapt`."""
-        if self.recipe is not None:
-            return self
-        return dataclasses.replace(self, recipe=recipe.config())
+        return self if self.recipe is not None else self.changed(recipe=_recorded(recipe))
 
     def settings(self) -> TrainSettings:
         """Returns the recipe that is followed."""
-        known = set(TrainSettings.model_fields)
+        known = TrainSettings.model_fields
         values = dict(self.recipe or {})
         for name in values:
             if name not in known:
@@ -62,6 +63,9 @@ class Retraining(Method):
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        from unlearning.interop import check_classifier, copy_model
+        from unlearning.training import TrainingDivergedError
+
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         settings = self.settings()
@@ -111,10 +115,10 @@ def train_anew(
         InputError: If the model is subclassed, so that it cannot be built anew.
         TrainingDivergedError: If the loss is no longer finite.
     """
-    if not has_graph(model):
-        raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
-    keras.utils.set_random_seed(seed)
-    fresh = keras.models.clone_model(as_logit_model(model))
+    from unlearning.training import ShuffledBatches, train
+    from unlearning.training.afresh import draw_afresh
+
+    fresh = draw_afresh(model, seed)
     if again is not None:
         again.set_weights(fresh.get_weights())
         fresh = again
@@ -130,3 +134,8 @@ def train_anew(
             log=Path(folder, "log.csv"),
             seed=seed,
         )
+
+
+def _recorded(recipe: TrainSettings) -> dict[str, Any]:
+    """The recipe as records have it: with its objective, plain or not; what came later only where it matters."""
+    return {**recipe.config(), "objective": recipe.objective, "objective_options": dict(recipe.objective_options)}

@@ -12,18 +12,17 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
 import time
+from typing import TYPE_CHECKING
 
-import keras
-
-from unlearning.interop import check_classifier, copy_model
 from unlearning.methods.base import Method, conclude
-from unlearning.projection.callback import ProjectionSettings, ScaledActivationProjection
+from unlearning.projection.settings import ProjectionSettings
 from unlearning.task import UnlearningOutcome, UnlearningTask
 
+if TYPE_CHECKING:
+    import keras
 
-@dataclasses.dataclass(frozen=True)
+
 class Sap(ProjectionSettings, Method):
     """The projection of a trained model; flagged rows are not looked at."""
 
@@ -34,6 +33,9 @@ class Sap(ProjectionSettings, Method):
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        from unlearning.interop import check_classifier, copy_model
+        from unlearning.projection.callback import ScaledActivationProjection
+
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         proposal = copy_model(model)
@@ -52,4 +54,5 @@ class Sap(ProjectionSettings, Method):
             history=report.history,
             status=report.status,
             details=report.details(),
+            rows={"trusted_rows": report.trusted_rows},
         )

@@ -13,17 +13,20 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
-
 from unlearning.methods.fspmu import Fspmu
+from unlearning.settings import NonNegative
 
 
-@dataclasses.dataclass(frozen=True)
 class Scrub(Fspmu):
     """SCRUB of a trained model; the fields are those of `Fspmu`."""
 
-    forget_kl: float | None = 0.5
-    forget_push: float | None = 0.0
-    retain_ce: float | None = 1.0
-    retain_pull: float | None = 0.0
-    retain_kl: float = 0.01
+    forget_kl: NonNegative | None = 0.5
+    """The `eta`."""
+    forget_push: NonNegative | None = 0.0
+    """None: SCRUB knows no centroids."""
+    retain_ce: NonNegative | None = 1.0
+    """The `gamma`."""
+    retain_pull: NonNegative | None = 0.0
+    """None: SCRUB knows no centroids."""
+    retain_kl: NonNegative = 0.01
+    """The `alpha`."""

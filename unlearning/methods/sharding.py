@@ -22,43 +22,35 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.evaluation import accuracy
-from unlearning.interop import check_classifier, copy_model
 from unlearning.methods.base import conclude, corrected_rows
 from unlearning.methods.retraining import Retraining, train_anew
+from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
-from unlearning.training import TrainingDivergedError
+
+if TYPE_CHECKING:
+    import keras
 
 Aggregation = Literal["vote", "mean"]
 
 
-@dataclasses.dataclass(frozen=True)
 class Sharding(Retraining):
-    """SISA; the fields of `Retraining` say how each constituent is trained, and what becomes of flagged rows.
+    """SISA; the fields of `Retraining` say how each constituent is trained, and what becomes of flagged rows."""
 
-    Attributes:
-        shards: Number of parts, and of constituent models.
-        aggregation: `"vote"` (majority, ties by the summed probabilities) or `"mean"` (of the probabilities).
-    """
-
-    shards: int = 5
+    shards: Positive = 5
+    """Number of parts, and of constituent models."""
     aggregation: Aggregation = "vote"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.shards < 1:
-            raise invalid("shards", "a positive integer", self.shards)
-        if self.aggregation not in ("vote", "mean"):
-            raise invalid("aggregation", "one of vote, mean", self.aggregation)
+    """`"vote"` (majority, ties by the summed probabilities) or `"mean"` (of the probabilities)."""
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
+        from unlearning.evaluation import accuracy
+        from unlearning.interop import check_classifier
+
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         if self.shards > len(task.train):
@@ -149,6 +141,8 @@ def combine(constituents: Sequence[keras.Model], aggregation: Aggregation) -> ke
     Returns:
         A functional model of built-in parts, from images to class scores that add up to one.
     """
+    import keras
+
     first = constituents[0].inputs[0]
     images = keras.Input(first.shape[1:], dtype=first.dtype, name="images")
     parts = [
@@ -178,6 +172,9 @@ class _Constituents:
 
     def train(self, number: int, rows: Split) -> bool:
         """Trains the constituent of one shard; False where the training diverged."""
+        from unlearning.interop import copy_model
+        from unlearning.training import TrainingDivergedError
+
         # The seed depends on the shard alone: what training without the mistake would have given, it gives again.
         seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         epochs = self._settings.epochs

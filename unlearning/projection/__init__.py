@@ -8,5 +8,11 @@ Corrective Machine Unlearning with Scaled Activation Projection for Label Noise 
 - `statistics`: one streaming pass that gathers the second moments of those rows
 - `solver`: the projected kernel in closed form
 - `selection`: trusted rows
-- `callback`: `ScaledActivationProjection`, the Keras callback that puts it together
+- `search`: one projection of a network, its scale chosen on validation rows
+- `callback`: `ScaledActivationProjection`, the Keras callback around it
+- `settings`: its hyperparameters
 """
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

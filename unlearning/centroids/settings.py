@@ -1,0 +1,88 @@
+"""Hyperparameters of feature-space unlearning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from unlearning.settings import Count, NonNegative, Positive, PositiveFloat, Settings, Share
+
+View = Literal["inference", "training"]
+"""Whether a model is looked at in inference mode or in training mode."""
+
+PRESETS: Mapping[str, Mapping[str, float]] = {
+    "original": {"forget_kl": 1.0, "forget_push": 0.5, "retain_ce": 1.0, "retain_pull": 500.0},
+    "nll": {"forget_kl": 1.0, "forget_push": 1.0, "retain_ce": 5.0, "retain_pull": 1.0},
+}
+"""Factors of the loss terms that the published README gives: for models trained with plain cross-entropy (`original`),
+and for models whose training already resisted noisy labels (`nll`)."""
+
+
+class Factors(NamedTuple):
+    """Factors of the loss terms: `eta`, `zeta`, `gamma`, `delta` and `alpha` of the equations in `losses`."""
+
+    forget_kl: float
+    forget_push: float
+    retain_ce: float
+    retain_pull: float
+    retain_kl: float
+
+
+class CentroidSettings(Settings):
+    """Hyperparameters of feature-space unlearning."""
+
+    preset: Literal["original", "nll"] = "original"
+    """`"original"` or `"nll"`: where the factors that are null come from; see `PRESETS`."""
+    forget_kl: NonNegative | None = None
+    """Factor of the divergence from the unmodified model on forget rows, which is raised."""
+    forget_push: NonNegative | None = None
+    """Factor of the cosine to the near centroids on forget rows, which is lowered."""
+    retain_ce: NonNegative | None = None
+    """Factor of the loss the model is compiled with, regularisers included."""
+    retain_pull: NonNegative | None = None
+    """Factor of the cosine to the centroid of the given label on retain rows, which is raised."""
+    retain_kl: NonNegative = 0.0
+    """Factor of the divergence on retain rows, which is lowered; SCRUB has it, FSPMU has not."""
+    temperature: PositiveFloat = 0.5
+    """Of both divergences."""
+    weight_power: PositiveFloat = 2.0
+    """Exponent of the cosines that weight the push."""
+    positive_weights: bool = False
+    """Push only away from centroids that a feature points towards."""
+    forget_epochs: Count = 5
+    """The first so many epochs begin with a forget pass."""
+    forget_batch_size: Positive = 512
+    """Rows a forget step."""
+    batch_size: Positive = 128
+    """Rows of a batch of `retain_batches`, and of the centroids."""
+    learning_rate: PositiveFloat | None = 5e-4
+    """Of the first epoch; null leaves the optimizer's own."""
+    milestones: tuple[int, ...] = (7, 10, 10)
+    """Epochs after which the learning rate falls."""
+    decay: PositiveFloat = 0.1
+    """Factor by which it falls."""
+    clip: PositiveFloat | None = 1.0
+    """Largest absolute value of a gradient entry in both passes; null leaves the optimizer's own clipping."""
+    centroids: Literal["soft", "hard"] = "soft"
+    """`"soft"`: rows count towards each class by the predicted probability; `"hard"`: by the given label."""
+    refresh: Count = 0
+    """Recompute the centroids every so many epochs; 0: never."""
+    view: View = "inference"
+    """`"inference"`: centroids (and losses for the mixture) in inference mode; `"training"`: with the statistics of the
+    batch, as the published code has it."""
+    exclude_forget: bool = True
+    """Take forget rows out of the retain rows."""
+    stop_agreement: Share | None = None
+    """End the forget passes once the model's class equals the unmodified model's on no more than this share of the
+    forget rows; no label is looked at. Null: never."""
+    feature_layer: str | None = None
+    """Name of the dense layer whose input is the feature vector; null for the last one."""
+    augment: bool | None = None
+    """Random shifts and mirroring in both passes; null for none."""
+    batch_norm_rows: Count = 0
+    """Re-estimate batch normalisation from this many random retain rows before scoring; 0: off."""
+
+    def factors(self) -> Factors:
+        """Returns the factors of the loss terms, those left open filled in from the preset."""
+        values = {name: getattr(self, name) for name in Factors._fields}
+        return Factors(**{n: PRESETS[self.preset][n] if value is None else value for n, value in values.items()})
