@@ -97,6 +97,17 @@ def on_all_gpus() -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
+def as_graph(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a function of one array as a graph, where the backend is TensorFlow; elsewhere as it is."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, reduce_retracing=True)
+    return function
+
+
 def differentiate(forward: Callable[[], tuple[Any, Any]], variables: Sequence[keras.Variable]) -> tuple[Any, list[Any]]:
     """Runs a forward pass and differentiates what it returns first (TensorFlow only).
 

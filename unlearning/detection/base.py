@@ -1,6 +1,6 @@
-"""What every detector is: a frozen dataclass of options with one verb, and what it returns.
+"""What every detector is: frozen settings with one verb, and what it returns.
 
-A detector sees the trained model and the given labels, never the true ones. Nothing here imports TensorFlow.
+A detector sees the trained model and the given labels, never the true ones. Nothing here imports Keras.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import abc
 import dataclasses
 import enum
 import functools
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import invalid
+from unlearning.settings import Settings
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Evidence:
         return features
 
 
-class Detector(abc.ABC):
-    """A detector of wrong labels. Implementations are frozen dataclasses; their fields are the options."""
+class Detector(Settings, abc.ABC):
+    """A detector of wrong labels; the fields are its options."""
 
     def detect(self, model: keras.Model, split: Split, num_classes: int, seed: int = 0) -> Detection:
         """Ranks the rows of a training split by how suspicious their given labels are.
@@ -163,8 +163,3 @@ class Detector(abc.ABC):
         Returns:
             The detection.
         """
-
-    def config(self) -> dict[str, Any]:
-        """Returns the options as JSON-ready values."""
-        assert dataclasses.is_dataclass(self)
-        return json.loads(json.dumps(dataclasses.asdict(self)))

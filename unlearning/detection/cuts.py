@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import invalid
+from unlearning.settings import NonNegative, OpenShare, Positive, PositiveFloat, Share
 
 _FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
 
@@ -26,50 +27,34 @@ def highest(scores: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
-def check_share(name: str, share: float) -> None:
-    """Raises `InputError` unless a share lies strictly between 0 and 1."""
-    if not 0 < share < 1:
-        raise invalid(name, "a float in (0, 1)", share)
-
-
-@dataclasses.dataclass(frozen=True)
 class MixtureCut(Detector):
-    """What detectors share that split their scores by a mixture of two Gaussians, guards included.
-
-    Attributes:
-        normalise: Fit on scores scaled to [0, 1].
-        per_class: Fit one mixture a given class; classes differ in how hard they are.
-        threshold: Suspect are rows whose posterior of the higher component exceeds this.
-        min_separation: Least distance of the two means in pooled standard deviations; below it the mixture counts as
-            collapsed and nothing is suspect.
-        min_share: Below this share of suspects the result counts as lopsided (the suspects stay).
-        max_share: Above this share, too.
-        max_iter: Most EM iterations.
-        tol: Of EM, in mean log-likelihood.
-        reg_covar: Added to the variances.
-    """
+    """What detectors share that split their scores by a mixture of two Gaussians, guards included."""
 
     normalise: bool = True
+    """Fit on scores scaled to [0, 1]."""
     per_class: bool = False
-    threshold: float = 0.5
-    min_separation: float = 2.0
-    min_share: float = 0.001
-    max_share: float = 0.7
-    max_iter: int = 10
-    tol: float = 1e-2
-    reg_covar: float = 5e-4
+    """Fit one mixture a given class; classes differ in how hard they are."""
+    threshold: OpenShare = 0.5
+    """Suspect are rows whose posterior of the higher component exceeds this."""
+    min_separation: NonNegative = 2.0
+    """Least distance of the two means in pooled standard deviations; below it the mixture counts as collapsed and
+    nothing is suspect."""
+    min_share: Share = 0.001
+    """Below this share of suspects the result counts as lopsided (the suspects stay)."""
+    max_share: Share = 0.7
+    """Above this share, too."""
+    max_iter: Positive = 10
+    """Most EM iterations."""
+    tol: PositiveFloat = 1e-2
+    """Of EM, in mean log-likelihood."""
+    reg_covar: PositiveFloat = 5e-4
+    """Added to the variances."""
 
-    def __post_init__(self) -> None:
-        check_share("threshold", self.threshold)
-        if not 0 <= self.min_share < self.max_share <= 1:
+    @model_validator(mode="after")
+    def _shares_in_order(self) -> Self:
+        if not self.min_share < self.max_share:
             raise invalid("min_share, max_share", "0 <= min_share < max_share <= 1", (self.min_share, self.max_share))
-        if not self.min_separation >= 0:
-            raise invalid("min_separation", "a float of at least 0", self.min_separation)
-        if self.max_iter < 1:
-            raise invalid("max_iter", "a positive integer", self.max_iter)
-        for name in ("tol", "reg_covar"):
-            if not getattr(self, name) > 0:
-                raise invalid(name, "a positive float", getattr(self, name))
+        return self
 
     def _split(
         self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
@@ -138,27 +123,21 @@ class MixtureCut(Detector):
         return Detection(scores, suspects, suggested, line, status, details)
 
 
-@dataclasses.dataclass(frozen=True)
 class AnyCut(MixtureCut):
-    """What detectors share that leave the choice of line to the user.
-
-    Attributes:
-        cut: `mixture` (see above), `share` (the highest `share` of the scores) or `value` (scores above `value`).
-        share: For `cut="share"`.
-        value: For `cut="value"`, in the detector's unit.
-    """
+    """What detectors share that leave the choice of line to the user."""
 
     cut: Literal["mixture", "share", "value"] = "mixture"
-    share: float = 0.2
+    """`mixture` (see above), `share` (the highest `share` of the scores) or `value` (scores above `value`)."""
+    share: OpenShare = 0.2
+    """For `cut="share"`."""
     value: float | None = None
+    """For `cut="value"`, in the detector's unit."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_share("share", self.share)
-        if self.cut not in ("mixture", "share", "value"):
-            raise invalid("cut", "mixture, share or value", self.cut)
-        if self.cut == "value" and (self.value is None or not np.isfinite(self.value)):
+    @model_validator(mode="after")
+    def _value_where_it_cuts(self) -> Self:
+        if self.cut == "value" and self.value is None:
             raise invalid("value", "a finite number with cut=value", self.value)
+        return self
 
     def _cut(
         self, scores: np.ndarray, labels: np.ndarray, suggested: np.ndarray, seed: int, details: Mapping[str, Any]
@@ -182,25 +161,17 @@ class AnyCut(MixtureCut):
         return self._checked(scores, found.suspects, suggested, found.threshold, details)
 
 
-@dataclasses.dataclass(frozen=True)
 class AnchoredCut(AnyCut):
     """What detectors share that judge rows by class probabilities which the rows' own labels have (hardly) shaped.
 
     `scores` are log-odds: the logarithm of the most likely other class's probability less the given label's.
-
-    Attributes:
-        cut: As elsewhere, or `anchors`: as many suspects as `estimate_noise_rate` expects, but no row whose given label
-            is the likeliest.
-        anchor_share: Share of the rows of each predicted class that serve as anchors.
     """
 
     cut: Literal["anchors", "mixture", "share", "value"] = "anchors"  # type: ignore[assignment]
-    anchor_share: float = 0.05
-
-    def __post_init__(self) -> None:
-        if self.cut != "anchors":  # the other choices are checked where they are made
-            super().__post_init__()
-        check_share("anchor_share", self.anchor_share)
+    """As elsewhere, or `anchors`: as many suspects as `estimate_noise_rate` expects, but no row whose given label is
+    the likeliest."""
+    anchor_share: OpenShare = 0.05
+    """Share of the rows of each predicted class that serve as anchors."""
 
     @abc.abstractmethod
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:

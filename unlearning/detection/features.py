@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import predict
 from unlearning.interop import has_graph
+
+if TYPE_CHECKING:
+    import keras
 
 
 def last_dense(model: keras.Model) -> keras.layers.Dense:
@@ -22,6 +26,8 @@ def last_dense(model: keras.Model) -> keras.layers.Dense:
     Raises:
         InputError: If the model is subclassed or has no dense layer at its top level.
     """
+    import keras
+
     if not has_graph(model):
         raise invalid("model", "a Sequential or functional model, whose layers can be reached", type(model).__name__)
     for layer in reversed(model.layers):
@@ -46,6 +52,8 @@ def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int
     Raises:
         InputError: If there is no such layer, or if it takes in more than one vector a row.
     """
+    import keras
+
     layer = last_dense(model)
     try:
         boundary = layer.input

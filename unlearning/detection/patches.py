@@ -8,10 +8,12 @@ Training" (ICML 2011), which found that random patches do nearly as well as lear
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import tensorflow as tf
 
 from unlearning.errors import invalid
+from unlearning.interop import as_graph
 
 _SAMPLES = 50_000  # patches that the whitening is estimated from
 _CONTRAST = 10.0  # added to a patch's variance on the scale 0..255
@@ -35,6 +37,8 @@ class PatchFeatures:
     """
 
     def __init__(self, images: np.ndarray, *, filters: int, size: int, threshold: float, grid: int, seed: int) -> None:
+        from keras import ops
+
         rng = np.random.default_rng(seed)
         sample = np.asarray(images[np.sort(rng.permutation(len(images))[:2000])], dtype=np.float32)
         low, high = float(sample.min()), float(sample.max())
@@ -45,36 +49,42 @@ class PatchFeatures:
         ratio = min(1.0, _LARGEST_SIDE / largest)
         self._shape = tuple(max(2, round(side * ratio)) for side in sample.shape[1:3])
         self._size = max(2, min(size, min(self._shape) // 2))
-        patches = self._draw(self._prepare(sample).numpy(), rng)
+        patches = self._draw(ops.convert_to_numpy(self._prepare(sample)), rng)
         mean = patches.mean(axis=0)
         values, vectors = np.linalg.eigh(np.cov(patches - mean, rowvar=False))
         whitening = vectors / np.sqrt(np.maximum(values, 0) + _WHITENING) @ vectors.T
         white = (patches[rng.permutation(len(patches))[:filters]] - mean) @ whitening
         directions = whitening @ (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).T
         channels = sample.shape[3]
-        self._kernel = tf.constant(directions.reshape(self._size, self._size, channels, -1), tf.float32)
-        self._sums = tf.constant(directions.sum(axis=0), tf.float32)
-        self._offset = tf.constant(mean @ directions, tf.float32)
+        self._kernel = directions.reshape(self._size, self._size, channels, -1).astype(np.float32)
+        self._sums = directions.sum(axis=0).astype(np.float32)
+        self._offset = (mean @ directions).astype(np.float32)
         self._threshold = threshold
         rows, columns = (_regions(side - self._size + 1, grid) for side in self._shape)
         self._regions = [(row, column) for row in rows for column in columns]
-        self._call = tf.function(self._features, reduce_retracing=True)
+        self._call = as_graph(self._features)
         self.count = 2 * directions.shape[1] * len(self._regions)
 
     def __call__(self, images: np.ndarray, *, mirror: bool = False, batch_size: int = 128) -> np.ndarray:
         """Returns features, float32 `(rows, count)`; with `mirror`, the sum over each image and its mirror image."""
+        from keras import ops
+
         features = np.empty((len(images), self.count), np.float32)
         for start in range(0, len(images), batch_size):
             batch = np.asarray(images[start : start + batch_size], dtype=np.float32)
-            found = self._call(batch).numpy()
+            found = ops.convert_to_numpy(self._call(batch))
             if mirror:
-                found += self._call(batch[:, :, ::-1]).numpy()
+                found = found + ops.convert_to_numpy(self._call(batch[:, :, ::-1]))
             features[start : start + batch_size] = found
         return features
 
-    def _prepare(self, images: np.ndarray) -> tf.Tensor:
-        scaled = (tf.cast(images, tf.float32) - self._shift) * self._scale
-        return scaled if images.shape[1:3] == self._shape else tf.image.resize(scaled, self._shape, method="area")
+    def _prepare(self, images: Any) -> Any:
+        from keras import ops
+
+        scaled = (ops.cast(images, "float32") - self._shift) * self._scale
+        if tuple(images.shape[1:3]) == self._shape:
+            return scaled
+        return ops.image.resize(scaled, self._shape, interpolation="area", data_format="channels_last")
 
     def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Returns contrast-normalised random patches, float64 `(samples, size * size * channels)`."""
@@ -88,19 +98,21 @@ class PatchFeatures:
         centred = patches - patches.mean(axis=1, keepdims=True)
         return centred / np.sqrt(centred.var(axis=1, keepdims=True) + _CONTRAST)
 
-    def _features(self, images: tf.Tensor) -> tf.Tensor:
+    def _features(self, images: Any) -> Any:
+        from keras import ops
+
+        shape = {"strides": 1, "padding": "valid", "data_format": "channels_last"}
         x = self._prepare(images)
         # Normalising every patch and then filtering it, without ever cutting a patch out.
-        brightness = tf.reduce_mean(x, -1, keepdims=True)
-        square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
-        mean = tf.nn.avg_pool2d(brightness, self._size, 1, "VALID")
-        variance = tf.maximum(tf.nn.avg_pool2d(square, self._size, 1, "VALID") - tf.square(mean), 0.0)
-        response = tf.nn.conv2d(x, self._kernel, 1, "VALID") - mean * self._sums
-        response = response / tf.sqrt(variance + _CONTRAST) - self._offset
-        signs = [tf.nn.relu(sign * response - self._threshold) for sign in (1.0, -1.0)]
-        return tf.concat(
-            [tf.reduce_mean(sign[:, row, column], (1, 2)) for row, column in self._regions for sign in signs], -1
-        )
+        brightness = ops.mean(x, -1, keepdims=True)
+        square = ops.mean(ops.square(x), -1, keepdims=True)
+        mean = ops.average_pool(brightness, self._size, **shape)
+        variance = ops.maximum(ops.average_pool(square, self._size, **shape) - ops.square(mean), 0.0)
+        response = ops.conv(x, self._kernel, **shape) - mean * self._sums
+        response = response / ops.sqrt(variance + _CONTRAST) - self._offset
+        signs = [ops.relu(sign * response - self._threshold) for sign in (1.0, -1.0)]
+        parts = [ops.mean(sign[:, row, column], (1, 2)) for row, column in self._regions for sign in signs]
+        return ops.concatenate(parts, -1)
 
 
 def _regions(positions: int, grid: int) -> list[slice]:

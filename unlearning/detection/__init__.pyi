@@ -1,0 +1,11 @@
+from .base import Detection as Detection
+from .base import DetectionStatus as DetectionStatus
+from .base import Detector as Detector
+from .base import Evidence as Evidence
+from .metrics import score_detection as score_detection
+from .registry import DETECTORS as DETECTORS
+from .registry import available as available
+from .registry import entry as entry
+from .registry import get as get
+from .registry import register as register
+from .registry import summaries as summaries
