@@ -4,7 +4,8 @@ The names below load on first use, so that importing the package (and `--help`) 
 
 Example:
     >>> from unlearning import Corrections, load_data, load_model, repair  # doctest: +SKIP
-    >>> done = repair(load_model("model.keras"), load_data("data.npz"), flagged=Corrections(rows, labels))  # doctest: +SKIP
+    >>> model, data = load_model("model.keras"), load_data("data.npz")  # doctest: +SKIP
+    >>> done = repair(model, data, flagged=Corrections(rows, labels))  # doctest: +SKIP
     >>> done.outcome.validation_accuracy_after  # doctest: +SKIP
 """
 

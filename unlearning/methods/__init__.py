@@ -285,3 +285,7 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:  
     if is_text and any(isinstance(item, float) and not math.isfinite(item) for item in values):
         raise InputError(f"Invalid value for argument `{name}.{field}`. Expected finite numbers. Received: {text!r}")
     return parsed
+
+
+get_method = get
+"""`get`, under the name it has at the top level."""

@@ -32,8 +32,9 @@ class Recipe(Settings):
     weight_decay: NonNegative = 0.0
     """Decoupled weight decay: weights shrink by `learning_rate * weight_decay` a step.
 
-    That is how it is everywhere in Keras. Most published SGD recipes add `weight_decay * weight` to the gradient instead, which momentum 0.9 amplifies about
-    tenfold, so that the same number decays weights less here."""
+    That is how it is everywhere in Keras. Most published SGD recipes add `weight_decay * weight` to the gradient
+    instead, which momentum 0.9 amplifies about tenfold, so that the same number decays weights less here.
+    """
     augment: bool = False
     """Random shifts and mirroring while training."""
     mixed_precision: bool = False
