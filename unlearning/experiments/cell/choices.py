@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from unlearning import detection, methods
 from unlearning.experiments.cell import folder as layout
@@ -30,7 +31,7 @@ class PlannedRepair:
     choice: MethodChoice
     method: Method
     protocol: str
-    validation: str
+    validation: Literal["noisy", "clean"]
 
     @property
     def variant(self) -> str:
