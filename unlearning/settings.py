@@ -31,11 +31,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from unlearning.errors import InputError, invalid
 from unlearning.strict_json import parse_json
@@ -63,6 +64,9 @@ Seed = Annotated[int, Ge(0), Lt(2**31)]
 """Seed of a random choice."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
 """A SHA-256 as hexadecimal text."""
+
+PathText = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
+"""A path; any kind is taken, text is kept."""
 
 _MISSING: Any = object()
 

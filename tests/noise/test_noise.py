@@ -13,8 +13,9 @@ import pytest
 
 from support.paths import GOLDEN as GOLDEN_FILES
 from unlearning.errors import InputError
-from unlearning.noise import FROM_FILE, NOISE_KINDS, Corruption, Patch, corrupt, corrupt_alike
-from unlearning.noise.labels import CIFAR10_MAP, cifar100_map, moved_subclasses
+from unlearning.noise import NOISES, Corruption, Patch, corrupt, corrupt_alike
+from unlearning.noise.asymmetric import CIFAR10_MAP, cifar100_map
+from unlearning.noise.subclass import moved_subclasses
 from unlearning.noise.recorded import (
     example_numbers,
     in_published_order,
@@ -26,7 +27,8 @@ from unlearning.task import REMOVED, Split
 
 GOLDEN = json.loads((GOLDEN_FILES / "noise.json").read_text())
 INCLUSIVE = ("symmetric-inclusive", "asymmetric-inclusive")
-SYNTHETIC = sorted(set(NOISE_KINDS) - {*FROM_FILE, *INCLUSIVE, "subclass-dominant"})
+FROM_FILE = tuple(name for name in NOISES if "labels_file" in NOISES.entry(name).needs)
+SYNTHETIC = sorted(set(NOISES) - {*FROM_FILE, *INCLUSIVE, "subclass-dominant"})
 
 
 def make_split(rows: int = 200, classes: int = 10, seed: int = 0) -> Split:
@@ -438,7 +440,7 @@ class TestRecorded:
         def full(*_, **__):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(json, "dump", full)
+        monkeypatch.setattr("unlearning.noise.recorded.write_text", full)
         with pytest.raises(OSError, match="space"):
             write_labels(path, np.array([0]), force=True)
         assert read_labels(path).tolist() == [2, 2] and [p.name for p in path.parent.iterdir()] == ["l.json"]

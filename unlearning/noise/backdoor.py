@@ -5,26 +5,43 @@ Gu, Dolan-Gavitt and Garg, "BadNets", arXiv 1708.06733. Images and labels change
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.noise.corruption import Corruption, Patch, Request, require_in_memory
+from unlearning.noise.base import Noise, Rows
+from unlearning.noise.corruption import Corruption, Patch, require_in_memory
+from unlearning.settings import Count
 
 _SHARE = 8  # the patch covers an eighth of the shorter side
 
 
-def patch_images(request: Request) -> Corruption:
+class Backdoor(Noise):
     """Patches `budget` rows that are not of the target class and gives them its label."""
-    require_in_memory(request.split, "A backdoor changes pixels")
-    true = request.split.labels
-    if not 0 <= request.target < request.num_classes:
-        raise invalid("target", f"a class 0..{request.num_classes - 1}", request.target)
-    candidates = np.flatnonzero(true != request.target)
-    if request.budget > len(candidates):
-        raise invalid("budget", f"at most {len(candidates)}, the rows not of class {request.target}", request.budget)
-    rows = np.sort(np.random.default_rng(request.seed).choice(candidates, request.budget, replace=False))
-    given = true.copy()
-    given[rows] = request.target
-    size = max(1, min(request.split.images.shape[1:3]) // _SHARE)
-    patch = Patch(size=size, value=request.pixel_max, target=request.target)
-    return Corruption("backdoor", request.seed, given, true, rows, patch)
+
+    target: Count = 0
+    """The label that a patched image gets."""
+
+    def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
+        """See `Noise.alike`: the same patch."""
+        if corruption.patch is not None:
+            other = dataclasses.replace(other, pixel_max=corruption.patch.value)
+            if corruption.patch.target != self.target:
+                return self.changed(target=corruption.patch.target).alike(corruption, train, other, seed)
+        return super().alike(corruption, train, other, seed)
+
+    def _draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+        require_in_memory(rows.split, "A backdoor changes pixels")
+        true = rows.split.labels
+        if not 0 <= self.target < rows.num_classes:
+            raise invalid("target", f"a class 0..{rows.num_classes - 1}", self.target)
+        candidates = np.flatnonzero(true != self.target)
+        if budget > len(candidates):
+            raise invalid("budget", f"at most {len(candidates)}, the chosen not of class {self.target}", budget)
+        chosen = np.sort(np.random.default_rng(seed).choice(candidates, budget, replace=False))
+        given = true.copy()
+        given[chosen] = self.target
+        size = max(1, min(rows.split.images.shape[1:3]) // _SHARE)
+        patch = Patch(size=size, value=rows.pixel_max, target=self.target)
+        return Corruption("backdoor", seed, given, true, chosen, patch)

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from unlearning.archives import read_arrays
 from unlearning.errors import InputError, invalid
+from unlearning.files import writing
 from unlearning.strict_json import parse_json
 from unlearning.task import REMOVED, Corrections, Split
 
@@ -129,24 +129,15 @@ class Corruption:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the record as `.npz`; the file at `path` is either the old one or the whole new one."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=".npz")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    given_labels=self.given_labels,
-                    true_labels=self.true_labels,
-                    patched_rows=self.patched_rows,
-                    header=np.array(self._header()),
-                    sha256=np.array(self.sha256()),
-                )
-            os.chmod(name, 0o644)  # temporary files are private; results are for others to read
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with writing(path) as aside, aside.open("wb") as file:
+            np.savez_compressed(
+                file,
+                given_labels=self.given_labels,
+                true_labels=self.true_labels,
+                patched_rows=self.patched_rows,
+                header=np.array(self._header()),
+                sha256=np.array(self.sha256()),
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Corruption:
@@ -190,24 +181,6 @@ class Corruption:
         if self.drawn is not None:  # left out where there is none, so that records from before keep their hashes
             header["drawn"] = self.drawn
         return json.dumps(header, sort_keys=True)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Request:
-    """What a noise function may need; see `unlearning.noise.corrupt` for the fields."""
-
-    split: Split
-    budget: int
-    seed: int
-    num_classes: int
-    data_name: str
-    ids: np.ndarray | None
-    labels_file: str | os.PathLike[str] | None
-    labels_key: str
-    label_map: Mapping[int, int] | None
-    target: int
-    pixel_max: float
-    fine_labels: np.ndarray | None = None
 
 
 def require_in_memory(split: Split, reason: str) -> None:

@@ -19,13 +19,12 @@ import json
 import logging
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from unlearning.errors import InputError, invalid
-from unlearning.noise.corruption import Corruption, Request
+from unlearning.files import check_file, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def in_published_order(labels: np.ndarray, ids: np.ndarray | None) -> np.ndarray
         ids: Their example ids, or None.
     """
     numbers = example_numbers(ids)
-    return labels[np.argsort(numbers)] if numbers is not None and _is_whole(numbers) else labels
+    return labels[np.argsort(numbers)] if numbers is not None and is_whole(numbers) else labels
 
 
 def read_labels(path: str | os.PathLike[str] | None) -> np.ndarray:
@@ -73,11 +72,7 @@ def read_labels(path: str | os.PathLike[str] | None) -> np.ndarray:
     """
     if path is None:
         raise InputError("Recorded noise needs a file of labels: pass labels_file (--labels-file).")
-    path = Path(path)
-    if not path.is_file():
-        raise invalid("labels_file", "an existing .json file", str(path))
-    if path.stat().st_size > _LARGEST_FILE:
-        raise invalid("labels_file", f"at most {_LARGEST_FILE} bytes", f"{path.stat().st_size} bytes in {path}")
+    path = check_file("labels_file", path, _LARGEST_FILE, ".json file")
     try:
         labels = json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
     except (ValueError, RecursionError) as error:
@@ -106,16 +101,7 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray, *, force: boo
         raise invalid("labels", "a one-dimensional array of integers of at least 0", f"{labels.dtype} {labels.shape}")
     if path.exists() and not force:
         raise InputError(f"{path} exists. Pass --force to replace it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=".json")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(labels.tolist(), file)
-        os.chmod(name, 0o644)  # temporary files are private; results are for others to read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_text(path, json.dumps(labels.tolist()))
 
 
 def labels_sha256(labels: np.ndarray) -> str:
@@ -123,37 +109,7 @@ def labels_sha256(labels: np.ndarray) -> str:
     return hashlib.sha256(np.asarray(labels).astype("<i8").tobytes()).hexdigest()
 
 
-def recorded(request: Request) -> Corruption:
-    """Takes the given labels from a JSON list (`labels_file`).
-
-    The list has one label for every row. It may also be longer, for a set of which the rows are a part: then rows are
-    found in it by the numbers in their example ids.
-    """
-    labels, rows = read_labels(request.labels_file), len(request.split)
-    numbers = example_numbers(request.ids)
-    if len(labels) == rows:
-        given = labels[numbers] if numbers is not None and _is_whole(numbers) else labels
-    elif len(labels) < rows or numbers is None:
-        reason = "" if len(labels) < rows else "; a longer list needs rows with example ids train_<number>"
-        raise invalid("labels_file", f"one label for each of the {rows} training rows{reason}", f"{len(labels)} labels")
-    elif numbers.max() >= len(labels):
-        raise invalid("labels_file", f"a label for example train_{numbers.max():05d}", f"{len(labels)} labels")
-    else:
-        given = labels[numbers]
-    if labels.max() >= request.num_classes:
-        raise invalid("labels_file", f"labels 0..{request.num_classes - 1}", int(labels.max()))
-    true = request.split.labels
-    wrong = np.count_nonzero(given != true)
-    if not wrong:
-        raise invalid("labels_file", "labels of which some differ from the true ones", "none that differs")
-    if rows - wrong <= 1.1 * rows / request.num_classes:
-        logger.warning(
-            "Only %d of %d recorded labels are right: are they in the order of the rows?", rows - wrong, rows
-        )
-    return Corruption("recorded", request.seed, given, true)
-
-
-def _is_whole(numbers: np.ndarray) -> bool:
+def is_whole(numbers: np.ndarray) -> bool:
     """Whether these are the numbers 0..rows-1, each once."""
     return np.array_equal(np.sort(numbers), np.arange(len(numbers)))
 

@@ -54,8 +54,8 @@ class Cell:
             there = Corruption.load(self.files.corruption)
             self._check_belongs(there)
             return there
-        settings = self.setup.settings
-        return settings.build_noise().corrupt(part_rows(self.setup, "train"), self.budget, self.seed)
+        kind = self.setup.settings.build_noise()
+        return kind.corrupt(part_rows(self.setup, "train"), self.budget if kind.needs_budget else None, self.seed)
 
     def _check_belongs(self, corruption: Corruption) -> None:
         """Raises `InputError` if a stored corruption is not the one that the finished model was trained on."""
