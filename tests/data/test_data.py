@@ -1,4 +1,4 @@
-"""Sources, splits and pipelines."""
+"""Sources and splits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from unlearning.data import load_data
-from unlearning.data.pipelines import PADDING, evaluation_pipeline, shift_and_mirror, training_pipeline
 from unlearning.errors import InputError
 from unlearning.task import Split
 
@@ -296,75 +294,3 @@ class TestFineLabels:
         del parts["test_fine_labels"]
         with pytest.raises(InputError, match="every part"):
             load_data(write_npz(tmp_path / "e.npz", **parts))
-
-
-class TestPipelines:
-    split = Split(IMAGES, LABELS)
-
-    def test_labels_follow_row_numbers(self) -> None:
-        given = (LABELS + 1) % 4
-        pipeline = training_pipeline(self.split, given_labels=given, batch_size=7, seed=1, with_rows=True)
-        seen = []
-        for images, labels, rows in pipeline.as_numpy_iterator():
-            np.testing.assert_array_equal(labels, given[rows])
-            np.testing.assert_array_equal(images, IMAGES[rows])
-            seen += rows.tolist()
-        assert sorted(seen) == list(range(40)) and seen != list(range(40))
-
-    @pytest.mark.parametrize("cache", [False, True, "file"])
-    def test_epochs_repeat_across_builds_and_differ_within(self, cache, tmp_path: Path) -> None:
-        def epochs(name: str) -> list:
-            place = str(tmp_path / name) if cache == "file" else cache
-            pipeline = training_pipeline(self.split, batch_size=7, seed=3, augment=True, cache=place)
-            return [[b for b, _ in pipeline.as_numpy_iterator()] for _ in range(2)]
-
-        first, second = epochs("a"), epochs("b")
-        for a, b in zip(first, second, strict=True):
-            for x, y in zip(a, b, strict=True):
-                np.testing.assert_array_equal(x, y)
-        assert any((x != y).any() for x, y in zip(*first, strict=True))
-
-    def test_augmentation_changes_images_but_not_labels(self) -> None:
-        plain = training_pipeline(self.split, batch_size=40, seed=3, with_rows=True)
-        moved = training_pipeline(self.split, batch_size=40, seed=3, with_rows=True, augment=True)
-        (a,), (b,) = plain.as_numpy_iterator(), moved.as_numpy_iterator()
-        np.testing.assert_array_equal(a[2], b[2])
-        np.testing.assert_array_equal(a[1], b[1])
-        assert (a[0] != b[0]).any() and a[0].dtype == b[0].dtype == np.uint8
-
-    def test_every_augmented_image_is_a_shift_of_its_own(self) -> None:
-        out = shift_and_mirror(tf.constant(IMAGES), tf.constant([1, 2])).numpy()
-        for image, result in zip(IMAGES, out, strict=True):
-            padded = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
-            options = [
-                padded[i : i + 5, j : j + 4][:, ::s]
-                for i in range(2 * PADDING + 1)
-                for j in range(2 * PADDING + 1)
-                for s in (1, -1)
-            ]
-            assert any(np.array_equal(result, option) for option in options)
-
-    def test_memory_maps_are_read_by_row(self, tmp_path: Path) -> None:
-        mapped = np.memmap(tmp_path / "images", dtype=np.uint8, mode="w+", shape=IMAGES.shape)
-        mapped[:] = IMAGES
-        pipeline = training_pipeline(Split(mapped, LABELS), batch_size=9, with_rows=True)
-        for images, _, rows in pipeline.as_numpy_iterator():
-            np.testing.assert_array_equal(images, IMAGES[rows])
-
-    def test_evaluation_keeps_row_order(self) -> None:
-        images, labels = (np.concatenate(parts) for parts in zip(*evaluation_pipeline(self.split, 9), strict=True))
-        np.testing.assert_array_equal(images, IMAGES)
-        np.testing.assert_array_equal(labels, LABELS)
-
-    def test_a_model_fits_on_it(self) -> None:
-        import keras
-
-        model = keras.Sequential([keras.Input((5, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
-        model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        history = model.fit(training_pipeline(self.split, batch_size=8, augment=True), epochs=2, verbose=0)
-        assert len(history.history["loss"]) == 2
-
-    @pytest.mark.parametrize("options", [{"batch_size": 0}, {"given_labels": LABELS[:3]}, {"given_labels": LABELS / 2}])
-    def test_bad_input(self, options: dict) -> None:
-        with pytest.raises(InputError):
-            training_pipeline(self.split, **options)

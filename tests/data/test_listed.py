@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from sklearn.model_selection import train_test_split
 
 from unlearning import methods
 from unlearning.data import load_data
-from unlearning.data.listed import IMAGE_SIZE, ImageFiles, load_clothing1m, load_webvision
-from unlearning.data.pipelines import evaluation_pipeline, training_pipeline
+from unlearning.data.clothing1m import load_clothing1m
+from unlearning.data.image_files import IMAGE_SIZE, ImageFiles
+from unlearning.data.webvision import load_webvision
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy, predict
 from unlearning.influence.head import Head
@@ -403,18 +403,6 @@ class TestUse:
         model.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
         assert np.abs(model.get_weights()[0] - weights).max() > 0
         assert set(opened) <= {Path(path).name for path in TRAIN}
-
-    def test_pipelines_read_what_an_array_holds(self, clothing: Path) -> None:
-        lazy = load_clothing1m(clothing, image_size=8).train
-        held = dataclasses.replace(lazy, images=np.asarray(lazy.images))
-        for build in (
-            lambda split: evaluation_pipeline(split, 5),
-            lambda split: training_pipeline(split, batch_size=5, seed=1),
-            lambda split: training_pipeline(split, batch_size=5, seed=1, cache=True),
-        ):
-            for (a, a_labels), (b, b_labels) in zip(build(lazy), build(held), strict=True):
-                np.testing.assert_array_equal(a, b)
-                np.testing.assert_array_equal(a_labels, b_labels)
 
     def test_a_split_takes_them(self, clothing: Path) -> None:
         files = ImageFiles(clothing, TRAIN, image_size=8)

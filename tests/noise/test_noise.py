@@ -15,7 +15,6 @@ from support.paths import GOLDEN as GOLDEN_FILES
 from unlearning.errors import InputError
 from unlearning.noise import NOISES, Corruption, Patch, corrupt, corrupt_alike
 from unlearning.noise.asymmetric import CIFAR10_MAP, cifar100_map
-from unlearning.noise.subclass import moved_subclasses
 from unlearning.noise.recorded import (
     example_numbers,
     in_published_order,
@@ -23,6 +22,7 @@ from unlearning.noise.recorded import (
     read_labels,
     write_labels,
 )
+from unlearning.noise.subclass import moved_subclasses
 from unlearning.task import REMOVED, Split
 
 GOLDEN = json.loads((GOLDEN_FILES / "noise.json").read_text())

@@ -25,9 +25,7 @@ class SubclassDominant(Noise):
 
     def _draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
         true, classes = rows.split.labels, rows.num_classes
-        targets = self.label_map
-        if targets is None:
-            targets = moved_subclasses(true, rows.fine_labels, classes)
+        targets = self.label_map or moved_subclasses(true, rows.fine_labels, classes)
         fine = check_fine_labels(rows.fine_labels, len(true))
         candidates = np.flatnonzero(np.isin(fine, list(targets)))
         for row in candidates:

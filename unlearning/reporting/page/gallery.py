@@ -149,7 +149,7 @@ def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -
 
 def _is_prepared(name: str, data_dir: str | None) -> bool:
     """Whether tensorflow-datasets has a set on disk, so that asking for it downloads nothing."""
-    from unlearning.data.sources import SUPERCLASSES
+    from unlearning.data.tfds import SUPERCLASSES
 
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     folder = root / SUPERCLASSES.get(name, (name,))[0]
