@@ -40,12 +40,6 @@ QUICK = {
 """The published constants belong to a network of a million weights; these fit the toy one."""
 
 
-@pytest.fixture(scope="module")
-def poisoned() -> tuple[keras.Model, UnlearningTask]:
-    task, _ = poisoned_task()
-    return fitted(small_model(hidden=16), task.train), task
-
-
 @pytest.fixture(params=[*methods.available(), "sap+first-order"])
 def method(request) -> Method:
     return methods.get(request.param, QUICK.get(request.param))
@@ -241,7 +235,7 @@ class TestRegistry:
             ("third-order", {}, "first-order"),
             ("second-order", {"stpes": 3}, "steps"),
             ("second-order", {"steps": "many"}, "second-order.steps"),
-            ("second-order", {"steps": 0}, "positive"),
+            ("second-order", {"steps": 0}, "second-order.steps"),
             ("second-order", {"solver": "magic"}, "solver"),
             ("second-order", {"dampings": "[]"}, "dampings"),
             ("second-order", {"curvature_rows": -1}, "curvature_rows"),
