@@ -361,7 +361,7 @@ class TestRepair:
         (("run", "--methods", "sap+sap"), "different methods"),
         (("run", "--methods", "sap", "--set", "sap.alphas=[1.0]"), "greater than 1"),
         (("run", "--methods", "fine-tuning", "--set", "fine-tuning.seconds=like:sap"), "finished result"),
-        (("run", "--methods", "sharding", "--set", "sharding.shards=0"), "positive"),
+        (("run", "--methods", "sharding", "--set", "sharding.shards=0"), "shards"),
         (("run", "--objective", "hope"), "mentornet"),
         (("run", "--objective", "sam", "--objective-option", "tau=1"), "rho"),
         (("run", "--objective", "sam", "--objective-option", "rho=small"), "name=number"),

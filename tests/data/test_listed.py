@@ -19,8 +19,9 @@ from unlearning.data.webvision import load_webvision
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy, predict
 from unlearning.influence.head import Head
-from unlearning.influence.problem import FeatureSettings, InfluenceProblem
+from unlearning.influence.problem import InfluenceProblem
 from unlearning.influence.rows import RowStore
+from unlearning.influence.settings import FeatureSettings
 from unlearning.noise import Corruption, Patch, corrupt
 from unlearning.projection.selection import select_trusted
 from unlearning.task import Corrections, Split, UnlearningTask

@@ -323,7 +323,7 @@ class TestDetected:
         model, task, true = planted
         rows = list(range(60))
         scripted((rows, true[:60].tolist()))
-        one = Detected(methods.get("first-order"), "patches").unlearn(model, task)
+        one = Detected(method=methods.get("first-order"), detector="patches").unlearn(model, task)
         other = methods.get("first-order").unlearn(
             model, dataclasses.replace(task, corrections=Corrections(np.arange(60), true[:60]))
         )
@@ -335,7 +335,7 @@ class TestDetected:
     def test_does_not_look_at_the_tasks_corrections(self, planted, scripted) -> None:
         model, task, _ = planted
         scripted(([], []))
-        outcome = Detected(methods.get("first-order"), "patches").unlearn(model, task)
+        outcome = Detected(method=methods.get("first-order"), detector="patches").unlearn(model, task)
         assert not outcome.applied and outcome.status is OutcomeStatus.NOTHING_FLAGGED
 
     def test_suspects_are_relabelled_or_removed(self) -> None:
@@ -350,7 +350,7 @@ class TestDetected:
         model, task, true = planted
         half, rows = list(range(30)), list(range(60))
         script = scripted((half, true[:30].tolist()), (rows, true[:60].tolist()))
-        outcome = Detected(methods.get("first-order"), "patches", rounds=2).unlearn(model, task)
+        outcome = Detected(method=methods.get("first-order"), detector="patches", rounds=2).unlearn(model, task)
         assert script.seen[0] is model and script.seen[1] is not model
         once = methods.get("first-order").unlearn(
             model, dataclasses.replace(task, corrections=Corrections(np.arange(60), true[:60]))
@@ -368,7 +368,7 @@ class TestDetected:
             ({"detector": "patches", "rounds": 0}, "rounds"),
         ):
             with pytest.raises(InputError, match=message):
-                Detected(inner, **options)
+                Detected(method=inner, **options)
 
 
 def cli(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:

@@ -1,26 +1,35 @@
-"""One contract for every registered method, and what is special to each."""
+"""One contract for every registered method, those of other packages included."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated
 
 import keras
 import numpy as np
 import pytest
 
-from support.small import blobs, fitted, poisoned_task, small_model
+from support.small import fitted, poisoned_task, small_model
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
+from unlearning.interop import copy_model
 from unlearning.methods.base import Method, conclude
-from unlearning.methods.first_order import FirstOrder
-from unlearning.methods.second_order import SecondOrder
 from unlearning.methods.sharding import Sharding
-from unlearning.task import REMOVED, Corrections, OutcomeStatus, SolveStatus, Split, UnlearningTask, WorkCount
+from unlearning.records import UnlearnConfig, config_hash
+from unlearning.registry import Role
+from unlearning.settings import Count, Share, since
+from unlearning.task import (
+    OutcomeStatus,
+    Split,
+    UnlearningOutcome,
+    UnlearningTask,
+)
 
 QUICK = {
     "second-order-lissa": {"steps": 2, "lissa_iterations": 30, "lissa_scale": 500.0, "lissa_batch_rows": 64},
@@ -40,19 +49,13 @@ QUICK = {
 """The published constants belong to a network of a million weights; these fit the toy one."""
 
 
-@pytest.fixture(scope="module")
-def poisoned() -> tuple[keras.Model, UnlearningTask]:
-    task, _ = poisoned_task()
-    return fitted(small_model(hidden=16), task.train), task
-
-
-@pytest.fixture(params=[*methods.available(), "sap+first-order"])
+@pytest.fixture(params=[*methods.METHODS.names(), "sap+first-order"])
 def method(request) -> Method:
     return methods.get(request.param, QUICK.get(request.param))
 
 
-class TestContract:
-    """Runs over everything in the registry, so a new method is held to it by being registered."""
+class Contract:
+    """What every method keeps; a class that derives from this says which `method`."""
 
     def test_never_touches_the_input_and_never_gets_worse(self, method: Method, poisoned) -> None:
         model, task = poisoned
@@ -128,112 +131,100 @@ class TestContract:
             method.unlearn(wrong_classes, task)
 
 
-class TestInfluenceMethods:
-    @pytest.mark.parametrize("name", ["first-order", "second-order"])
-    def test_nothing_flagged(self, name: str, poisoned) -> None:
-        model, task = poisoned
-        none = Corrections(np.empty(0, np.int64), np.empty(0, np.int64))
-        outcome = methods.get(name).unlearn(model, dataclasses.replace(task, corrections=none))
-        assert outcome.status is OutcomeStatus.NOTHING_FLAGGED and not outcome.applied
+class TestContract(Contract):
+    """Runs over everything in the registry, so a new method is held to it by being registered."""
 
-    @pytest.mark.parametrize("name", ["first-order", "second-order"])
-    def test_removal_helps_too(self, name: str, poisoned) -> None:
-        model, task = poisoned
-        removal = Corrections(task.corrections.rows, np.full(len(task.corrections), REMOVED))
-        assert methods.get(name).unlearn(model, dataclasses.replace(task, corrections=removal)).applied
 
-    @pytest.mark.parametrize("name", ["first-order", "second-order"])
-    def test_corrected_images_help(self, name: str) -> None:
-        """A backdoor: a bright corner means class 0. Correcting image and label must weaken it."""
-        rng = np.random.default_rng(0)
-        true, rows = blobs(240, seed=3), np.arange(80)
-        images, labels = true.images.copy(), true.labels.copy()
-        images[rows, 0, 0], labels[rows] = 4.0, 0
-        model = fitted(small_model(hidden=16), Split(images, labels))
-        triggered = blobs(120, seed=4)
-        triggered.images[:, 0, 0] = 4.0
-        validation = blobs(120, seed=5)
-        half = rng.random(120) < 0.5
-        validation.images[half, 0, 0] = 4.0  # the user knows of the trigger and validates with it
-        task = UnlearningTask(
-            Split(images, labels), Corrections(rows, true.labels[rows], true.images[rows]), validation, 3
-        )
-        outcome = methods.get(name, {"trainable_from": "all"}).unlearn(model, task)
-        assert outcome.applied
-        assert accuracy(outcome.model, triggered) > accuracy(model, triggered)
+class HalfWay(Method):
+    """Part of a first-order step."""
 
-    def test_the_fixed_step_is_the_published_formula(self, poisoned) -> None:
-        """Parameters minus `tau` times the sum of gradient differences, by plain Keras and one tape."""
-        import tensorflow as tf
+    share: Share = 0.5
+    """How far to go."""
 
-        model, task = poisoned
-        tau = 1e-3
-        outcome = FirstOrder(tau=tau, trainable_from="logits").unlearn(model, task)
-        rows, flagged = task.corrections.rows, task.corrections
-        layer = model.get_layer("logits")
-        with tf.GradientTape() as tape:
-            logits = model(task.train.images[rows], training=False)
-            difference = tf.reduce_sum(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(flagged.labels, logits)
-                - tf.nn.sparse_softmax_cross_entropy_with_logits(task.train.labels[rows], logits)
-            )
-        kernel, bias = tape.gradient(difference, [layer.kernel.value, layer.bias.value])
-        assert outcome.applied
-        repaired = outcome.model.get_layer("logits")
-        np.testing.assert_allclose(repaired.kernel, layer.kernel - tau * kernel, atol=1e-5)
-        np.testing.assert_allclose(repaired.bias, layer.bias - tau * bias, atol=1e-5)
+    def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        started = time.perf_counter()
+        whole = methods.get("first-order").unlearn(model, task)
+        proposal = copy_model(model)
+        pairs = zip(model.get_weights(), whole.model.get_weights(), strict=True)
+        proposal.set_weights([(1 - self.share) * old + self.share * new for old, new in pairs])
+        return conclude(model, proposal, task, started=started, work=whole.work, history=whole.history)
 
-    def test_only_the_named_part_moves(self, poisoned) -> None:
-        model, task = poisoned
-        outcome = SecondOrder(steps=1, trainable_from="logits").unlearn(model, task)
-        moved = [
-            layer.name
-            for layer in model.layers
-            if any(
-                not np.array_equal(a, b)
-                for a, b in zip(layer.get_weights(), outcome.model.get_layer(layer.name).get_weights(), strict=True)
-            )
-        ]
-        assert moved == ["logits"]
 
-    def test_work_of_one_solve_is_what_it_says(self, poisoned) -> None:
-        model, task = poisoned
-        method = SecondOrder(steps=1, curvature_rows=100, cg_iterations=5, cg_rtol=1e-9, power_iterations=4)
-        outcome = method.unlearn(model, task)
-        assert outcome.work.curvature_rows == 100 * (5 + 4) == 100 * sum(r.matvecs for r in outcome.solves)
-        assert outcome.work.gradient_rows == 2 * len(task.corrections)
-        assert len(outcome.solves) == len(method.dampings)
-        largest = outcome.solves[0].lambda_max
-        assert [r.damping for r in outcome.solves] == pytest.approx([d * largest for d in method.dampings])
+class HalfWayLater(HalfWay):
+    """The same in a later version, with one more hyperparameter."""
 
-    def test_dense_and_conjugate_gradients_take_the_same_step(self, poisoned) -> None:
-        model, task = poisoned
-        shared = {"steps": 1, "trainable_from": "logits", "step_lengths": [1.0], "curvature_rows": None}
-        cg = methods.get("second-order", {**shared, "cg_rtol": 1e-6, "cg_iterations": 200, "power_iterations": 300})
-        dense = methods.get("second-order", {**shared, "solver": "dense"})
-        solutions = []
-        for method in (cg, dense):
-            outcome = method.unlearn(model, task)
-            solutions.append(outcome)
-        # The dense route damps by the same eigenvalue only as well as the power iteration found it.
-        for a, b in zip(solutions[0].model.get_weights(), solutions[1].model.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2)
+    again: Annotated[Count, since("0.2", before=0)] = 0
+    """How many times more."""
 
-    def test_divergence_of_lissa_is_a_status_not_an_exception(self, poisoned) -> None:
-        outcome = methods.get("second-order-lissa", {"steps": 1, "lissa_scale": 1e-4}).unlearn(*poisoned)
-        assert outcome.solves[0].status is SolveStatus.DIVERGED
-        assert outcome.status is OutcomeStatus.NON_FINITE and not outcome.applied
-        assert math.isfinite(outcome.validation_accuracy_after)
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    methods.register("half-way", HalfWay, role=Role.CONTROL, needs={"flagged"}, preset={"share": 0.75})
+    yield
+    methods.METHODS.remove("half-way")
+
+
+class TestStranger(Contract):
+    """A method that another package has registered is one like all others."""
+
+    @pytest.fixture
+    def method(self, registered) -> Method:
+        return methods.get("half-way")
+
+    def test_is_found_by_name_alone_and_in_a_chain(self, registered) -> None:
+        assert methods.available()[-1] == "half-way" and methods.summaries()["half-way"] == "Part of a first-order step"
+        assert methods.get("half-way").config() == {"share": 0.75}
+        assert methods.get("half-way", {"share": "0.1"}).config() == {"share": 0.1}
+        assert methods.get("sap+half-way", {"half-way.share": 1}).config()["half-way"] == {"share": 1.0}
+        entry = methods.entry("sap+half-way")
+        assert (entry.role, entry.family, entry.needs) == (Role.CONTROL, "sap+half-way", {"flagged"})
+        assert methods.needs_flagged("half-way")
+
+    def test_a_wrong_value_is_refused_by_name(self, registered) -> None:
+        for overrides, name in (({"share": 2}, "half-way.share"), ({"shares": 1}, "half-way.shares")):
+            with pytest.raises(InputError, match=f"`{name}`"):
+                methods.get("half-way", overrides)
+
+    def test_a_taken_name_is_refused(self, registered) -> None:
+        for name in ("half-way", "sap", "sap+half-way"):
+            with pytest.raises(InputError, match="`name`"):
+                methods.register(name, HalfWay)
+        assert methods.METHODS.load("sap") is not HalfWay
+
+    def test_a_hyperparameter_added_later_leaves_old_records_alone(self) -> None:
+        def hashed(method: Method) -> str:
+            shared = {"method": "half-way", "variant": "", "validation": "noisy", "seed": 1}
+            return config_hash(UnlearnConfig(hyperparameters=method.config(), **shared))
+
+        before, now = HalfWay(share=0.75), HalfWayLater(share=0.75)
+        assert json.dumps(now.config()) == json.dumps(before.config()) and hashed(now) == hashed(before)
+        assert now.changed(again=2).config() == {"share": 0.75, "again": 2}
+        assert hashed(now.changed(again=2)) != hashed(before)
+        assert now.changed(again=2).changed(again=0).config() == before.config()
 
 
 class TestRegistry:
-    def test_listing_imports_no_tensorflow(self) -> None:
+    def test_neither_listing_nor_building_modules_imports_keras(self) -> None:
         code = (
-            "import sys, unlearning.methods as m; m.summaries(); assert 'tensorflow' not in sys.modules; "
-            "print(len(m.available()))"
+            "import importlib, sys, unlearning.methods as m; m.summaries(); "
+            "[e.load() for e in m.METHODS.entries()]; importlib.import_module('unlearning.methods.chain'); "
+            "importlib.import_module('unlearning.methods.detected'); "
+            "assert not {'keras', 'tensorflow'} & set(sys.modules); print(len(m.available()))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert int(done.stdout) == len(methods.available())
+
+    def test_entries_say_what_the_methods_need(self) -> None:
+        for name in methods.available():
+            assert methods.entry(name).needs == ({"flagged"} if methods.needs_flagged(name) else set()), name
+        assert set(methods.summaries()) == set(methods.available())
+
+    def test_the_entry_of_a_chain_is_that_of_its_stages(self) -> None:
+        entry = methods.entry("sap+second-order-lissa")
+        assert (entry.name, entry.family, entry.needs) == ("sap+second-order-lissa", "sap+second-order", {"flagged"})
+        assert entry.role is Role.PUBLISHED and methods.entry("fspmu-gmm+sap").needs == set()
+        with pytest.raises(InputError, match="third-order"):
+            methods.entry("sap+third-order")
 
     @pytest.mark.parametrize(
         ("name", "overrides", "match"),
@@ -241,7 +232,7 @@ class TestRegistry:
             ("third-order", {}, "first-order"),
             ("second-order", {"stpes": 3}, "steps"),
             ("second-order", {"steps": "many"}, "second-order.steps"),
-            ("second-order", {"steps": 0}, "positive"),
+            ("second-order", {"steps": 0}, "second-order.steps"),
             ("second-order", {"solver": "magic"}, "solver"),
             ("second-order", {"dampings": "[]"}, "dampings"),
             ("second-order", {"curvature_rows": -1}, "curvature_rows"),
@@ -262,21 +253,3 @@ class TestRegistry:
         ).config()
         assert (config["steps"], config["dampings"], config["curvature_rows"]) == (3, [0.5, 0.1], None)
         assert config["trainable_from"] == "hidden"
-
-
-class TestConclude:
-    @staticmethod
-    def settle(proposal: keras.Model | None, poisoned):
-        model, task = poisoned
-        return conclude(model, proposal, task, started=0.0, work=WorkCount(1, 2, 3))
-
-    def test_a_worse_proposal_is_dropped(self, poisoned) -> None:
-        outcome = self.settle(small_model(hidden=16, seed=7), poisoned)
-        assert not outcome.applied and outcome.status is OutcomeStatus.NOTHING_IMPROVED
-        assert outcome.work == WorkCount(1 + 2 * 120, 2, 3)
-
-    def test_a_non_finite_proposal_is_dropped(self, poisoned) -> None:
-        broken = small_model(hidden=16)
-        broken.set_weights([w * np.nan for w in broken.get_weights()])
-        outcome = self.settle(broken, poisoned)
-        assert outcome.status is OutcomeStatus.NON_FINITE and not outcome.applied

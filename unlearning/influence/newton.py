@@ -39,7 +39,7 @@ def newton_steps(
     if settings.solver == "lissa":
         solve, lengths = _lissa(problem, settings, rng, measure_residual), [1.0]
     else:
-        solve, lengths = _damped(problem, settings, rng), sorted(settings.step_lengths)
+        solve, lengths = damped_solve(problem, settings, rng), sorted(settings.step_lengths)
 
     def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
         return _choose(problem, current, solve(current, gradient), lengths)
@@ -68,7 +68,8 @@ def _lissa(
     return solve
 
 
-def _damped(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
+def damped_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
+    """Returns a function that solves for all dampings at once; arguments as for `newton_steps`."""
     total, wanted = len(problem.task.train), settings.curvature_rows
     sampled = wanted is not None and wanted < total
     chosen = np.sort(rng.choice(total, wanted, replace=False)) if sampled else np.arange(total)

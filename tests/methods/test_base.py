@@ -1,0 +1,28 @@
+"""The promise that every method keeps: never worse on validation."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from support.small import small_model
+from unlearning.methods.base import conclude
+from unlearning.task import OutcomeStatus, WorkCount
+
+
+class TestConclude:
+    @staticmethod
+    def settle(proposal: keras.Model | None, poisoned):
+        model, task = poisoned
+        return conclude(model, proposal, task, started=0.0, work=WorkCount(1, 2, 3))
+
+    def test_a_worse_proposal_is_dropped(self, poisoned) -> None:
+        outcome = self.settle(small_model(hidden=16, seed=7), poisoned)
+        assert not outcome.applied and outcome.status is OutcomeStatus.NOTHING_IMPROVED
+        assert outcome.work == WorkCount(1 + 2 * 120, 2, 3)
+
+    def test_a_non_finite_proposal_is_dropped(self, poisoned) -> None:
+        broken = small_model(hidden=16)
+        broken.set_weights([w * np.nan for w in broken.get_weights()])
+        outcome = self.settle(broken, poisoned)
+        assert outcome.status is OutcomeStatus.NON_FINITE and not outcome.applied

@@ -1,0 +1,42 @@
+"""Hyperparameters that were recorded build the same method today, to the last digit of their JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.paths import MODELS
+from unlearning import methods
+from unlearning.methods.base import Method
+from unlearning.methods.detected import Detected
+
+RECORDS = sorted(MODELS.rglob("unlearn_config.json"))
+
+
+def rebuild(name: str, recorded: dict[str, Any]) -> Method:
+    if isinstance(recorded.get("detector"), dict):
+        options = {**recorded["detector"]}
+        return Detected(
+            method=rebuild(name, recorded["method"]),
+            detector=options.pop("name"),
+            options=options,
+            suspects=recorded["suspects"],
+            rounds=recorded["rounds"],
+        )
+    if "+" in name:
+        recorded = {f"{stage}.{field}": value for stage, part in recorded.items() for field, value in part.items()}
+    return methods.get(name, recorded)
+
+
+def test_there_are_records_of_most_methods() -> None:
+    assert len(RECORDS) > 100 and len({json.loads(path.read_text())["method"] for path in RECORDS}) > 10
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: str(path.parent.relative_to(MODELS)))
+def test_rebuilt_from_its_record(path: Path) -> None:
+    record = json.loads(path.read_text())
+    there = record["hyperparameters"]
+    assert json.dumps(rebuild(record["method"], there).config(), sort_keys=True) == json.dumps(there, sort_keys=True)
