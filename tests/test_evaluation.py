@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from support.small import blobs, fitted
+from unlearning import evaluation
 from unlearning.evaluation import (
     ScoredRows,
     agreement,
@@ -141,3 +142,8 @@ class TestScoreRepair:
             for name in ("corrected_accuracy", "bad_label_agreement", "membership_auc", "disagreement"):
                 assert fields[f"{name}_{when}"] is None, name
         assert fields["acc_after_fix"] == 0.5
+
+    def test_a_new_score_is_one_function(self, monkeypatch) -> None:
+        monkeypatch.setitem(evaluation._SCORES, "lowest_class", lambda said: int(said.test.min()))
+        fields = self.fields(self.rows())
+        assert (fields["lowest_class_before"], fields["lowest_class_after"]) == (0, 0)

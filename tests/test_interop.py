@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from support.paths import ROOT
 from support.small import blobs, small_model
 from unlearning.errors import InputError, invalid
 from unlearning.evaluation import accuracy, confusion, predict, report
-from unlearning.interop import as_logit_model, copy_model, load_model, outputs_probabilities, save_model
+from unlearning.interop import (
+    as_graph,
+    as_logit_model,
+    copy_model,
+    differentiate,
+    joint_norm,
+    load_model,
+    on_all_gpus,
+    outputs_probabilities,
+    save_model,
+)
 from unlearning.task import Corrections, Split, UnlearningTask, WorkCount
 
 
@@ -84,6 +97,34 @@ class TestCopies:
         model(np.zeros((1, 4)))
         with pytest.raises(InputError, match="get_config"):
             copy_model(model)
+
+
+class TestBackend:
+    def test_differentiating_by_hand(self) -> None:
+        one, two, unused = (keras.Variable(np.array(v, "float32")) for v in ([1.0, 2.0], [3.0, 4.0], [5.0]))
+
+        def forward():
+            product = keras.ops.sum(one * two)
+            return product, "the rest"
+
+        rest, found = differentiate(forward, [one, two, unused])
+        assert rest == "the rest" and found[2] is None
+        np.testing.assert_array_equal(found[0], two.numpy())
+        np.testing.assert_array_equal(found[1], one.numpy())
+        assert float(joint_norm(found[:2])) == pytest.approx(np.sqrt(30))
+
+    def test_a_graph_computes_the_same(self) -> None:
+        rows = np.arange(6, dtype="float32").reshape(2, 3)
+        np.testing.assert_array_equal(as_graph(lambda x: keras.ops.sum(x, -1))(rows), rows.sum(-1))
+
+    def test_one_device_needs_no_strategy(self) -> None:
+        with on_all_gpus():
+            assert small_model().built
+
+    def test_importing_it_imports_no_keras(self) -> None:
+        for module in ("interop", "evaluation"):
+            code = f"import sys, unlearning.{module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 class TestScores:

@@ -21,7 +21,9 @@ class Neighbours(AnyCut):
     """
 
     cut: Literal["mixture", "share", "value"] = "value"
+    """As elsewhere."""
     value: float | None = 0.5
+    """For `cut="value"`: the share of neighbours."""
     neighbours: Positive = 30
     """How many."""
     metric: Literal["cosine", "euclidean"] = "cosine"
