@@ -69,7 +69,7 @@ class TestCombine:
 
 
 class TestSharding:
-    RECIPE = {"learning_rate": 0.01, "batch_size": 16}  # noqa: RUF012
+    RECIPE = {"learning_rate": 0.01, "batch_size": 16}
 
     def test_shards_are_a_partition(self) -> None:
         parts = assign_shards(23, 5, seed=3)

@@ -9,15 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unlearning.experiments.cell.run import Experiment, Settings, reopen
 
 from support.command import assert_refused, cli, tree
 from unlearning.data import load_data
 from unlearning.experiments.cell.labels import write_given_labels
+from unlearning.experiments.cell.line import write_configs
+from unlearning.experiments.cell.reopening import reopen
+from unlearning.experiments.cell.repairing import ensure_repaired
+from unlearning.experiments.cell.rows import Cell, cells
+from unlearning.experiments.cell.settings import RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import ensure_poisoned
 from unlearning.noise import Corruption
 
 TINY = ("--train-rows", "200", "--epochs", "1", "--batch-size", "100", "--seeds", "1")
-SOURCE = functools.partial(Settings, noise="symmetric-inclusive", train_rows=200, budgets=(60,), seeds=(1,))
+SOURCE = functools.partial(RunSettings, noise="symmetric-inclusive", train_rows=200, budgets=(60,), seeds=(1,))
 RECORDED = ("--noise", "recorded", "--labels-file")
 
 
@@ -25,7 +31,7 @@ RECORDED = ("--noise", "recorded", "--labels-file")
 def exported(tmp_path_factory) -> Path:
     """A folder with the labels of a cell that is configured but not trained, and an experiment trained on them."""
     folder = tmp_path_factory.mktemp("recorded")
-    Experiment(SOURCE(output=folder / "source")).write_configs()
+    write_configs(Setup(SOURCE(output=folder / "source")))
     done = cli("labels", "source/budget-60/seed-1", "--out", "labels.json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "200 labels" in done.stdout and "wrong" in done.stdout
@@ -42,7 +48,7 @@ def cell(folder: Path) -> Path:
 class TestRecorded:
     def test_the_labels_are_those_of_the_source(self, exported: Path) -> None:
         labels = json.loads((exported / "labels.json").read_text())
-        source = Experiment(SOURCE(output=exported / "source")).corruption(60, 1)
+        source = Cell(Setup(SOURCE(output=exported / "source")), 60, 1).corruption
         assert labels == source.given_labels.tolist()
         used = Corruption.load(cell(exported) / "corruption.npz")
         assert used.given_labels.tolist() == labels and used.kind == "recorded"
@@ -79,8 +85,8 @@ class TestRecorded:
     def test_a_finished_cell_needs_no_file(self, exported: Path, tmp_path: Path) -> None:
         shutil.copytree(exported / "e", tmp_path / "e")
         again = cell(tmp_path)
-        experiment, budget, seed = reopen(again, "first-order", {}, variant="again")
-        assert experiment.ensure_repaired(budget, seed, experiment.settings.methods[0]).variant == "again"
+        opened = reopen(again, "first-order", {}, variant="again")
+        assert ensure_repaired(opened, opened.setup.repairs[0]).variant == "again"
         rows, wrong = write_given_labels(run_dir=again, out=tmp_path / "copy.json")
         assert (rows, wrong) == (200, int(again.parent.name.removeprefix("budget-")))
         assert json.loads((tmp_path / "copy.json").read_text()) == json.loads((exported / "labels.json").read_text())
@@ -99,15 +105,15 @@ class TestRecorded:
         assert len(json.loads((tmp_path / "l.json").read_text())) == 200
         with pytest.raises(ValueError, match=r"\.json"):
             write_given_labels(run_dir=cell(exported), out=tmp_path / "l.txt")
-        backdoor = Settings(noise="backdoor", train_rows=200, budgets=(20,), seeds=(1,), output=tmp_path / "b")
-        Experiment(backdoor).write_configs()
+        backdoor = RunSettings(noise="backdoor", train_rows=200, budgets=(20,), seeds=(1,), output=tmp_path / "b")
+        write_configs(Setup(backdoor))
         with pytest.raises(ValueError, match="images"):
             write_given_labels(run_dir=tmp_path / "b/budget-20/seed-1", out=tmp_path / "b.json")
 
     def test_budgets_do_not_combine(self) -> None:
         for options in ({"budgets": (5,)}, {"rates": (0.1,)}):
             with pytest.raises(ValueError, match="recorded"):
-                Settings(noise="recorded", labels_file="l.json", **options)
+                RunSettings(noise="recorded", labels_file="l.json", **options)
 
 
 class TestSubclassDominant:
@@ -123,7 +129,8 @@ class TestSubclassDominant:
             }
         np.savez(tmp_path / "pairs.npz", **parts)
         settings = {"dataset": str(tmp_path / "pairs.npz"), "noise": "subclass-dominant", "budgets": (40,)}
-        _, poisoned = Experiment(Settings(**settings, epochs=1, output=tmp_path / "e")).train()
+        (only,) = cells(Setup(RunSettings(**settings, epochs=1, output=tmp_path / "e")))
+        poisoned = ensure_poisoned(only)
         assert poisoned.corrupted_rows == 40 and poisoned.validation_accuracy_noisy is not None
         used = Corruption.load(tmp_path / "e/budget-40/seed-42/corruption.npz")
         fine = parts["train_fine_labels"][used.rows]

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings, reopen
 
 from support.command import assert_refused, cli
 from support.paths import MODELS
 from unlearning.errors import InputError
+from unlearning.experiments.cell.line import write_configs
+from unlearning.experiments.cell.reopening import reopen
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.experiments.cell.training import ensure_clean
 from unlearning.methods.retraining import Retraining
 from unlearning.records import DataConfig, PoisonConfig, TrainConfig, config_hash, read_json, write_json
 from unlearning.training import TrainSettings
@@ -67,7 +71,7 @@ class TestFill:
 
     def test_every_recipe_is_made_of_settings(self) -> None:
         for recipe in RECIPES.values():
-            Settings(**recipe)
+            RunSettings(**recipe)
 
 
 class TestRecords:
@@ -113,8 +117,9 @@ class TestRecords:
 
     def test_a_grid_with_a_recipe_is_claimed_twice(self, tmp_path: Path) -> None:
         recipe = {key: tuple(value) if isinstance(value, list) else value for key, value in PREACT.items()}
-        settings = Settings(**recipe, budgets=(20,), output=tmp_path / "e", methods=(MethodChoice("retraining"),))
-        assert Experiment(settings).write_configs() == Experiment(settings).write_configs()
+        methods = (MethodChoice(name="retraining"),)
+        settings = RunSettings(**recipe, budgets=(20,), output=tmp_path / "e", methods=methods)
+        assert write_configs(Setup(settings)) == write_configs(Setup(settings))
 
 
 class TestCommandLine:
@@ -135,8 +140,8 @@ class TestCommandLine:
         expected = {**PREACT, **changed}
         del expected["nesterov"]
         assert {key: config[key] for key in expected} == expected and "nesterov" not in config
-        experiment, _, _ = reopen(tmp_path / "e/budget-40/seed-1", None, {})
-        assert experiment.ensure_clean().epochs_for_min in (1, 2), "found again from its configuration files"
+        setup = reopen(tmp_path / "e/budget-40/seed-1").setup
+        assert ensure_clean(setup).epochs_for_min in (1, 2), "found again from its configuration files"
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
@@ -162,5 +167,5 @@ class TestCommandLine:
     )
     def test_settings_without_effect_are_refused(self, tmp_path: Path, options: dict, match: str) -> None:
         with pytest.raises(InputError, match=match):
-            Experiment(Settings(**options, output=tmp_path / "e")).write_configs()
+            write_configs(Setup(RunSettings(**options, output=tmp_path / "e")))
         assert not list(tmp_path.iterdir())

@@ -12,7 +12,9 @@ from support.paths import MODELS
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import label_loss, membership_auc, predict, probabilities
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
+from unlearning.experiments.cell.line import run_grid
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
 from unlearning.interop import load_model
 from unlearning.noise import Corruption, corrupt_alike
 from unlearning.records import (
@@ -53,21 +55,21 @@ class TestCommittedResults:
 
 class TestExperiment:
     CHOICES = (
-        MethodChoice("fine-tuning", (("seconds", "like:retraining"), ("epochs", 3))),
-        MethodChoice("sharding", (("shards", 2), ("aggregation", "mean"), ("epochs", 1))),
-        MethodChoice("ssd", (("shares", (0.01,)), ("trainable_from", "logits"))),
-        MethodChoice("retraining", (("epochs", 5),)),
+        MethodChoice(name="fine-tuning", overrides={"seconds": "like:retraining", "epochs": 3}),
+        MethodChoice(name="sharding", overrides={"shards": 2, "aggregation": "mean", "epochs": 1}),
+        MethodChoice(name="ssd", overrides={"shares": (0.01,), "trainable_from": "logits"}),
+        MethodChoice(name="retraining", overrides={"epochs": 5}),
     )
 
     @staticmethod
-    def settings(folder: Path, choices: tuple[MethodChoice, ...]) -> Settings:
+    def settings(folder: Path, choices: tuple[MethodChoice, ...]) -> RunSettings:
         recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 2e-3, "validation": "clean"}
-        return Settings(train_rows=240, budgets=(80,), seeds=(1,), methods=choices, output=folder / "e", **recipe)
+        return RunSettings(train_rows=240, budgets=(80,), seeds=(1,), methods=choices, output=folder / "e", **recipe)
 
     @pytest.fixture(scope="class")
-    def finished(self, tmp_path_factory) -> tuple[Experiment, list[UnlearningResults]]:
-        experiment = Experiment(self.settings(tmp_path_factory.mktemp("controls"), self.CHOICES))
-        return experiment, experiment.run()
+    def finished(self, tmp_path_factory) -> tuple[Setup, list[UnlearningResults]]:
+        experiment = Setup(self.settings(tmp_path_factory.mktemp("controls"), self.CHOICES))
+        return experiment, run_grid(experiment)
 
     def test_the_order_asked_for_and_equal_time(self, finished) -> None:
         _, results = finished
@@ -113,13 +115,13 @@ class TestExperiment:
 
     def test_found_again(self, finished) -> None:
         experiment, results = finished
-        assert Experiment(experiment.settings).run() == results
+        assert run_grid(Setup(experiment.settings)) == results
 
     def test_a_result_that_is_not_there_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
-        choice = MethodChoice("fine-tuning", (("seconds", "like:second-order"),))
+        choice = MethodChoice(name="fine-tuning", overrides={"seconds": "like:second-order"})
         with pytest.raises(InputError, match="second-order"):
-            Experiment(self.settings(tmp_path, (choice, MethodChoice("second-order")))).run()
+            Setup(self.settings(tmp_path, (choice, MethodChoice(name="second-order")))).run()
         with pytest.raises(InputError, match="letters"):
-            unsafe = MethodChoice("fine-tuning", (("seconds", "like:../../up"),))
-            Experiment(self.settings(tmp_path, (unsafe,))).run()
+            unsafe = MethodChoice(name="fine-tuning", overrides={"seconds": "like:../../up"})
+            run_grid(Setup(self.settings(tmp_path, (unsafe,))))
         assert not list(tmp_path.iterdir())

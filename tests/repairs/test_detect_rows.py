@@ -8,6 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from unlearning.repair.detect import detect_rows, write_suspects
+from unlearning.repair.own import read_flagged, repair_model
 
 from support.command import cli
 from support.detection import FLIPS, detect
@@ -16,8 +18,6 @@ from unlearning.detection.base import Detection, DetectionStatus
 from unlearning.drawing.figures import draw_mixture
 from unlearning.errors import InputError
 from unlearning.records import DetectionResults, read_json
-from unlearning.repair.detect import detect_rows, write_suspects
-from unlearning.repair.own import read_flagged, repair_model
 from unlearning.task import REMOVED, Split
 
 
