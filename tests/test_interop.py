@@ -122,7 +122,7 @@ class TestBackend:
             assert small_model().built
 
     def test_importing_it_imports_no_keras(self) -> None:
-        for module in ("interop", "evaluation"):
+        for module in ("interop", "evaluation", "feeding"):
             code = f"import sys, unlearning.{module}; assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
             subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

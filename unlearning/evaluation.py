@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, roc_auc_score
 
+from unlearning import feeding
 from unlearning.errors import invalid
 from unlearning.interop import outputs_probabilities
 from unlearning.task import Split
@@ -32,8 +33,6 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np
     Returns:
         float32 array of shape `(rows, classes)`: logits or probabilities, whichever the model outputs.
     """
-    from unlearning import feeding
-
     if not len(images):
         raise invalid("images", "at least one image", "none")
 

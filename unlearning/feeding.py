@@ -3,7 +3,8 @@
 On TensorFlow, Keras reads arrays and data sets of batches through tf.data pipelines that tune themselves. There is
 little to tune in such a pipeline, and the end of each of its iterators waits for the tuner: on one core 60 to 130 ms an
 epoch or prediction, during which nothing computes; an epoch of `cnn_small` on 1,437 digits takes 260 ms without. Here
-the same batches come in the same order from a pipeline that does not tune itself, two batches ahead.
+the same batches come in the same order from a pipeline that does not tune itself, two batches ahead. Importing this
+module imports no Keras.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 _AHEAD = 2
@@ -36,11 +37,13 @@ def fit(
     Returns:
         What `model.fit` returns.
     """
+    import keras
+
     hooks = list(callbacks)
     with _own_errors() as guard:
         first = _plain_batch(data) if keras.backend.backend() == "tensorflow" else None
         if first is not None:
-            hooks.append(_Epochs(data))
+            hooks.append(_tell_epochs(data))
             data = _pipeline(guard(data.__getitem__), data.num_batches, like=first)
         return model.fit(data, callbacks=hooks, shuffle=False, verbose=0, **options)
 
@@ -56,6 +59,8 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     Returns:
         What `model.predict` returns.
     """
+    import keras
+
     first = read(0)  # tells its shape; reading it again may mean decoding files again
 
     def reread(index: int) -> Any:
@@ -64,11 +69,13 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     with _own_errors() as guard:
         if keras.backend.backend() == "tensorflow":
             return model.predict(_pipeline(guard(reread), count, like=first), verbose=0)
-        return model.predict(_Read(reread, count), verbose=0)
+        return model.predict(_data_set(reread, count), verbose=0)
 
 
 def _plain_batch(data: Any) -> tuple[np.ndarray, ...] | None:
     """Returns the first batch of data that are so many tuples of arrays, read by one thread; None of other data."""
+    import keras
+
     if not isinstance(data, keras.utils.PyDataset) or data.num_batches is None:
         return None
     if data.workers > 1 or data.use_multiprocessing:
@@ -80,38 +87,32 @@ def _plain_batch(data: Any) -> tuple[np.ndarray, ...] | None:
     return first if alike else None
 
 
-class _Read(keras.utils.PyDataset):
-    """Batches by number."""
+def _data_set(read: Callable[[int], Any], count: int) -> keras.utils.PyDataset:
+    """Returns batches by number as a data set of Keras."""
+    import keras
 
-    def __init__(self, read: Callable[[int], Any], count: int) -> None:
-        super().__init__()
-        self._read, self._count = read, count
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return count
 
-    def __len__(self) -> int:
-        return self._count
+        def __getitem__(self, index: int) -> Any:
+            return read(index)
 
-    def __getitem__(self, index: int) -> Any:
-        return self._read(index)
+    return Batches()
 
 
-class _Epochs(keras.callbacks.Callback):
+def _tell_epochs(batches: keras.utils.PyDataset) -> keras.callbacks.Callback:
     """Tells a data set of batches when an epoch begins and ends, as Keras does where it knows the data set.
 
     That includes an end before the first epoch, from `fit` making sure that it starts afresh.
     """
+    import keras
 
-    def __init__(self, batches: keras.utils.PyDataset) -> None:
-        super().__init__()
-        self._batches = batches
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._batches.on_epoch_end()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._batches.on_epoch_begin()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._batches.on_epoch_end()
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: batches.on_epoch_end(),
+        on_epoch_begin=lambda epoch, logs: batches.on_epoch_begin(),
+        on_epoch_end=lambda epoch, logs: batches.on_epoch_end(),
+    )
 
 
 @contextlib.contextmanager
@@ -139,6 +140,7 @@ def _own_errors() -> Iterator[Callable[[Callable[[int], Any]], Callable[[int], A
 
 def _pipeline(read: Callable[[int], Any], count: int, like: Any) -> tf.data.Dataset:
     """Returns batches by number, shaped like a given one, as a pipeline that does not tune itself."""
+    import keras
     import tensorflow as tf  # only here: other backends need none
 
     def generate() -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
+from unlearning import feeding
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.errors import invalid
@@ -68,7 +69,6 @@ class EarlyStoppedProbe(AnchoredCut):
         """Trains one probe and returns the probabilities of the rows it judges, `(judged, K)`."""
         import keras
 
-        from unlearning import feeding
         from unlearning.training import ShuffledBatches, draw_afresh
 
         fresh = draw_afresh(evidence.model, evidence.seed + fold)

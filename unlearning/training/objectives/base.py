@@ -33,6 +33,8 @@ class Objective(Settings, abc.ABC):
 
     one_device: ClassVar[bool] = False
     """Whether its steps are its own and do not reduce gradients over the replicas of a `tf.distribute` strategy."""
+    comparable: ClassVar[bool] = False
+    """Whether its losses can be compared across epochs: no burn-in, no blends, and a lower bound."""
 
     def prepare(
         self, model: keras.Model, data: keras.utils.PyDataset, *, num_classes: int, epochs: int, seed: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from unlearning.training.objectives.base import Objective, Prepared, cross_entropy
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 class CrossEntropy(Objective):
     """The cross-entropy of the given labels; model and data stay what they are."""
+
+    comparable: ClassVar[bool] = True
 
     def _prepare(
         self, model: keras.Model, data: keras.utils.PyDataset, num_classes: int, epochs: int, seed: int
