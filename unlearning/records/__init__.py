@@ -17,7 +17,8 @@ from unlearning.records.configs import DataConfig, DetectConfig, PoisonConfig, T
 from unlearning.records.detections import DetectionMetrics, DetectionResults
 from unlearning.records.failures import CellFailure, FailedStage
 from unlearning.records.features import AngleGroup, FeatureResults
-from unlearning.records.repairs import RepairResults, Solve, UnlearningResults, Work
+from unlearning.records.repairs import RepairResults, RowList, Solve, UnlearningResults, Work
+from unlearning.records.rows import read_rows, write_rows
 from unlearning.records.trainings import ClassScores, Environment, TrainResults
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -50,6 +51,7 @@ __all__ = [
     "PoisonConfig",
     "Record",
     "RepairResults",
+    "RowList",
     "Solve",
     "TrainConfig",
     "TrainResults",
@@ -62,5 +64,7 @@ __all__ = [
     "parse_record",
     "read_json",
     "read_raw",
+    "read_rows",
     "write_json",
+    "write_rows",
 ]

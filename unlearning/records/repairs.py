@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
 from unlearning.records.trainings import ClassScores, Environment
-from unlearning.settings import Count, NonNegative, Positive, Seconds, Seed, Sha256, Share
+from unlearning.settings import Count, NonNegative, Positive, Seconds, Seed, Sha256, Share, since
 
 
 class Work(Record):
@@ -41,6 +41,15 @@ class Solve(Record):
     """Whether a direction of negative curvature was met."""
     matvecs: Count
     """Products of the curvature with a vector."""
+
+
+class RowList(Record):
+    """A list of row numbers that stands beside the record; see `unlearning.records.rows`."""
+
+    count: Count
+    """Number of rows."""
+    sha256: Sha256
+    """Hash of the numbers as little-endian int64."""
 
 
 class UnlearningResults(Versioned):
@@ -107,7 +116,9 @@ class UnlearningResults(Versioned):
     history: list[dict[str, float | int | str | None]]
     """One entry a step."""
     details: dict[str, Any] = {}
-    """What the method adds, such as the spectra and trusted rows of `sap`; by stage in a chain."""
+    """What the method adds, such as the spectra of `sap`; by stage in a chain."""
+    rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
+    """Lists of rows in `rows.npz` by name, such as the trusted rows of `sap`; as `stage.name` in a chain."""
     class_report_before: dict[str, ClassScores] | None = None
     """Scores by class (`"0"`, `"1"`, ...) on the test split, before. This field and those below are None in
     files from before they were measured."""
@@ -174,6 +185,8 @@ class RepairResults(Versioned):
     """One entry a step."""
     details: dict[str, Any] = {}
     """What the method adds."""
+    rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
+    """Lists of rows in the file `<name>-rows.npz` beside it, by name."""
     detection: DetectionResults | None = None
     """How the flagged rows were found; None where they were given or not needed."""
     environment: Environment
