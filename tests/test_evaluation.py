@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from support.small import blobs, fitted
-from unlearning import evaluation
 from unlearning.evaluation import (
     ScoredRows,
     agreement,
@@ -19,6 +18,7 @@ from unlearning.evaluation import (
     name_scores,
     predict,
     probabilities,
+    restored_share,
     score_model,
 )
 from unlearning.task import Split
@@ -143,7 +143,15 @@ class TestScoreRepair:
                 assert fields[f"{name}_{when}"] is None, name
         assert fields["acc_after_fix"] == 0.5
 
-    def test_a_new_score_is_one_function(self, monkeypatch) -> None:
-        monkeypatch.setitem(evaluation._SCORES, "lowest_class", lambda said: int(said.test.min()))
-        fields = self.fields(self.rows())
-        assert (fields["lowest_class_before"], fields["lowest_class_after"]) == (0, 0)
+
+class TestScores:
+    def test_restored_share(self) -> None:
+        assert restored_share(0.6, 0.7, 0.8) == pytest.approx(0.5)
+        assert restored_share(0.6, 0.5, 0.8) == pytest.approx(-0.5)
+        assert restored_share(0.8, 0.9, 0.8) is None
+
+    def test_probabilities_of_either_kind_of_scores(self) -> None:
+        logits = np.array([[0.0, np.log(3.0)], [1000.0, 0.0]])
+        expected = [[0.25, 0.75], [1.0, 0.0]]
+        np.testing.assert_allclose(probabilities(logits), expected)
+        np.testing.assert_allclose(probabilities(np.array(expected)), expected)

@@ -62,7 +62,7 @@ NonNegative = Annotated[float, Ge(0)]
 """A number of at least zero."""
 Seed = Annotated[int, Ge(0), Lt(2**31)]
 """Seed of a random choice."""
-Sha256 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
+Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern="^[0-9a-f]*$")]
 """A SHA-256 as hexadecimal text."""
 
 PathText = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
@@ -121,8 +121,8 @@ class _SettingsMeta(_Meta):
             raise explain(error, cls) from None  # type: ignore[arg-type]
 
 
-class Settings(BaseModel, metaclass=_SettingsMeta):
-    """Frozen settings; a wrong value raises `InputError`, unknown names do, too."""
+class Fields(BaseModel, metaclass=_SettingsMeta):
+    """Annotated fields, frozen; a wrong value raises `InputError`, unknown names do, too."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, populate_by_name=True
@@ -133,11 +133,6 @@ class Settings(BaseModel, metaclass=_SettingsMeta):
         kept = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**kept, **values})
 
-    def config(self) -> dict[str, Any]:
-        """Returns the settings as JSON-ready values, less those added later that are as before."""
-        left_out = self.as_before()
-        return {name: _plain(getattr(self, name)) for name in type(self).model_fields if name not in left_out}
-
     def as_before(self) -> set[str]:
         """Returns the names of fields that were added later and have the value that changes nothing."""
         groups: dict[str, list[tuple[str, bool]]] = {}
@@ -145,6 +140,15 @@ class Settings(BaseModel, metaclass=_SettingsMeta):
             plain = mark.before is not _MISSING and getattr(self, name) == mark.before
             groups.setdefault(mark.group or name, []).append((name, plain))
         return {name for fields in groups.values() if all(plain for _, plain in fields) for name, _ in fields}
+
+
+class Settings(Fields):
+    """Fields that a user sets."""
+
+    def config(self) -> dict[str, Any]:
+        """Returns the settings as JSON-ready values, less those added later that are as before."""
+        left_out = self.as_before()
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields if name not in left_out}
 
     @classmethod
     def parse(cls, owner: str, values: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> Self:
@@ -189,14 +193,14 @@ def fill_older(cls: type[BaseModel], values: Any) -> Any:
         values: Its content.
 
     Returns:
-        The content with the value that means "as before" for fields added later; also within nested settings.
+        The content with the value that means "as before" for fields added later; also within nested fields.
     """
     if not isinstance(values, dict):
         return values
     filled = {n: m.before for n, m in _marks(cls).items() if n not in values and m.before is not _MISSING} | values
     for name, field in cls.model_fields.items():
         kind = field.annotation
-        if name in filled and isinstance(kind, type) and issubclass(kind, Settings):
+        if name in filled and isinstance(kind, type) and issubclass(kind, Fields):
             filled[name] = fill_older(kind, filled[name])
     return filled
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
-from unlearning.records import TrainResults, parse_record, read_raw
+from unlearning.records import Record, TrainResults, parse_record, read_raw
 
 SOURCE = "reference"
 NOTES = (
@@ -24,50 +24,44 @@ NOTES = (
 )
 
 
-class ReferenceResults(BaseModel):
-    """Scores of a repair by the published implementation.
+class ReferenceResults(Record):
+    """Scores of a repair by the published implementation."""
 
-    Attributes:
-        acc_clean: Accuracy of the clean model on the test split, a fraction.
-        acc_before_fix: Accuracy of the poisoned model on the validation split, a fraction.
-        acc_after_fix: The same of the repaired model; -1 where it diverged.
-        acc_perc_restored: `(after - before) / (clean - before)` of these, a fraction.
-        diverged: Whether the solver met non-finite numbers; None for fine-tuning and sharding.
-        n_gradients: Rows counted while functions were traced; not the work. None for fine-tuning and sharding.
-        unlearning_duration_s: Wall-clock seconds without scoring and logging.
-        num_params: Trainable parameters of the whole model; None for fine-tuning and sharding.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore")
 
     acc_clean: float
+    """Accuracy of the clean model on the test split, a fraction."""
     acc_before_fix: float
+    """Accuracy of the poisoned model on the validation split, a fraction."""
     acc_after_fix: float
+    """The same of the repaired model; -1 where it diverged."""
     acc_perc_restored: float | None = None
+    """`(after - before) / (clean - before)` of these, a fraction."""
     diverged: bool | None = None
+    """Whether the solver met non-finite numbers; None for fine-tuning and sharding."""
     n_gradients: int | None = None
+    """Rows counted while functions were traced; not the work. None for fine-tuning and sharding."""
     unlearning_duration_s: float
+    """Wall-clock seconds without scoring and logging."""
     num_params: int | None = None
+    """Trainable parameters of the whole model; None for fine-tuning and sharding."""
 
 
-class ReferenceTraining(BaseModel):
-    """Scores of a model trained by the published implementation; the classes' scores are not read.
+class ReferenceTraining(Record):
+    """Scores of a model trained by the published implementation; the classes' scores are not read."""
 
-    Attributes:
-        accuracy: On the test split, a fraction.
-        train_loss: Training loss of the best epoch.
-        test_loss: Cross-entropy on the test split.
-        epochs_for_min: The best epoch by training loss.
-        time: Wall-clock seconds of training.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore")
 
     accuracy: float
+    """On the test split, a fraction."""
     train_loss: float
+    """Training loss of the best epoch."""
     test_loss: float
+    """Cross-entropy on the test split."""
     epochs_for_min: int
+    """The best epoch by training loss."""
     time: float
+    """Wall-clock seconds of training."""
 
 
 def is_reference(content: Any) -> bool:

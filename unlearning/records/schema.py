@@ -1,30 +1,27 @@
 """The JSON Schema of the records, so that other programs can check and read the files.
 
-What a field means, in which unit, is said once: in the section "Attributes" of its class (see `records`).
+What a field means, in which unit, and which values it takes is said once: at the field (see `unlearning.settings`).
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from unlearning.errors import InputError, invalid
-from unlearning.records import KINDS, write_text
+from unlearning.errors import invalid
+from unlearning.files import write_text
+from unlearning.records import KINDS
+from unlearning.records.comparison import Comparison
+from unlearning.records.validation import ValidationReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_FIELD = re.compile(r"^    (\w+): (.*)$")
 
 
 def kinds() -> dict[str, type[BaseModel]]:
     """Returns all records by the name of their schema: those in files, and what `compare` and `validate` print."""
-    from unlearning.experiments.results.compare import Comparison
-    from unlearning.experiments.results.validate import ValidationReport
-
     return {**KINDS, "comparison": Comparison, "validation_report": ValidationReport}
 
 
@@ -48,13 +45,8 @@ def schema_of(name: str) -> dict[str, Any]:
     name = name.removesuffix(".json")
     if name not in known:
         raise invalid("name", f"one of {', '.join(known)}", name)
-    record = known[name]
-    schema = record.model_json_schema(by_alias=True)
-    classes = {record.__name__: record}
-    for used in schema.get("$defs", {}):
-        classes[used] = _find(record, used)
-    for used, cls in classes.items():
-        _describe(schema["$defs"][used] if used in schema.get("$defs", {}) else schema, cls)
+    schema = known[name].model_json_schema(by_alias=True)
+    _on_one_line(schema)
     return {"$schema": DIALECT, **schema}
 
 
@@ -82,48 +74,13 @@ def write_schemas(folder: Path, name: str | None = None) -> list[Path]:
     return paths
 
 
-def describe_fields(cls: type[BaseModel]) -> dict[str, str]:
-    """Returns the descriptions in the section "Attributes" of a class, by field name.
-
-    Args:
-        cls: A record. Fields that it inherits are described in its parents.
-
-    Returns:
-        The descriptions, on one line each.
-    """
-    found: dict[str, str] = {}
-    for parent in reversed(cls.__mro__):
-        if not issubclass(parent, BaseModel) or parent is BaseModel or not vars(parent).get("__doc__"):
-            continue
-        _, _, section = inspect.cleandoc(parent.__doc__ or "").partition("Attributes:\n")
-        name = ""
-        for line in section.splitlines():
-            if match := _FIELD.match(line):
-                name = match[1]
-                found[name] = match[2]
-            elif name and line.startswith("        "):
-                found[name] += " " + line.strip()
-            else:
-                break
-    return found
-
-
-def _find(record: type[BaseModel], name: str) -> type[BaseModel]:
-    """The record class of a name that a schema refers to: another subclass of what the record derives from."""
-    waiting: list[type[BaseModel]] = [BaseModel]
-    while waiting:
-        cls = waiting.pop()
-        if cls.__name__ == name and cls.__module__.startswith(__package__):
-            return cls
-        waiting += cls.__subclasses__()
-    raise InputError(f"The schema of {record.__name__} refers to {name}, which is no record.")
-
-
-def _describe(schema: dict[str, Any], cls: type[BaseModel]) -> None:
-    descriptions = describe_fields(cls)
-    schema["description"] = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[0].split())
-    for name, field in cls.model_fields.items():
-        properties = schema.get("properties", {})
-        shown = properties.get(field.alias or name)
-        if shown is not None and "description" not in shown and name in descriptions:
-            shown["description"] = descriptions[name]
+def _on_one_line(schema: Any) -> None:
+    """Joins the lines of all descriptions, which are docstrings."""
+    if isinstance(schema, dict):
+        if isinstance(text := schema.get("description"), str):
+            schema["description"] = " ".join(text.split())
+        for value in schema.values():
+            _on_one_line(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _on_one_line(value)

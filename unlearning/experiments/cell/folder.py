@@ -3,7 +3,7 @@
 <experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
 <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
 <experiment>/budget-<B>/seed-<S>/detect-<detector>[-<variant>]/  detection_results, suspects.csv, scores.png
-<experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, logs
+<experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, rows.npz, logs
 """
 
 from __future__ import annotations
@@ -107,6 +107,11 @@ class MethodFiles:
     def model(self) -> Path:
         """The repaired weights."""
         return self.folder / "repaired_model.keras"
+
+    @property
+    def rows(self) -> Path:
+        """Lists of rows that the record binds by count and hash."""
+        return self.folder / "rows.npz"
 
     @property
     def step_log(self) -> Path:

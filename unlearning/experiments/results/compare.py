@@ -15,7 +15,8 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.experiments.results.collect import Entry
-from unlearning.records import SCHEMA_VERSION, Record, UnlearningResults
+from unlearning.records import UnlearningResults
+from unlearning.records.comparison import ComparedMethod, Comparison, Difference, Summary
 
 LEVEL = 0.95
 RESAMPLES = 9999
@@ -25,84 +26,6 @@ FEWEST_PAIRS = 3
 _FEWEST_FOR_BCA = 10  # below, the bias and acceleration of the BCa interval are guesses from a handful of numbers
 _SEED = 0
 METRICS = ("acc_after_fix", "acc_perc_restored", "seconds")
-
-
-class Summary(Record):
-    """A number over the seeds of one method.
-
-    Attributes:
-        count: Number of seeds that have the number.
-        mean: Its mean over these seeds; None where there is none.
-        std: Sample standard deviation over these seeds (divisor `count - 1`); None with fewer than two.
-    """
-
-    count: int
-    mean: float | None
-    std: float | None
-
-
-class Difference(Record):
-    """Method minus control, paired by seed.
-
-    Attributes:
-        pairs: Number of seeds that have both.
-        mean: Mean over the pairs; None where there is none.
-        std: Sample standard deviation over the pairs (divisor `pairs - 1`); None with fewer than two.
-        low: Lower end of the bootstrap interval of the mean; None where there is none.
-        high: Upper end.
-        interval: How it was made: `percentile` or `BCa` bootstrap over pairs. With few pairs it is too narrow.
-        note: Why there is no interval, where there is none.
-    """
-
-    pairs: int
-    mean: float | None
-    std: float | None
-    low: float | None
-    high: float | None
-    interval: Literal["percentile", "BCa"] | None
-    note: str
-
-
-class ComparedMethod(Record):
-    """One method of one experiment and budget.
-
-    Attributes:
-        experiment: The experiment's folder.
-        budget: Requested number of corrupted rows.
-        method: The method's folder: method and variant.
-        seeds: Seeds of its cells.
-        acc_after_fix: Test accuracy of the repaired model over seeds, a fraction.
-        acc_perc_restored: Restored share over seeds, a fraction.
-        seconds: Wall-clock seconds of the repair over seeds.
-        differences: Differences from the control by the names of these three, in their units; none of the control.
-    """
-
-    experiment: str
-    budget: int
-    method: str
-    seeds: list[int]
-    acc_after_fix: Summary
-    acc_perc_restored: Summary
-    seconds: Summary
-    differences: dict[str, Difference]
-
-
-class Comparison(Record):
-    """What `compare` prints.
-
-    Attributes:
-        schema_version: Version of this schema.
-        control: The method that all others are compared with.
-        level: Coverage of the intervals, a fraction.
-        resamples: Bootstrap resamples of an interval.
-        methods: One entry a method, experiment and budget.
-    """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    control: str
-    level: float
-    resamples: int
-    methods: list[ComparedMethod]
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -12,14 +12,13 @@ from pydantic import BaseModel
 
 from unlearning.errors import InputError, invalid
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import check_outputs
 from unlearning.experiments.results.collect import Entry, collect
+from unlearning.files import check_outputs, write_text
 from unlearning.records import (
     PoisonConfig,
     TrainConfig,
     UnlearningResults,
     read_json,
-    write_text,
 )
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 

@@ -12,7 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -20,9 +20,9 @@ from unlearning.archives import check_members
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.collect import walk_files
+from unlearning.files import file_sha256
 from unlearning.records import (
     KINDS,
-    SCHEMA_VERSION,
     DetectConfig,
     DetectionResults,
     FeatureResults,
@@ -34,59 +34,18 @@ from unlearning.records import (
     UnlearnConfig,
     UnlearningResults,
     config_hash,
-    file_sha256,
     parse_record,
     read_json,
     read_raw,
 )
 from unlearning.records.reference import ReferenceResults, ReferenceTraining, is_reference
+from unlearning.records.validation import Problem, ValidationReport
 
 _LONGEST_CSV = 64 * 2**20
 _TOLERANCE = 1e-9
 _SHARES = ("acc_", "validation_accuracy_", "test_accuracy_", "corrected_accuracy_", "bad_label_agreement_")
 
 R = TypeVar("R", bound=BaseModel)
-
-
-class Problem(Record):
-    """One thing that is wrong.
-
-    Attributes:
-        path: The file or folder, as reached from the folder given.
-        kind: `record` (not what its name says), `hash` (made with other configurations), `disagreement` (with the files
-            beside it, or with its own numbers), `path`, `weights`, `log`, `figure`, `foreign`, or `left over`.
-        message: What is wrong.
-    """
-
-    path: str
-    kind: Literal["record", "hash", "disagreement", "path", "weights", "log", "figure", "foreign", "left over"]
-    message: str
-
-
-class ValidationReport(Record):
-    """What `validate` found.
-
-    Attributes:
-        schema_version: Version of this schema.
-        files: Files looked at.
-        records: JSON records that are valid by themselves.
-        reference_records: Among them, results of the published implementation; nothing else is checked of those.
-        logs: CSV files that can be read.
-        weights_checked: Weight files whose SHA-256 is the recorded one.
-        weights_not_kept: Recorded weight files that are not there.
-        unfinished: Configurations without results.
-        problems: What is wrong, by path.
-    """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    files: int
-    records: int
-    reference_records: int
-    logs: int
-    weights_checked: int
-    weights_not_kept: int
-    unfinished: int
-    problems: list[Problem]
 
 
 def validate_folders(folders: Sequence[Path]) -> ValidationReport:

@@ -1,0 +1,91 @@
+"""The configurations: what the numbers depend on, and what their hash covers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic_core import PydanticUndefined
+
+from unlearning.records.base import SCHEMA_VERSION, Record, Versioned
+from unlearning.settings import Count, Positive, Seed, Sha256, Since, since
+from unlearning.training.settings import ModelRecipe
+
+
+class DataConfig(Record):
+    """Which rows. Paths are not recorded, only names."""
+
+    dataset: str
+    """Name of the image set: `digits`, a tensorflow-datasets name, or the stem of a file or folder."""
+    data_seed: Seed
+    """Seed of the splits (and of the subset, where there is one)."""
+    train_rows: Positive | None = None
+    """Size of the random training subset in rows, or None for all rows."""
+    image_size: Positive | None = None
+    """Height and width in pixels to which image files were resized, or None."""
+
+
+class TrainConfig(ModelRecipe, Versioned):
+    """How a model was trained: its recipe, the rows, and the seed."""
+
+    data: DataConfig
+    """Which rows."""
+    seed: Seed
+    """Seed of initial weights, row order and augmentation."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether training minimised the plain cross-entropy."""
+        return self.objective == "cross-entropy"
+
+
+def _demand_everything(cls: type[Record]) -> None:
+    """Takes the defaults from fields that every version has: a recipe has them for users, a record says all."""
+    for field in cls.model_fields.values():
+        if not any(isinstance(mark, Since) for mark in field.metadata):
+            field.default = PydanticUndefined
+    cls.model_fields["schema_version"].default = SCHEMA_VERSION
+    cls.model_rebuild(force=True)
+
+
+_demand_everything(TrainConfig)
+
+
+class PoisonConfig(Versioned):
+    """How labels (or images) were corrupted."""
+
+    noise: str
+    """Kind of noise."""
+    budget: Count
+    """Requested number of corrupted training rows."""
+    seed: Seed
+    """Seed of the choice of rows and labels."""
+    labels_key: str | None = None
+    """Which labels of the file of human labels; None for other noise."""
+    labels_sha256: Annotated[Sha256 | None, since("0.1", before=None)] = None
+    """Hash of recorded labels; left out for other noise."""
+    options: Annotated[dict[str, Any], since("0.2", before={})] = {}
+    """Options of the noise that differ from its defaults, by name."""
+
+
+class DetectConfig(Versioned):
+    """How a cell's suspects were found."""
+
+    detector: str
+    """Registered name."""
+    options: dict[str, Any]
+    """Its options."""
+
+
+class UnlearnConfig(Versioned):
+    """How a model was repaired."""
+
+    method: str
+    """Registered name, or several joined by `+`."""
+    variant: str
+    """Text that tells runs of one method apart; part of the folder's name."""
+    hyperparameters: dict[str, Any]
+    """All hyperparameters of the method, by field name; by stage in a chain."""
+    validation: Literal["noisy", "clean"]
+    """Labels of the validation rows that the method saw: wrong like the training rows', or true."""
+    seed: Seed
+    """Seed of what the method draws."""
