@@ -143,6 +143,11 @@ class TestScoreRepair:
                 assert fields[f"{name}_{when}"] is None, name
         assert fields["acc_after_fix"] == 0.5
 
+    def test_a_new_score_is_one_function(self, monkeypatch) -> None:
+        monkeypatch.setitem(evaluation._SCORES, "lowest_class", lambda said: int(said.test.min()))
+        fields = self.fields(self.rows())
+        assert (fields["lowest_class_before"], fields["lowest_class_after"]) == (0, 0)
+
 
 class TestScores:
     def test_restored_share(self) -> None:

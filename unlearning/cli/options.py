@@ -6,10 +6,9 @@ import functools
 import importlib
 import re
 import types
-import typing
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -59,8 +58,7 @@ def option_of(name: str, field: FieldInfo) -> Decorator | None:
         shown |= {"show_default": False, "default": None}
         return click.option(flag, name, multiple=True, callback=assignments, **shown)
     if origin is tuple:
-        item = get_args(kind)[0]
-        number = typing.get_args(item)[0] if get_origin(item) is typing.Annotated else item
+        number = _bare(get_args(kind)[0])
         shown["default"] = ",".join(map(str, default)) if default else None
         shown["show_default"] = bool(default)
         return click.option(flag, name, callback=functools.partial(_numbers, number), **shown)
@@ -94,8 +92,13 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     """The type of a field without `None`, and whether it had one."""
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return rest[0], len(rest) < len(get_args(annotation))
-    return annotation, False
+        return _bare(rest[0]), len(rest) < len(get_args(annotation))
+    return _bare(annotation), False
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without its constraints."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _first_paragraph(text: str) -> str:

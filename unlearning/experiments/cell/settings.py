@@ -37,7 +37,7 @@ class GridSettings(Settings):
     """Seeds of noise, poisoned model and method, one a cell."""
 
 
-class RunSettings(DataSettings, ModelRecipe, NoiseSettings, GridSettings):
+class RunSettings(GridSettings, NoiseSettings, ModelRecipe, DataSettings):
     """Everything that `run` is asked for."""
 
     methods: Annotated[tuple[MethodChoice, ...], Option(hidden=True)] = ()

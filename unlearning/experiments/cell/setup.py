@@ -14,6 +14,7 @@ from unlearning.experiments.cell.choices import PlannedRepair, plan_repairs
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.files import check_writable
 from unlearning.records import DataConfig, PoisonConfig, TrainConfig, TrainResults
+from unlearning.training import objectives
 from unlearning.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -100,5 +101,5 @@ class Setup:
 def train_settings(config: TrainConfig) -> TrainSettings:
     """Returns a recorded configuration as the settings of a training."""
     recipe = {name: getattr(config, name) for name in TrainSettings.model_fields if hasattr(config, name)}
-    # The losses of other objectives cannot be compared across epochs (burn-in, blends, no lower bound).
-    return TrainSettings(**{**recipe, "monitor": "loss" if config.is_plain else "last"})
+    comparable = objectives.OBJECTIVES.load(config.objective).comparable
+    return TrainSettings(**{**recipe, "monitor": "loss" if comparable else "last"})
