@@ -20,7 +20,6 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unlearning.repairs.own import read_flagged
 
 import cli
 from support.paths import MODELS
@@ -41,6 +40,7 @@ from unlearning.records import (
     read_json,
     write_json,
 )
+from unlearning.repairs.flagged import read_flagged
 from unlearning.strict_json import parse_json
 
 MEGABYTE = 2**20

@@ -8,8 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from unlearning.repair.detect import detect_rows, write_suspects
-from unlearning.repair.own import read_flagged, repair_model
 
 from support.command import cli
 from support.detection import FLIPS, detect
@@ -17,7 +15,10 @@ from support.small import fitted, poisoned_task, small_model
 from unlearning.detection.base import Detection, DetectionStatus
 from unlearning.drawing.figures import draw_mixture
 from unlearning.errors import InputError
+from unlearning.experiments.cell.examining import detect_rows
 from unlearning.records import DetectionResults, read_json
+from unlearning.repairs.flagged import read_flagged, write_suspects
+from unlearning.repairs.paths import repair_file
 from unlearning.task import REMOVED, Split
 
 
@@ -124,7 +125,7 @@ class TestCommand:
             overrides={"cut": "share"},
             out=folder / "s.csv",
         )
-        repaired = repair_model(
+        repaired = repair_file(
             model=folder / "model.keras",
             dataset=str(folder / "data.npz"),
             flagged=folder / "s.csv",

@@ -11,7 +11,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.markers import MarkerStyle
-from unlearning.repairs.own import repair_model
 
 from support.command import cli
 from support.small import blobs
@@ -25,6 +24,7 @@ from unlearning.drawing.features import (
     summarise_angles,
 )
 from unlearning.errors import InputError
+from unlearning.repairs.paths import repair_file
 from unlearning.reporting.features import draw_features
 
 
@@ -286,7 +286,7 @@ class TestCommand:
         record = json.loads((tmp_path / "r.json").read_text())
         assert record["hyperparameters"]["pred"] == "gmm" and record["details"]["mixture"]["means"]
         with pytest.raises(InputError, match="needs flagged rows"):
-            repair_model(
+            repair_file(
                 model=cell / "poisoned_model.keras",
                 dataset="digits",
                 flagged=None,

@@ -91,7 +91,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace existing output.")
 @json_option
 @quiet_option
-def detect(target: Path, as_json: bool, quiet: bool, labels_file: str | None, **options: Any) -> None:
+def detect(as_json: bool, quiet: bool, **options: Any) -> None:
     """Find rows of TARGET's training data whose labels look wrong.
 
     TARGET is a MODEL.keras, with --data, or a RUN_DIR (.../budget-B/seed-S), where the bad rows are known and the
@@ -99,15 +99,9 @@ def detect(target: Path, as_json: bool, quiet: bool, labels_file: str | None, **
     Next to it stand a JSON file with all numbers and a PNG of the scores.
     """
     prepare(quiet)
-    if target.is_dir():
-        from unlearning.experiments.cell.examining import detect_cell
+    from unlearning.experiments.cell.examining import detect_rows
 
-        kept = {name: value for name, value in options.items() if name not in ("data_seed", "image_size")}
-        result = detect_cell(run_dir=target, labels_file=labels_file, **kept)
-    else:
-        from unlearning.repairs.paths import detect_file
-
-        result = detect_file(model=target, **options)
+    result = detect_rows(**options)
     if as_json:
         print_json([result])
         return

@@ -1,4 +1,4 @@
-"""Detecting in a finished cell for a person's eyes: suspects, picture and record beside a file of their choice."""
+"""Detecting for a person's eyes: in a model of their own, or in a finished cell, where the bad rows are known."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from typing import Any
 from unlearning import detection
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
 from unlearning.records import DetectionResults
-from unlearning.repairs.paths import check_suspects_path, examine
+from unlearning.repairs.paths import check_suspects_path, detect_file, examine
 
 
-def detect_cell(
+def detect_rows(
     *,
-    run_dir: Path,
+    target: Path,
     detector: str,
     out: Path,
+    dataset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     all_rows: bool = False,
-    dataset: str | None = None,
     data_dir: str | None = None,
+    data_seed: int = 42,
+    image_size: int | None = None,
     labels_file: str | None = None,
     seed: int = 0,
     force: bool = False,
 ) -> DetectionResults:
-    """Runs a detector on a cell's poisoned model, where the bad rows are known and the detection is scored.
+    """Runs a detector and writes its suspects, with a JSON record and a PNG of the same name beside them.
 
     Args:
-        run_dir: The cell's folder, `.../budget-<B>/seed-<S>`.
+        target: A `.keras` model, or the folder of a finished cell (`.../budget-<B>/seed-<S>`), where the bad rows are
+            known and the detection is scored.
         detector: Registered detector.
         out: The CSV file; see `unlearning.repairs.flagged.write_suspects`.
+        dataset: What the model was trained on, labels as found; see `unlearning.data.load_data`. For a cell only where
+            its data are a file or folder.
         overrides: Options of the detector to change.
         all_rows: Write rows that are not suspect, too.
-        dataset: Path of the data, where it is a file or folder.
         data_dir: Folder of prepared tensorflow-datasets sets.
+        data_seed: Seed of the splits; a cell knows its own.
+        image_size: For image folders; a cell knows its own.
         labels_file: For cells with human noise.
         seed: Seed of what the detector draws.
         force: Replace existing output.
@@ -45,18 +51,23 @@ def detect_cell(
     Raises:
         InputError: If anything does not fit; nothing is written then.
     """
+    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed}
+    if not target.is_dir():
+        return detect_file(
+            model=target,
+            dataset=dataset,
+            detector=detector,
+            out=out,
+            overrides=overrides,
+            data_dir=data_dir,
+            data_seed=data_seed,
+            image_size=image_size,
+            force=force,
+            **shared,
+        )
     check_suspects_path(out, force)
     chosen = detection.get(detector, overrides)
-    cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
+    cell = reopen(target, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     model, train, corruption = open_poisoned(cell)
-    return examine(
-        model,
-        train,
-        cell.setup.data.num_classes,
-        chosen,
-        detector,
-        out,
-        all_rows=all_rows,
-        seed=seed,
-        bad_rows=corruption.rows,
-    )
+    num_classes = cell.setup.data.num_classes
+    return examine(model, train, num_classes, chosen, detector, out, bad_rows=corruption.rows, **shared)
