@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from unlearning.archives import check_members
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.results.collect import walk_files
+from unlearning.experiments.results.walk import walk_files
 from unlearning.files import file_sha256
 from unlearning.records import (
     KINDS,
@@ -67,7 +67,7 @@ def validate_folders(folders: Sequence[Path]) -> ValidationReport:
     check = _Check()
     seen: set[Path] = set()
     for root in folders:
-        for path in walk_files(root):
+        for path in walk_files(root, check.skipped):
             place = path.parent.resolve() / path.name
             if place not in seen:
                 seen.add(place)
