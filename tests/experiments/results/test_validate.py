@@ -16,8 +16,8 @@ import cli
 from support.paths import ROOT
 from unlearning.errors import InputError
 from unlearning.experiments.results.validate import validate_folders
+from unlearning.files import file_sha256
 from unlearning.noise import Corruption
-from unlearning.records import file_sha256
 
 COMMITTED = ROOT / "models" / "digits-symmetric-objectives" / "cross-entropy"
 SAP = "budget-314/seed-42/sap"
@@ -108,7 +108,8 @@ class TestDamage:
         ("name", "change", "kind", "match"),
         [
             (CLEAN, lambda c: c.pop("accuracy"), "record", "accuracy"),
-            (CLEAN, lambda c: c.update(accuracy=1.5), "disagreement", "no fraction"),
+            (CLEAN, lambda c: c.update(accuracy=1.5), "record", "accuracy"),
+            (CLEAN, lambda c: c.update(rows=3, corrupted_rows=4), "disagreement", "4 of 3 rows"),
             (CLEAN, lambda c: c.update(config_hash="0" * 64), "hash", "config_hash"),
             ("clean/train_config.json", lambda c: c.update(epochs=31), "hash", "config_hash"),
             (f"{CELL}/train_config.json", lambda c: c.update(seed=43), "path", "seed 43"),

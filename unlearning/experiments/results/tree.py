@@ -65,6 +65,11 @@ class Files:
             raise error if isinstance(error, InputError) else InputError(f"Cannot read {path}: {error}") from error
         self.problem(path, kind, reason(error, path))
 
+    @property
+    def damaged(self) -> set[Path]:
+        """The real paths of files that were asked for and hold no JSON that can be taken."""
+        return {path for path, content in self._raw.items() if content is _DAMAGED}
+
     def raw(self, path: Path) -> Any:
         """Returns the JSON in a file, or None where it is missing or cannot be read."""
         key = path.resolve()
