@@ -95,9 +95,8 @@ class _Finder:
             self._labels[experiment] = self._distinct(printable(name.as_posix()))
         if found.cell is None:
             return
-        above = 0 if found.inside is None else len(path.parent.resolve().relative_to(found.cell).parts)
-        reached = path.parent if above == 0 else path.parent.parents[above - 1]
-        folder = reached if reached.resolve() == found.cell else found.cell  # `.` has no parents
+        reached = (folder for folder in (path.parent, *path.parent.parents) if folder.resolve() == found.cell)
+        folder = next(reached, found.cell)  # above the folder given, or `.`, which has no parents
         cell = cells.setdefault(found.cell, _FoundCell(found, folder))
         if path.name in ("unlearn_config.json", _RESULTS) and found.inside == path.parent.resolve():
             cell.methods[found.inside.name] = path.parent

@@ -30,7 +30,6 @@ from unlearning.records.validation import Problem
 
 R = TypeVar("R", bound=BaseModel)
 S = TypeVar("S", bound=BaseModel)
-_DAMAGED: Any = object()
 
 
 class Files:
@@ -65,26 +64,21 @@ class Files:
             raise error if isinstance(error, InputError) else InputError(f"Cannot read {path}: {error}") from error
         self.problem(path, kind, reason(error, path))
 
-    @property
-    def damaged(self) -> set[Path]:
-        """The real paths of files that were asked for and hold no JSON that can be taken."""
-        return {path for path, content in self._raw.items() if content is _DAMAGED}
-
     def raw(self, path: Path) -> Any:
         """Returns the JSON in a file, or None where it is missing or cannot be read."""
         key = path.resolve()
         if key not in self._raw:
-            self._raw[key] = _DAMAGED
-            if not path.exists():
-                self._raw[key] = None
-            else:
-                try:
-                    if path.is_symlink():
-                        raise InputError(f"{path} is a link; it is not followed.")
+            self._raw[key] = None
+            try:
+                if path.is_symlink():
+                    raise InputError(f"{path} is a link; it is not followed.")
+                if path.exists():
                     self._raw[key] = read_raw(path)
-                except (InputError, OSError) as error:
-                    self.fail(path, "record", error)
-        return None if self._raw[key] is _DAMAGED else self._raw[key]
+                    if self._raw[key] is None:
+                        raise InputError(f"{path} holds nothing but null.")
+            except (InputError, OSError) as error:
+                self.fail(path, "record", error)
+        return self._raw[key]
 
     def record(self, path: Path, kind: type[R]) -> R | None:
         """Returns a record, or None where it is missing or damaged."""
