@@ -22,12 +22,6 @@ from unlearning.records.reference import NOTES, ReferenceResults, ReferenceTrain
 from unlearning.records.validation import ValidationReport
 
 _WIDTH = 100
-_METRIC_TITLES = {
-    "acc_after_fix": ("test accuracy after the repair, in %", 100.0),
-    "acc_perc_restored": ("share of the lost accuracy that came back, in %", 100.0),
-    "seconds": ("seconds of the repair", 1.0),
-}
-
 _COLUMNS = (
     "budget",
     "seed",
@@ -174,8 +168,8 @@ def format_comparison(comparison: Comparison) -> str:
     """Formats a comparison as one table a metric, at most 100 columns wide."""
     lines: list[str] = []
     for experiment in dict.fromkeys(row.experiment for row in comparison.methods):
-        for metric in METRICS:
-            title, scale = _METRIC_TITLES[metric]
+        for metric, (_, mark) in METRICS.items():
+            title, scale = mark.title, mark.scale
             rows = []
             for row in comparison.methods:
                 if row.experiment != experiment:

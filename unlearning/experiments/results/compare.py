@@ -15,7 +15,7 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.experiments.results.tree import Repair
-from unlearning.records import UnlearningResults
+from unlearning.records import UnlearningResults, metrics
 from unlearning.records.comparison import ComparedMethod, Comparison, Difference, Summary
 
 LEVEL = 0.95
@@ -25,7 +25,8 @@ FEWEST_PAIRS = 3
 
 _FEWEST_FOR_BCA = 10  # below, the bias and acceleration of the BCa interval are guesses from a handful of numbers
 _SEED = 0
-METRICS = ("acc_after_fix", "acc_perc_restored", "seconds")
+METRICS = {mark.compared: (field, mark) for field, mark in metrics().items() if mark.compared}
+"""What is compared: fields of the records and how they are shown, by the names in a comparison."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -139,7 +140,8 @@ def compare_methods(repairs: Sequence[Repair], control: str) -> Comparison:
 
 
 def _value(result: UnlearningResults, metric: str) -> float | None:
-    return result.unlearning_duration_s if metric == "seconds" else getattr(result, metric)
+    value: float | None = getattr(result, METRICS[metric][0])
+    return value
 
 
 def _summarise(cells: dict[int, UnlearningResults], metric: str) -> Summary:
