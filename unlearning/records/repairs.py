@@ -79,7 +79,8 @@ class UnlearningResults(Versioned):
     acc_after_fix: Annotated[Share, Shown("test accuracy after the repair", "%", "higher", compared="acc_after_fix")]
     """Test accuracy of the repaired model."""
     acc_perc_restored: Annotated[
-        float | None, Shown("share of the lost accuracy that came back", "%", "higher", compared="acc_perc_restored")
+        float | None,
+        Shown("share of the lost accuracy that came back", "%", "higher", compared="acc_perc_restored"),
     ]
     """`(after - before) / (clean - before)`, a fraction; None where nothing was lost."""
     diverged: bool
