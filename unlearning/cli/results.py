@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unlearning.cli.group import json_option, main, prepare, print_json, quiet_option, silence_progress
 from unlearning.errors import InputError
+
+if TYPE_CHECKING:
+    from unlearning.experiments.results.tree import Training
 
 
 @main.command()
@@ -17,11 +21,11 @@ from unlearning.errors import InputError
 @json_option
 def show(directory: Path, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
-    from unlearning.experiments.results.collect import collect
+    from unlearning.experiments.results.reader import read_folders
     from unlearning.records import UnlearningResults
 
-    entries = collect([directory])
-    trained = list(directory.rglob("train_results.json"))
+    tree = read_folders([directory], strict=True)
+    entries, trained = tree.repairs(), tree.trainings()
     if not entries and not trained:
         raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
@@ -34,7 +38,7 @@ def show(directory: Path, as_json: bool) -> None:
     from unlearning.reporting.tables import format_entries, format_reference
 
     if trained:
-        show_training(directory)
+        print_training(directory, trained)
         click.echo()
     if results or not foreign:
         click.echo(format_entries(entries))
@@ -48,10 +52,10 @@ def show(directory: Path, as_json: bool) -> None:
 @json_option
 def compare(directory: Path, control: str, as_json: bool) -> None:
     """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
-    from unlearning.experiments.results.collect import collect
     from unlearning.experiments.results.compare import compare_methods
+    from unlearning.experiments.results.reader import read_folders
 
-    comparison = compare_methods(collect([directory]), control)
+    comparison = compare_methods(read_folders([directory], strict=True).repairs(), control)
     if as_json:
         click.echo(comparison.model_dump_json(indent=1))
         return
@@ -194,14 +198,21 @@ def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
 
 def show_training(directory: Path, as_json: bool = False) -> None:
     """Prints the scores of the models trained below a folder."""
-    from unlearning.records.reference import read_training
+    from unlearning.experiments.results.reader import read_folders
+
+    print_training(directory, read_folders([directory], strict=True).trainings(), as_json)
+
+
+def print_training(directory: Path, trained: Sequence[Training], as_json: bool = False) -> None:
+    """Prints the scores of trained models; they are named by their folders below `directory`."""
     from unlearning.reporting.tables import format_training
 
-    paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))
-    names = [
-        str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
-    ]
-    found = [(name, read_training(path)) for name, path in zip(names, paths, strict=True)]
+    found = []
+    for model in trained:
+        folder, results = model.layout.folder, model.results
+        assert results is not None
+        name = str(folder.relative_to(directory)) if folder != directory else folder.name
+        found.append((name, results))
     if as_json:
         print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
         return

@@ -17,8 +17,9 @@ from unlearning.records.configs import DataConfig, DetectConfig, PoisonConfig, T
 from unlearning.records.detections import DetectionMetrics, DetectionResults
 from unlearning.records.failures import CellFailure, FailedStage
 from unlearning.records.features import AngleGroup, FeatureResults
-from unlearning.records.repairs import RepairResults, RowList, Solve, UnlearningResults, Work
+from unlearning.records.repairs import RepairResults, RowList, Solve, UnlearningResults, Work, metrics
 from unlearning.records.rows import read_rows, write_rows
+from unlearning.records.shown import Shown
 from unlearning.records.trainings import ClassScores, Environment, TrainResults
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -52,6 +53,7 @@ __all__ = [
     "Record",
     "RepairResults",
     "RowList",
+    "Shown",
     "Solve",
     "TrainConfig",
     "TrainResults",
@@ -61,6 +63,7 @@ __all__ = [
     "config_hash",
     "differing_keys",
     "finite",
+    "metrics",
     "parse_record",
     "read_json",
     "read_raw",

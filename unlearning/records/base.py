@@ -21,8 +21,8 @@ from unlearning.settings import Fields, fill_older
 from unlearning.strict_json import parse_json
 
 SCHEMA_VERSION: Literal[1] = 1
-LARGEST_FILE = 16 * 2**20
-"""No file of a record has more bytes."""
+LARGEST_FILE = 64 * 2**20
+"""No file of an experiment that is read whole (records, logs, pictures) has more bytes."""
 
 R = TypeVar("R", bound=BaseModel)
 

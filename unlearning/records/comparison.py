@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ConfigDict, Field
+
 from unlearning.records.base import Record, Versioned
 from unlearning.settings import Count, NonNegative, Seed, Share
 
@@ -39,7 +41,14 @@ class Difference(Record):
 
 
 class ComparedMethod(Record):
-    """One method of one experiment and budget."""
+    """One method of one experiment and budget. One more key a metric holds its numbers over seeds, as stored.
+
+    The metrics are those of `unlearning.records.metrics()` that are compared: `acc_after_fix` and `acc_perc_restored`,
+    fractions, and `seconds`, of the repair.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Summary] = Field(init=False)
 
     experiment: str
     """The experiment's folder."""
@@ -49,14 +58,8 @@ class ComparedMethod(Record):
     """The method's folder: method and variant."""
     seeds: list[Seed]
     """Seeds of its cells."""
-    acc_after_fix: Summary
-    """Test accuracy of the repaired model over seeds, a fraction."""
-    acc_perc_restored: Summary
-    """Restored share over seeds, a fraction."""
-    seconds: Summary
-    """Wall-clock seconds of the repair over seeds."""
     differences: dict[str, Difference]
-    """Differences from the control by the names of these three, in their units; none of the control."""
+    """Differences from the control by metric, in its unit; none of the control."""
 
 
 class Comparison(Versioned):

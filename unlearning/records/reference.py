@@ -6,12 +6,11 @@ prints them prints `NOTES`, too.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
 
-from unlearning.records import Record, TrainResults, parse_record, read_raw
+from unlearning.records.base import Record
 
 SOURCE = "reference"
 NOTES = (
@@ -69,21 +68,3 @@ def is_reference(content: Any) -> bool:
     if not isinstance(content, dict) or "schema_version" in content or "config_hash" in content:
         return False
     return {"acc_before_fix", "acc_after_fix"} <= set(content) or {"accuracy", "epochs_for_min"} <= set(content)
-
-
-def read_training(path: Path) -> TrainResults | ReferenceTraining:
-    """Reads a `train_results.json` of either kind.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        InputError: If the file is missing or neither.
-    """
-    content = read_raw(path)
-    if is_reference(content):
-        return parse_record(path, content, ReferenceTraining)
-    return parse_record(path, content, TrainResults)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
+from unlearning.records.shown import Shown, metrics_of
 from unlearning.records.trainings import ClassScores, Environment
 from unlearning.settings import Count, NonNegative, Positive, Seconds, Seed, Sha256, Share, since
 
@@ -71,13 +72,16 @@ class UnlearningResults(Versioned):
     """Seed of noise, poisoned model and method."""
     num_classes: Positive
     """Number of classes."""
-    acc_clean: Share
+    acc_clean: Annotated[Share, Shown("test accuracy of the clean model", "%")]
     """Test accuracy of the clean model."""
-    acc_before_fix: Share
+    acc_before_fix: Annotated[Share, Shown("test accuracy before", "%")]
     """Test accuracy of the poisoned model."""
-    acc_after_fix: Share
+    acc_after_fix: Annotated[Share, Shown("test accuracy after the repair", "%", "higher", compared="acc_after_fix")]
     """Test accuracy of the repaired model."""
-    acc_perc_restored: float | None
+    acc_perc_restored: Annotated[
+        float | None,
+        Shown("share of the lost accuracy that came back", "%", "higher", compared="acc_perc_restored"),
+    ]
     """`(after - before) / (clean - before)`, a fraction; None where nothing was lost."""
     diverged: bool
     """Whether the method met non-finite numbers or a diverging solve."""
@@ -85,25 +89,25 @@ class UnlearningResults(Versioned):
     """Whether any weight was changed."""
     status: str
     """Why."""
-    validation_accuracy_before: Share
+    validation_accuracy_before: Annotated[Share, Shown("validation accuracy before", "%")]
     """On the validation split the method saw."""
-    validation_accuracy_after: Share
+    validation_accuracy_after: Annotated[Share, Shown("validation accuracy after", "%", "higher")]
     """The same after the repair; never lower."""
-    corrected_accuracy_before: Share | None
+    corrected_accuracy_before: Annotated[Share | None, Shown("bad rows healed before", "%")]
     """Share of bad training rows predicted as their true label, before."""
-    corrected_accuracy_after: Share | None
+    corrected_accuracy_after: Annotated[Share | None, Shown("bad rows healed", "%", "higher")]
     """The same after the repair."""
-    bad_label_agreement_before: Share | None
+    bad_label_agreement_before: Annotated[Share | None, Shown("bad labels kept before", "%")]
     """Share of bad training rows still predicted as their wrong label, before."""
-    bad_label_agreement_after: Share | None
+    bad_label_agreement_after: Annotated[Share | None, Shown("bad labels kept", "%", "lower")]
     """The same after the repair."""
     n_gradients: Count
     """Per-example gradient evaluations."""
     work: Work
     """All work counts."""
-    unlearning_duration_s: Seconds
+    unlearning_duration_s: Annotated[Seconds, Shown("time of the repair", "s", "lower", compared="seconds")]
     """Wall-clock seconds: features, search and solves; what `sharding` prepares in advance is in `details`."""
-    unlearning_cpu_s: Seconds
+    unlearning_cpu_s: Annotated[Seconds, Shown("processor time of the repair", "s", "lower")]
     """Process CPU seconds of the same."""
     training_time_s: Seconds
     """Wall-clock seconds that training the poisoned model took."""
@@ -124,15 +128,15 @@ class UnlearningResults(Versioned):
     files from before they were measured."""
     class_report_after: dict[str, ClassScores] | None = None
     """The same after the repair."""
-    membership_auc_before: Share | None = None
+    membership_auc_before: Annotated[Share | None, Shown("membership AUC before")] = None
     """How well the loss of the wrong label tells the bad training rows from test rows with labels as wrong, as
     an area under the ROC curve (0.5: no trace), before; None where there are no such rows."""
-    membership_auc_after: Share | None = None
+    membership_auc_after: Annotated[Share | None, Shown("membership AUC", "", "lower")] = None
     """The same after the repair."""
-    disagreement_before: Share | None = None
+    disagreement_before: Annotated[Share | None, Shown("disagreement with retraining before", "%")] = None
     """Share of test rows where poisoned and retrained model predict different classes; None without a retrained
     model in the same cell."""
-    disagreement_after: Share | None = None
+    disagreement_after: Annotated[Share | None, Shown("disagreement with retraining", "%", "lower")] = None
     """The same of the repaired model."""
     disagreement_reference: str | None = None
     """Which one that was: `retraining` or `retraining-unflagged`."""
@@ -191,3 +195,8 @@ class RepairResults(Versioned):
     """How the flagged rows were found; None where they were given or not needed."""
     environment: Environment
     """Versions and device."""
+
+
+def metrics() -> dict[str, Shown]:
+    """Returns the measures of a repair by the names of their fields in `UnlearningResults`."""
+    return metrics_of(UnlearningResults)

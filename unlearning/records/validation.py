@@ -13,9 +13,9 @@ class Problem(Record):
 
     path: str
     """The file or folder, as reached from the folder given."""
-    kind: Literal["record", "hash", "disagreement", "path", "weights", "log", "figure", "foreign", "left over"]
+    kind: Literal["record", "hash", "disagreement", "path", "weights", "rows", "log", "figure", "foreign", "left over"]
     """`record` (not what its name says), `hash` (made with other configurations), `disagreement` (with the
-    files beside it, or with its own numbers), `path`, `weights`, `log`, `figure`, `foreign`, or `left over`."""
+    files beside it, or with its own numbers), `path`, `weights`, `rows`, `log`, `figure`, `foreign`, or `left over`."""
     message: str
     """What is wrong."""
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from unlearning.experiments.grid.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.results.collect import Entry
-from unlearning.experiments.results.compare import METRICS, Comparison, mean_std
-from unlearning.experiments.results.validate import ValidationReport
+from unlearning.experiments.results.compare import METRICS, mean_std
+from unlearning.experiments.results.tree import Repair
 from unlearning.records import (
     DetectionResults,
     FeatureResults,
@@ -18,15 +17,11 @@ from unlearning.records import (
     TrainResults,
     UnlearningResults,
 )
+from unlearning.records.comparison import Comparison
 from unlearning.records.reference import NOTES, ReferenceResults, ReferenceTraining
+from unlearning.records.validation import ValidationReport
 
 _WIDTH = 100
-_METRIC_TITLES = {
-    "acc_after_fix": ("test accuracy after the repair, in %", 100.0),
-    "acc_perc_restored": ("share of the lost accuracy that came back, in %", 100.0),
-    "seconds": ("seconds of the repair", 1.0),
-}
-
 _COLUMNS = (
     "budget",
     "seed",
@@ -78,7 +73,7 @@ def _describe_method(result: UnlearningResults) -> str:
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
-def format_entries(entries: Sequence[Entry]) -> str:
+def format_entries(entries: Sequence[Repair]) -> str:
     """Formats collected repairs: one table an experiment, so that nothing is averaged over different experiments."""
     found: dict[str, list[UnlearningResults]] = {}
     for entry in entries:
@@ -143,7 +138,7 @@ def _spread(mean: float | None, std: float | None, scale: float = 1.0, sign: str
     return f"{scale * mean:{sign}.1f}" if std is None else f"{scale * mean:{sign}.1f} ± {scale * std:.1f}"
 
 
-def format_reference(entries: Sequence[Entry]) -> str:
+def format_reference(entries: Sequence[Repair]) -> str:
     """Formats results of the published implementation as a table, with what its fields mean."""
     rows = []
     for entry in entries:
@@ -173,8 +168,8 @@ def format_comparison(comparison: Comparison) -> str:
     """Formats a comparison as one table a metric, at most 100 columns wide."""
     lines: list[str] = []
     for experiment in dict.fromkeys(row.experiment for row in comparison.methods):
-        for metric in METRICS:
-            title, scale = _METRIC_TITLES[metric]
+        for metric, (_, mark) in METRICS.items():
+            title, scale = mark.title, mark.scale
             rows = []
             for row in comparison.methods:
                 if row.experiment != experiment:

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 import cli
 from support.paths import MODELS
 from unlearning.errors import InputError
-from unlearning.experiments.results.collect import Entry, collect
 from unlearning.experiments.results.compare import FEWEST_PAIRS, compare_methods, compare_pairs, mean_std
+from unlearning.experiments.results.reader import read_folders
+from unlearning.experiments.results.tree import Repair
 from unlearning.records.schema import schema_of
 from unlearning.reporting.tables import format_comparison, format_results
 
@@ -23,8 +24,12 @@ SYMMETRIC = MODELS / "cifar10-20000-cnn_small-symmetric"
 BUDGET = 5000  # one budget of it: others were measured with other methods
 
 
-def measured(folder: Path = SYMMETRIC) -> list[Entry]:
-    return [entry for entry in collect([folder]) if entry.budget == BUDGET]
+def repairs_below(folder: Path) -> list[Repair]:
+    return read_folders([folder], strict=True).repairs()
+
+
+def measured(folder: Path = SYMMETRIC) -> list[Repair]:
+    return [entry for entry in repairs_below(folder) if entry.budget == BUDGET]
 
 
 class TestMeanAndDeviation:
@@ -107,7 +112,7 @@ class TestMethods:
         with pytest.raises(InputError, match="fine-tuning"):
             compare_methods(measured(), "hope")
         with pytest.raises(InputError, match="repairs"):
-            compare_methods(collect([tmp_path]), "fine-tuning")
+            compare_methods(repairs_below(tmp_path), "fine-tuning")
 
     def test_the_tables_of_results_use_the_same_numbers(self) -> None:
         entries = measured()
@@ -147,7 +152,7 @@ class TestCommand:
         content = json.loads(done.output)
         Draft202012Validator(schema_of("comparison")).validate(content)
         assert content["control"] == "fine-tuning"
-        groups = {(entry.budget, entry.name) for entry in collect([SYMMETRIC])}
+        groups = {(entry.budget, entry.name) for entry in repairs_below(SYMMETRIC)}
         assert len(content["methods"]) == len(groups) > 1
 
     def test_a_missing_folder_is_one_line(self, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import cli
 from support.paths import ROOT
 from unlearning.errors import InputError
 from unlearning.experiments.results.validate import validate_folders
+from unlearning.files import file_sha256
 from unlearning.noise import Corruption
-from unlearning.records import file_sha256
+from unlearning.records import write_rows
 
 COMMITTED = ROOT / "models" / "digits-symmetric-objectives" / "cross-entropy"
 SAP = "budget-314/seed-42/sap"
@@ -108,7 +109,8 @@ class TestDamage:
         ("name", "change", "kind", "match"),
         [
             (CLEAN, lambda c: c.pop("accuracy"), "record", "accuracy"),
-            (CLEAN, lambda c: c.update(accuracy=1.5), "disagreement", "no fraction"),
+            (CLEAN, lambda c: c.update(accuracy=1.5), "record", "accuracy"),
+            (CLEAN, lambda c: c.update(rows=3, corrupted_rows=4), "disagreement", "4 of 3 rows"),
             (CLEAN, lambda c: c.update(config_hash="0" * 64), "hash", "config_hash"),
             ("clean/train_config.json", lambda c: c.update(epochs=31), "hash", "config_hash"),
             (f"{CELL}/train_config.json", lambda c: c.update(seed=43), "path", "seed 43"),
@@ -168,6 +170,24 @@ class TestDamage:
         assert kind == "disagreement" and "train_results.json" in message
         path.write_bytes(path.read_bytes()[:-40])
         assert [kind for _, kind, _ in problems(experiment)] == ["weights"]
+
+    def test_row_lists(self, experiment: Path) -> None:
+        lists = write_rows(experiment / SAP / "rows.npz", {"trusted_rows": np.arange(5)})
+        edit(experiment / RESULT, lambda c: c.update(rows={name: entry.model_dump() for name, entry in lists.items()}))
+        assert problems(experiment) == []
+        write_rows(experiment / SAP / "rows.npz", {"trusted_rows": np.arange(6)})
+        ((name, kind, message),) = problems(experiment)
+        assert (name, kind) == (f"{SAP}/rows.npz", "rows") and "other trusted_rows" in message
+        (experiment / SAP / "rows.npz").unlink()
+        assert problems(experiment) == [] and validate_folders([experiment]).weights_not_kept == 5
+
+    def test_a_corruption_is_bound_by_its_hash(self, experiment: Path) -> None:
+        corruption = Corruption.load(experiment / CELL / "corruption.npz")
+        edit(experiment / CELL / "train_results.json", lambda c: c.update(corruption_sha256=corruption.sha256()))
+        assert problems(experiment) == []
+        edit(experiment / CELL / "train_results.json", lambda c: c.update(corruption_sha256="0" * 64))
+        ((name, kind, message),) = problems(experiment)
+        assert (name, kind) == (f"{CELL}/corruption.npz", "disagreement") and "hash" in message
 
     @pytest.mark.parametrize(
         ("content", "match"),

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.experiments.results.collect import Entry
-from unlearning.records import UnlearningResults
+from unlearning.experiments.results.tree import Repair
+from unlearning.records import UnlearningResults, metrics
 from unlearning.records.comparison import ComparedMethod, Comparison, Difference, Summary
 
 LEVEL = 0.95
@@ -25,7 +25,8 @@ FEWEST_PAIRS = 3
 
 _FEWEST_FOR_BCA = 10  # below, the bias and acceleration of the BCa interval are guesses from a handful of numbers
 _SEED = 0
-METRICS = ("acc_after_fix", "acc_perc_restored", "seconds")
+METRICS = {mark.compared: (field, mark) for field, mark in metrics().items() if mark.compared}
+"""What is compared: fields of the records and how they are shown, by the names in a comparison."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -96,24 +97,24 @@ def _bootstrap(differences: np.ndarray) -> tuple[float, float, Literal["percenti
     return float(found.low), float(found.high), kind
 
 
-def compare_methods(entries: Sequence[Entry], control: str) -> Comparison:
+def compare_methods(repairs: Sequence[Repair], control: str) -> Comparison:
     """Compares every method with a control, within experiment and budget, paired by seed.
 
     Args:
-        entries: Repairs, as `collect` returns them.
+        repairs: Repairs, as `Tree.repairs` returns them.
         control: Folder name of the control (method and variant), such as `fine-tuning`.
 
     Returns:
-        The comparison, in the order of the entries' experiments, budgets and methods; the control comes first.
+        The comparison, in the order of the repairs' experiments, budgets and methods; the control comes first.
 
     Raises:
         InputError: If there are no repairs of ours, or none by the control.
     """
     groups: dict[tuple[str, int], dict[str, dict[int, UnlearningResults]]] = {}
-    for entry in entries:
-        if isinstance(entry.results, UnlearningResults):
-            group = groups.setdefault((entry.experiment, entry.budget), {})
-            group.setdefault(entry.name, {})[entry.seed] = entry.results
+    for repair in repairs:
+        if (results := repair.ours) is not None:
+            group = groups.setdefault((repair.experiment, repair.budget), {})
+            group.setdefault(repair.name, {})[repair.seed] = results
     if not groups:
         raise invalid("directory", "a folder with repairs by this program", "none")
     names = sorted({name for group in groups.values() for name in group})
@@ -139,7 +140,8 @@ def compare_methods(entries: Sequence[Entry], control: str) -> Comparison:
 
 
 def _value(result: UnlearningResults, metric: str) -> float | None:
-    return result.unlearning_duration_s if metric == "seconds" else getattr(result, metric)
+    value: float | None = getattr(result, METRICS[metric][0])
+    return value
 
 
 def _summarise(cells: dict[int, UnlearningResults], metric: str) -> Summary:

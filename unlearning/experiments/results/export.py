@@ -11,15 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from unlearning.errors import InputError, invalid
-from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.results.collect import Entry, collect
+from unlearning.experiments.results.reader import read_folders
+from unlearning.experiments.results.tree import Repair
 from unlearning.files import check_outputs, write_text
-from unlearning.records import (
-    PoisonConfig,
-    TrainConfig,
-    UnlearningResults,
-    read_json,
-)
+from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 
 OURS = "keras-unlearning"
@@ -29,7 +24,7 @@ _REFERENCE_COLUMNS = ("# Poisoned Labels", "method", "seed", "acc_before", "ACC 
 
 def export_results(
     folders: Sequence[Path], out: Path, *, form: Literal["tidy", "reference"] = "tidy", force: bool = False
-) -> list[Entry]:
+) -> list[Repair]:
     """Writes the repairs below folders as CSV.
 
     The form `tidy` has a column for every scalar field of the records, named by its path with dots
@@ -41,7 +36,7 @@ def export_results(
     accuracies of our repairs are on the test split.
 
     Args:
-        folders: Folders of any level; see `collect`.
+        folders: Folders of any level; see `read_folders`.
         out: The CSV file; either the old one or the whole new one.
         form: `tidy` or `reference`.
         force: Replace an existing file.
@@ -55,41 +50,41 @@ def export_results(
     if out.suffix != ".csv":
         raise invalid("out", "a path ending in .csv, after the folders", str(out))
     check_outputs((out,), force)
-    entries = collect(folders)
-    if not entries:
+    repairs = read_folders(folders, strict=True).repairs()
+    if not repairs:
         raise InputError(f"There is no unlearning_results.json below {', '.join(map(str, folders))}.")
-    write_text(out, _tidy(entries) if form == "tidy" else _as_reference(entries))
-    return entries
+    write_text(out, _tidy(repairs) if form == "tidy" else _as_reference(repairs))
+    return repairs
 
 
-def tidy_row(entry: Entry) -> dict[str, Any]:
+def tidy_row(repair: Repair) -> dict[str, Any]:
     """Returns the scalar fields of a repair under flat names.
 
     Args:
-        entry: The repair.
+        repair: The repair.
 
     Returns:
         Names to text, numbers, booleans and None.
     """
-    results = entry.results
+    results = repair.results
+    assert results is not None  # only finished repairs are exported
     row: dict[str, Any] = {
         "source": SOURCE if isinstance(results, ReferenceResults) else OURS,
-        "experiment": entry.experiment,
-        "budget": entry.budget,
-        "seed": entry.seed,
-        "folder": entry.name,
+        "experiment": repair.experiment,
+        "budget": repair.budget,
+        "seed": repair.seed,
+        "folder": repair.name,
     }
     if isinstance(results, ReferenceResults):
-        row["method"] = entry.name
+        row["method"] = repair.name
         row |= results.model_dump()
         if results.diverged or results.acc_after_fix < 0:
             row |= {"acc_after_fix": None, "acc_perc_restored": None}
         return row | {"note": "; ".join(NOTES)}
     row |= _flatten(results)
-    files = layout.TrainedFiles(entry.folder.resolve().parent, "poisoned_model.keras")
-    for prefix, path, kind in (("train", files.config, TrainConfig), ("poison", files.poison_config, PoisonConfig)):
-        if path.is_file():
-            row |= {f"{prefix}.{name}": value for name, value in _flatten(read_json(path, kind)).items()}
+    for prefix, config in (("train", repair.training.config), ("poison", repair.training.poison_config)):
+        if config is not None:
+            row |= {f"{prefix}.{name}": value for name, value in _flatten(config).items()}
     return row
 
 
@@ -107,8 +102,8 @@ def _flatten(record: BaseModel) -> dict[str, Any]:
     return flat
 
 
-def _tidy(entries: Sequence[Entry]) -> str:
-    rows = [tidy_row(entry) for entry in entries]
+def _tidy(repairs: Sequence[Repair]) -> str:
+    rows = [tidy_row(repair) for repair in repairs]
     order = [*_LEAD, *(name for name in UnlearningResults.model_fields if name not in _LEAD), "train", "poison", "note"]
     position = {name: number for number, name in enumerate(order)}
     names = {name for row in rows for name in row}
@@ -116,14 +111,15 @@ def _tidy(entries: Sequence[Entry]) -> str:
     return _csv([columns, *([row.get(name) for name in columns] for row in rows)])
 
 
-def _as_reference(entries: Sequence[Entry]) -> str:
-    ordered = sorted(entries, key=lambda e: (e.experiment, e.budget, e.seed, e.name))
+def _as_reference(repairs: Sequence[Repair]) -> str:
+    ordered = sorted(repairs, key=lambda e: (e.experiment, e.budget, e.seed, e.name))
     rows: list[list[Any]] = [["", *_REFERENCE_COLUMNS]]
-    for number, entry in enumerate(ordered):
-        r = entry.results
+    for number, repair in enumerate(ordered):
+        r = repair.results
+        assert r is not None
         gradients = -1 if r.n_gradients is None else r.n_gradients
         scores = [r.acc_before_fix, r.acc_after_fix, gradients, r.unlearning_duration_s]
-        rows.append([number, entry.budget, entry.name, entry.seed, *scores])
+        rows.append([number, repair.budget, repair.name, repair.seed, *scores])
     return _csv(rows)
 
 

@@ -1,0 +1,60 @@
+"""Are files whole that are no records: archives of weights, logs, pictures? No model is loaded."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+from unlearning.archives import check_members
+from unlearning.errors import InputError
+from unlearning.files import check_file
+from unlearning.records.base import LARGEST_FILE
+
+
+def diagnose_archive(path: Path) -> str:
+    """Says how a `.keras` archive is damaged; empty where it is whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
+            missing = {"config.json", "metadata.json"} - set(archive.namelist())
+            if missing:
+                return f"no {' and no '.join(sorted(missing))} in it"
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        # The list of members stands at the end of the file, so that a truncated archive has lost it.
+        with path.open("rb") as file:
+            started = file.read(4) == b"PK\x03\x04"
+        return (
+            f"truncated ({path.stat().st_size} bytes)" if started and "not a zip" in str(error) else f"damaged: {error}"
+        )
+    except Exception as error:  # zipfile raises what zlib and struct raise
+        return f"damaged: {' '.join(str(error).split())[:150] or type(error).__name__}"
+    return "" if damaged is None else f"damaged: flipped bits in its member {damaged[:80]!r}"
+
+
+def check_log(path: Path) -> None:
+    """Raises `InputError`, `ValueError`, `OSError` or `csv.Error` unless a CSV file can be read to its end."""
+    check_file(path.name, path, LARGEST_FILE)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        header = next(reader, None)
+        if not header or not all(header) or len(set(header)) < len(header):
+            raise InputError("its first line does not name every column once")
+        for row in reader:
+            if len(row) != len(header):
+                raise InputError(f"line {reader.line_num} has {len(row)} values for {len(header)} columns")
+            if any("\0" in value for value in row):
+                raise InputError(f"line {reader.line_num} holds a null character")
+
+
+def check_picture(path: Path) -> None:
+    """Raises `InputError` unless a PNG file is whole."""
+    from PIL import Image
+
+    check_file(path.name, path, LARGEST_FILE)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.verify()
+    except Exception as error:  # Pillow's readers fail in many ways on damaged files
+        raise InputError(str(error) or type(error).__name__) from error
