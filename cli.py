@@ -274,7 +274,9 @@ def train(as_json: bool, quiet: bool, **options: Any) -> None:
     """Train the clean model and the poisoned ones, without repairing them."""
     no_methods = {"method_names": "", "overrides": {}, "variant": "", "validation": "noisy"}
     experiment, report = _sweep({**options, **no_methods}, quiet, as_json)
-    _show_training(experiment.folder, as_json)
+    from unlearning.experiments.results.reader import read_folders
+
+    _show_training(read_folders([experiment.folder], strict=True).trainings(experiment.folder), as_json)
     _exit_with_failures(report)
 
 
@@ -348,11 +350,11 @@ def labels(**options: Any) -> None:
 @_json_option
 def show(directory: Path, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
-    from unlearning.experiments.results.collect import collect
+    from unlearning.experiments.results.reader import read_folders
     from unlearning.records import UnlearningResults
 
-    entries = collect([directory])
-    trained = list(directory.rglob("train_results.json"))
+    tree = read_folders([directory], strict=True)
+    entries, trained = tree.entries(), tree.trainings(directory)
     if not entries and not trained:
         raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
@@ -365,7 +367,7 @@ def show(directory: Path, as_json: bool) -> None:
     from unlearning.reporting.tables import format_entries, format_reference
 
     if trained:
-        _show_training(directory)
+        _show_training(trained)
         click.echo()
     if results or not foreign:
         click.echo(format_entries(entries))
@@ -379,10 +381,10 @@ def show(directory: Path, as_json: bool) -> None:
 @_json_option
 def compare(directory: Path, control: str, as_json: bool) -> None:
     """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
-    from unlearning.experiments.results.collect import collect
     from unlearning.experiments.results.compare import compare_methods
+    from unlearning.experiments.results.reader import read_folders
 
-    comparison = compare_methods(collect([directory]), control)
+    comparison = compare_methods(read_folders([directory], strict=True).entries(), control)
     if as_json:
         click.echo(comparison.model_dump_json(indent=1))
         return
@@ -705,15 +707,9 @@ def _print_json(results: list) -> None:
     click.echo(json.dumps(content, indent=1))
 
 
-def _show_training(directory: Path, as_json: bool = False) -> None:
-    from unlearning.records.reference import read_training
+def _show_training(found: list[tuple[str, Any]], as_json: bool = False) -> None:
     from unlearning.reporting.tables import format_training
 
-    paths = sorted(directory.rglob("train_results.json"), key=lambda p: (p.parent.name != "clean", p))
-    names = [
-        str(path.parent.relative_to(directory)) if path.parent != directory else path.parent.name for path in paths
-    ]
-    found = [(name, read_training(path)) for name, path in zip(names, paths, strict=True)]
     if as_json:
         _print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
         return

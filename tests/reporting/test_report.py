@@ -23,8 +23,8 @@ from support.report_trees import CELL, FAILURE, HOSTILE, METHODS, MODELS, SOURCE
 from unlearning.drawing.palette import look
 from unlearning.errors import InputError
 from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
-from unlearning.experiments.results.collect import collect
 from unlearning.experiments.results.compare import mean_std
+from unlearning.experiments.results.reader import read_folders
 from unlearning.records import UnlearningResults
 from unlearning.reporting.page import write_report
 from unlearning.reporting.page.charts import DARK_SURFACE, contrast, lighten
@@ -87,7 +87,7 @@ class TestContent:
         (shown,) = gather([tree]).experiments
         rows = {(row["budget"], row["name"]): row for row in headline(shown)}
         assert len(rows) == 4 * len(METHODS)
-        entries = [e for e in collect([tree]) if (e.budget, e.name) == (2000, "sap")]
+        entries = [e for e in read_folders([tree], strict=True).entries() if (e.budget, e.name) == (2000, "sap")]
         assert rows[2000, "sap"]["after"] == mean_std([e.results.acc_after_fix for e in entries])
         assert rows[2000, "sap"]["seconds"] == mean_std([e.results.unlearning_duration_s for e in entries])
         assert rows[2000, "sap"]["seeds"] == 3
@@ -105,7 +105,7 @@ class TestContent:
         text, _ = measured
         values = [
             e.results.acc_after_fix
-            for e in collect([CELL])
+            for e in read_folders([CELL], strict=True).entries()
             if e.name == "second-order" and isinstance(e.results, UnlearningResults)
         ]
         mean = values[0] - 0.04 + 0.005  # the third budget's, over seeds 0, 1, 2: see `make_tree`
@@ -361,7 +361,7 @@ class TestColours:
 
 def _recorded() -> list[tuple[Path, UnlearningResults]]:
     """One repair of each method and variant among the measured ones."""
-    found = {(e.experiment, e.name): e for e in collect([MODELS])}
+    found = {(e.experiment, e.name): e for e in read_folders([MODELS], strict=True).entries()}
     return [(e.folder, e.results) for e in found.values() if isinstance(e.results, UnlearningResults)]
 
 

@@ -18,7 +18,7 @@ import cli
 from support.paths import ROOT
 from unlearning.drawing import palette
 from unlearning.errors import InputError
-from unlearning.experiments.results.collect import collect
+from unlearning.experiments.results.reader import read_folders
 from unlearning.reporting import study
 from unlearning.reporting.study import FIGURES, draw_study
 
@@ -57,7 +57,7 @@ def experiment(tmp_path: Path) -> Path:
 
 def draw(folder: Path, name: str):
     """The Matplotlib figure behind a file."""
-    (found,) = study._by_experiment(collect([folder]))
+    (found,) = study._by_experiment(read_folders([folder], strict=True).entries())
     return study._FIGURES[name][0](found)
 
 
@@ -143,7 +143,7 @@ class TestFiles:
         assert [p.name for p in drawn.paths] == ["accuracy-over-budget.png"] and len(drawn.left_out) == 4
 
     def test_all_committed_results_can_be_drawn(self) -> None:
-        experiments = study._by_experiment(collect([MODELS]))
+        experiments = study._by_experiment(read_folders([MODELS], strict=True).entries())
         assert len(experiments) > 5
         for name, (draw_one, _) in study._FIGURES.items():
             drawn = [figure for figure in map(draw_one, experiments[:3]) if figure is not None]

@@ -6,12 +6,11 @@ prints them prints `NOTES`, too.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from unlearning.records import TrainResults, parse_record, read_raw
+from unlearning.records import PoisonConfig, TrainConfig, TrainResults, UnlearnConfig, UnlearningResults
 
 SOURCE = "reference"
 NOTES = (
@@ -70,26 +69,28 @@ class ReferenceTraining(BaseModel):
     time: float
 
 
-def is_reference(content: Any) -> bool:
-    """Whether the content of a results file is the published implementation's: ours carries a schema version."""
-    if not isinstance(content, dict) or "schema_version" in content or "config_hash" in content:
-        return False
-    return {"acc_before_fix", "acc_after_fix"} <= set(content) or {"accuracy", "epochs_for_min"} <= set(content)
+class ReferenceConfig(BaseModel):
+    """A configuration of the published implementation, which says where it was; nothing of it is read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def read_training(path: Path) -> TrainResults | ReferenceTraining:
-    """Reads a `train_results.json` of either kind.
+def published_kind(content: Any, kind: type[BaseModel]) -> type[BaseModel] | None:
+    """Tells a file of the published implementation by its content: ours carries a schema version.
 
     Args:
-        path: The file.
+        content: What the file holds.
+        kind: Our record of that name.
 
     Returns:
-        Its content.
-
-    Raises:
-        InputError: If the file is missing or neither.
+        The class for its content, or None where it is not the published implementation's.
     """
-    content = read_raw(path)
-    if is_reference(content):
-        return parse_record(path, content, ReferenceTraining)
-    return parse_record(path, content, TrainResults)
+    if not isinstance(content, dict):
+        return None
+    if kind in (TrainConfig, PoisonConfig, UnlearnConfig):
+        return ReferenceConfig if "_filename" in content else None
+    if "schema_version" in content or "config_hash" in content:
+        return None
+    if kind is UnlearningResults and {"acc_before_fix", "acc_after_fix"} <= set(content):
+        return ReferenceResults
+    return ReferenceTraining if kind is TrainResults and {"accuracy", "epochs_for_min"} <= set(content) else None

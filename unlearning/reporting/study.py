@@ -24,8 +24,9 @@ from unlearning.drawing.palette import look, sort_methods
 from unlearning.errors import InputError, invalid, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.run import check_outputs
-from unlearning.experiments.results.collect import Entry, collect
 from unlearning.experiments.results.compare import mean_std
+from unlearning.experiments.results.reader import read_folders
+from unlearning.experiments.results.tree import Entry
 from unlearning.progress import progress_bar
 from unlearning.records import TrainResults, UnlearningResults, read_json
 from unlearning.reporting.tables import shorten
@@ -69,7 +70,7 @@ def draw_study(
     """Draws every figure of every experiment below folders that its records have the numbers for.
 
     Args:
-        folders: Folders of any level; see `collect`.
+        folders: Folders of any level; see `read_folders`.
         out: Where `<experiment>/<figure>.<format>` go; experiments are named as by `export`.
         formats: Any of `png` (300 dots an inch) and `pdf` (fonts embedded as TrueType).
         force: Replace existing files.
@@ -87,7 +88,7 @@ def draw_study(
     if not formats or set(formats) - set(FORMATS):
         raise invalid("format", f"any of {', '.join(FORMATS)}, separated by commas", ",".join(formats))
     check_outputs((out / "figure",), force)
-    entries = collect(folders)
+    entries = read_folders(folders, strict=True).entries()
     experiments = _by_experiment(entries)
     if not experiments:
         raise InputError(f"Nothing to draw: no repairs by this program below {', '.join(map(str, folders))}.")

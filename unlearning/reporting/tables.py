@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from unlearning.experiments.grid.plan import Estimate, Plan, describe_duration
-from unlearning.experiments.results.collect import Entry
 from unlearning.experiments.results.compare import METRICS, Comparison, mean_std
+from unlearning.experiments.results.tree import Entry
 from unlearning.experiments.results.validate import ValidationReport
 from unlearning.records import (
     DetectionResults,

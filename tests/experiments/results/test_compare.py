@@ -14,8 +14,9 @@ from click.testing import CliRunner
 import cli
 from support.paths import MODELS
 from unlearning.errors import InputError
-from unlearning.experiments.results.collect import Entry, collect
 from unlearning.experiments.results.compare import FEWEST_PAIRS, compare_methods, compare_pairs, mean_std
+from unlearning.experiments.results.reader import read_folders
+from unlearning.experiments.results.tree import Entry
 from unlearning.records.schema import schema_of
 from unlearning.reporting.tables import format_comparison, format_results
 
@@ -24,7 +25,7 @@ BUDGET = 5000  # one budget of it: others were measured with other methods
 
 
 def measured(folder: Path = SYMMETRIC) -> list[Entry]:
-    return [entry for entry in collect([folder]) if entry.budget == BUDGET]
+    return [entry for entry in read_folders([folder], strict=True).entries() if entry.budget == BUDGET]
 
 
 class TestMeanAndDeviation:
@@ -107,7 +108,7 @@ class TestMethods:
         with pytest.raises(InputError, match="fine-tuning"):
             compare_methods(measured(), "hope")
         with pytest.raises(InputError, match="repairs"):
-            compare_methods(collect([tmp_path]), "fine-tuning")
+            compare_methods(read_folders([tmp_path], strict=True).entries(), "fine-tuning")
 
     def test_the_tables_of_results_use_the_same_numbers(self) -> None:
         entries = measured()
@@ -147,7 +148,7 @@ class TestCommand:
         content = json.loads(done.output)
         Draft202012Validator(schema_of("comparison")).validate(content)
         assert content["control"] == "fine-tuning"
-        groups = {(entry.budget, entry.name) for entry in collect([SYMMETRIC])}
+        groups = {(entry.budget, entry.name) for entry in read_folders([SYMMETRIC], strict=True).entries()}
         assert len(content["methods"]) == len(groups) > 1
 
     def test_a_missing_folder_is_one_line(self, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 import cli
 from support.paths import ROOT
 from unlearning.errors import InputError
-from unlearning.experiments.results.collect import collect
 from unlearning.experiments.results.export import export_results
+from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import KINDS
 from unlearning.records.schema import describe_fields, kinds, schema_of
@@ -124,7 +124,7 @@ class TestTidy:
             folder.mkdir(parents=True)
             (folder / source.name).write_bytes(source.read_bytes())
             with pytest.raises(InputError, match=match):
-                collect([folder])
+                read_folders([folder], strict=True).entries()
 
     def test_no_cell_is_a_formula(self, published: Path, tmp_path: Path) -> None:
         (published / "budget-10000/seed-42/first-order").rename(published / "budget-10000/seed-42/=1+1")
@@ -177,7 +177,7 @@ class TestPublished:
         path = published / "budget-10000/seed-42/first-order/unlearning_results.json"
         path.write_text(json.dumps({**REFERENCE, **change}))
         with pytest.raises(InputError, match=next(iter(change))):
-            collect([published])
+            read_folders([published], strict=True).entries()
 
 
 class TestSchemas:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from unlearning.errors import invalid
-from unlearning.experiments.results.collect import Entry
+from unlearning.experiments.results.tree import Entry
 from unlearning.records import SCHEMA_VERSION, Record, UnlearningResults
 
 LEVEL = 0.95
@@ -177,7 +177,7 @@ def compare_methods(entries: Sequence[Entry], control: str) -> Comparison:
     """Compares every method with a control, within experiment and budget, paired by seed.
 
     Args:
-        entries: Repairs, as `collect` returns them.
+        entries: Repairs, as `Tree.entries` returns them.
         control: Folder name of the control (method and variant), such as `fine-tuning`.
 
     Returns:

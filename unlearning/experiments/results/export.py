@@ -11,16 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from unlearning.errors import InputError, invalid
-from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import check_outputs
-from unlearning.experiments.results.collect import Entry, collect
-from unlearning.records import (
-    PoisonConfig,
-    TrainConfig,
-    UnlearningResults,
-    read_json,
-    write_text,
-)
+from unlearning.experiments.results.reader import read_folders
+from unlearning.experiments.results.tree import Entry
+from unlearning.files import check_outputs, write_text
+from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 
 OURS = "keras-unlearning"
@@ -42,7 +36,7 @@ def export_results(
     accuracies of our repairs are on the test split.
 
     Args:
-        folders: Folders of any level; see `collect`.
+        folders: Folders of any level; see `read_folders`.
         out: The CSV file; either the old one or the whole new one.
         form: `tidy` or `reference`.
         force: Replace an existing file.
@@ -56,7 +50,7 @@ def export_results(
     if out.suffix != ".csv":
         raise invalid("out", "a path ending in .csv, after the folders", str(out))
     check_outputs((out,), force)
-    entries = collect(folders)
+    entries = read_folders(folders, strict=True).entries()
     if not entries:
         raise InputError(f"There is no unlearning_results.json below {', '.join(map(str, folders))}.")
     write_text(out, _tidy(entries) if form == "tidy" else _as_reference(entries))
@@ -87,10 +81,9 @@ def tidy_row(entry: Entry) -> dict[str, Any]:
             row |= {"acc_after_fix": None, "acc_perc_restored": None}
         return row | {"note": "; ".join(NOTES)}
     row |= _flatten(results)
-    files = layout.TrainedFiles(entry.folder.resolve().parent, "poisoned_model.keras")
-    for prefix, path, kind in (("train", files.config, TrainConfig), ("poison", files.poison_config, PoisonConfig)):
-        if path.is_file():
-            row |= {f"{prefix}.{name}": value for name, value in _flatten(read_json(path, kind)).items()}
+    for prefix, config in (("train", entry.cell.training.config), ("poison", entry.cell.training.poison)):
+        if config is not None:
+            row |= {f"{prefix}.{name}": value for name, value in _flatten(config).items()}
     return row
 
 

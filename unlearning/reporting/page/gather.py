@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from unlearning.errors import InputError, invalid, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.grid.locks import find_writers
-from unlearning.experiments.results.collect import walk_files
+from unlearning.experiments.results.places import walk_files
 from unlearning.records import (
     KINDS,
     CellFailure,
@@ -34,7 +34,7 @@ from unlearning.records import (
     read_json,
     read_raw,
 )
-from unlearning.records.reference import is_reference
+from unlearning.records.reference import published_kind
 
 State = Literal["done", "failed", "running", "missing"]
 R = TypeVar("R", bound=BaseModel)
@@ -357,7 +357,7 @@ class _Reader:
             return None
         try:
             content = read_raw(path)
-            if is_reference(content):
+            if published_kind(content, UnlearningResults):
                 self.foreign += 1
                 return None
             found = parse_record(path, content, UnlearningResults)
