@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearning.errors import InputError, invalid
+from unlearning.registry import Entry, Role
 from unlearning.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -199,3 +200,15 @@ def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:
     if is_text and any(isinstance(item, float) and not math.isfinite(item) for item in values):
         raise InputError(f"Invalid value for argument `{name}.{field}`. Expected finite numbers. Received: {text!r}")
     return parsed
+
+
+def entry(name: str) -> Entry:  # a stub of the registry's; that of `Registry` takes its place
+    """Returns what there is to know of a method, or of a chain, without building it."""
+    stages = name.split("+")
+    for stage in stages:
+        if stage not in _REGISTRY:
+            raise invalid("method", f"one of {', '.join(_REGISTRY)}", stage)
+    modules = [_REGISTRY[stage].module.replace("_", "-") for stage in stages]
+    roles = {"retraining": Role.GOLD, "sharding": Role.CONTROL, "ssd": Role.CONTROL, "fine-tuning": Role.CONTROL}
+    roles |= {"scrub": Role.PUBLISHED}
+    return Entry(name, "", role=roles.get(modules[-1], Role.RECOMMENDED), family="+".join(modules))
