@@ -804,7 +804,7 @@ class Experiment:
         logger.info("training %s", files.folder)
         callbacks = []
         if self.settings.tensorboard is not None:
-            from unlearning.drawing.boards import TrainingBoard
+            from unlearning.drawing.training_board import TrainingBoard
 
             callbacks.append(TrainingBoard(self._board(files.folder), files.backup / "log.csv"))
         model, trained = train(
