@@ -10,7 +10,7 @@ from unlearning.drawing.palette import look
 from unlearning.reporting.figures.experiment import Experiment
 from unlearning.reporting.figures.parts import add_caption
 from unlearning.reporting.solves import MEASURES, Solve, read_solves
-from unlearning.reporting.tables import shorten
+from unlearning.reporting.tables.text import shorten
 
 
 def draw_solver(experiment: Experiment) -> Any:
