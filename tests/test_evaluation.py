@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from support.small import blobs, fitted
+from unlearning import evaluation
 from unlearning.evaluation import (
     ScoredRows,
     agreement,

@@ -120,6 +120,22 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
         raise InputError(f"Cannot read {path} as CSV: {error}") from error
 
 
+def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[dict[str, str]]:
+    """Reads a whole CSV file as `open_csv` does; a file that is not there has no rows.
+
+    Raises:
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+    """
+    if not Path(path).exists():
+        return []
+    with open_csv(Path(path).name, path, limit) as reader:
+        rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, row {number}: expected as many values as columns.")
+    return rows
+
+
 def file_sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, as hexadecimal text."""
     with path.open("rb") as file:

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
 
 from unlearning.errors import InputError, invalid
 from unlearning.strict_json import parse_json
@@ -111,6 +112,12 @@ class Option:
     metavar: str = ""
     hidden: bool = False
     one_of: str = ""
+
+
+def option_flag(name: str, field: FieldInfo) -> str:
+    """Returns the command-line option of a field, `--name`; empty text where it has none."""
+    look = next((mark for mark in field.metadata if isinstance(mark, Option)), Option())
+    return "" if look.hidden else look.flag or f"--{name.replace('_', '-')}"
 
 
 class _SettingsMeta(_Meta):

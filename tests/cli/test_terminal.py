@@ -15,8 +15,8 @@ import cli
 from support.paths import ROOT
 from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid.plan import CellState, Estimate, Plan
-from unlearning.experiments.results.collect import collect
 from unlearning.experiments.results.compare import compare_methods
+from unlearning.experiments.results.reader import read_folders
 from unlearning.records import DetectionMetrics, DetectionResults, TrainResults, read_json
 from unlearning.reporting import tables
 
@@ -113,7 +113,7 @@ class TestWidth:
     """Tables of extreme records: long names, many digits."""
 
     def test_results_and_comparison(self) -> None:
-        entries = collect([EXPERIMENT])
+        entries = read_folders([EXPERIMENT], strict=True).entries()
         long = "second-order-lissa-uncached-" + 60 * "x"
         renamed = [
             entry.results.model_copy(

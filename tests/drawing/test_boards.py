@@ -17,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cli
 from support.paths import ROOT
 from support.small import blobs, small_model
-from unlearning.drawing.boards import TrainingBoard, write_repair
+from unlearning.drawing.boards import write_repair
+from unlearning.drawing.training_board import TrainingBoard
 from unlearning.training import ShuffledBatches, TrainSettings, train
 
 TINY = ("--train-rows", "200", "--epochs", "2", "--budgets", "40", "--seeds", "1", "--methods", "sap+second-order")

@@ -17,6 +17,11 @@ def test_every_registered_method_has_a_look_of_its_own() -> None:
     assert len(set(looks)) == len(looks)
 
 
+def test_a_method_of_strangers_is_neutral() -> None:
+    assert look("magic").colour == look("sapling").colour == palette.GREY and look("magic") != look("sharding")
+    assert look("sap-of-my-own").colour == look("sap").colour == look("sap+magic").colour
+
+
 def test_a_family_shares_its_hue() -> None:
     assert look("second-order").colour == look("second-order-lissa").colour != look("first-order").colour
     assert look("second-order") != look("second-order+fine-tuning")
@@ -24,7 +29,7 @@ def test_a_family_shares_its_hue() -> None:
 
 
 def test_the_page_has_a_shape_for_every_marker() -> None:
-    script = (ROOT / "unlearning/reporting/page/page.js").read_text()
+    script = (ROOT / "unlearning/reporting/page/assets/overview.js").read_text()
     shapes = script.partition("const SHAPES = {")[2].partition("};")[0]
     known = {name.strip('" ') for name in re.findall(r'([a-z]+|"[a-z-]+"): "M', shapes)}
     assert known == set(palette._MARKERS)

@@ -151,7 +151,7 @@ class TestTsneFigure:
         from unlearning.drawing import features as module
 
         figures = []
-        monkeypatch.setattr(module, "_save", lambda figure, path: figures.append(figure))
+        monkeypatch.setattr(module.canvas, "save", lambda figure, path: figures.append(figure))
         features, labels = clouds(3, 40)
         forget = np.arange(40) < 10
         names = ["cat", "dog", "owl"]
@@ -186,7 +186,7 @@ class TestTsneFigure:
         from unlearning.drawing import features as module
 
         figures = []
-        monkeypatch.setattr(module, "_save", lambda figure, path: figures.append(figure))
+        monkeypatch.setattr(module.canvas, "save", lambda figure, path: figures.append(figure))
         features, labels = clouds(30, 60)
         rows = {"labels": labels, "forget": labels == 0, "centroids": np.eye(30), "class_names": ["x"] * 30}
         draw_tsne([tmp_path / "a.png"], features, features, **rows)

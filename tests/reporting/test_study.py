@@ -18,9 +18,11 @@ import cli
 from support.paths import ROOT
 from unlearning.drawing import palette
 from unlearning.errors import InputError
-from unlearning.experiments.results.collect import collect
-from unlearning.reporting import study
-from unlearning.reporting.study import FIGURES, draw_study
+from unlearning.experiments.results.reader import read_folders
+from unlearning.reporting.figures import FIGURES, draw_study
+from unlearning.reporting.figures.experiment import list_experiments
+from unlearning.reporting.figures.parts import give_letters
+from unlearning.reporting.figures.study import DRAWN
 
 MODELS = ROOT / "models"
 TEMPLATE = MODELS / "cifar10-20000-cnn_small-symmetric/budget-10000/seed-42/second-order/unlearning_results.json"
@@ -57,8 +59,8 @@ def experiment(tmp_path: Path) -> Path:
 
 def draw(folder: Path, name: str):
     """The Matplotlib figure behind a file."""
-    (found,) = study._by_experiment(collect([folder]))
-    return study._FIGURES[name][0](found)
+    (found,) = list_experiments(read_folders([folder], strict=True))
+    return DRAWN[name][0](found)
 
 
 def lines(axes) -> dict[str, np.ndarray]:
@@ -143,11 +145,23 @@ class TestFiles:
         assert [p.name for p in drawn.paths] == ["accuracy-over-budget.png"] and len(drawn.left_out) == 4
 
     def test_all_committed_results_can_be_drawn(self) -> None:
-        experiments = study._by_experiment(collect([MODELS]))
+        experiments = list_experiments(read_folders([MODELS], strict=True))
         assert len(experiments) > 5
-        for name, (draw_one, _) in study._FIGURES.items():
+        for name, (draw_one, _) in DRAWN.items():
             drawn = [figure for figure in map(draw_one, experiments[:3]) if figure is not None]
             assert drawn, name
+
+    def test_methods_that_are_all_there_at_every_budget(self, tmp_path: Path) -> None:
+        for budget in (20, 50):
+            result(tmp_path / "e", budget, 1, "sap")
+        assert len(lines(draw(tmp_path / "e", "accuracy-over-budget").axes[0])) == 3
+
+    def test_names_are_not_typeset(self, experiment: Path, tmp_path: Path) -> None:
+        names = ["$x", "$\\bad{$", "y$"]
+        report = {"class_report_before": CLASSES, "class_report_after": CLASSES, "class_names": names}
+        result(experiment, 50, 4, "sap", **report)
+        drawn = draw_study([experiment.rename(tmp_path / "$a$ $\\b{$")], tmp_path / "out")
+        assert len(drawn.paths) == len(FIGURES)
 
     def test_the_command(self, experiment: Path, tmp_path: Path) -> None:
         command = [sys.executable, ROOT / "cli.py", "figures", "e", "--out", "f", "--format", "pdf"]
@@ -199,5 +213,5 @@ class TestRefusals:
 
 
 def test_alike_methods_get_letters() -> None:
-    letters = study._letters(["a", "b", "c"], lambda name: name == "b")
+    letters = give_letters(["a", "b", "c"], lambda name: name == "b")
     assert sorted(letters) == ["a", "c"] and len(set(letters.values())) == 2

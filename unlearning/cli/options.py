@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from unlearning.settings import Option, Settings
+from unlearning.settings import Option, Settings, option_flag
 
 Decorator = Callable[[Callable], Callable]
 
@@ -38,9 +38,9 @@ def together(*options: Decorator) -> Decorator:
 def option_of(name: str, field: FieldInfo) -> Decorator | None:
     """Returns the option of a field; None for a field that is none."""
     look = next((mark for mark in field.metadata if isinstance(mark, Option)), Option())
-    if look.hidden:
+    flag = option_flag(name, field)
+    if not flag:
         return None
-    flag = look.flag or f"--{name.replace('_', '-')}"
     text = _first_paragraph(field.description or "")
     if look.one_of:
         text = f"{text} One of {', '.join(_names(look.one_of))}."

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.drawing import palette
-from unlearning.drawing.figures import _axes, _save
+from unlearning.drawing import canvas, palette
 from unlearning.errors import invalid
 
 _MOST_NAMES = 20  # beyond this many classes a legend is longer than the figure
@@ -113,6 +112,7 @@ def embed(features: np.ndarray, *, perplexity: float = 30, learning_rate: float 
         return tsne.fit_transform(unit)
 
 
+@canvas.styled()
 def draw_tsne(
     paths: Sequence[Path],
     before: np.ndarray,
@@ -163,7 +163,7 @@ def draw_tsne(
         chosen = np.sort(np.random.default_rng(seed).choice(len(labels), most_rows, replace=False))
     classes = np.flatnonzero(np.any(centroids != 0, axis=1))
     colours = _colours(len(class_names))
-    figure, sides = _axes(11, 5.2, columns=2)
+    figure, sides = canvas.new_figure(11, 5.2, columns=2)
     for axes, features, title in zip(sides, (before, after), ("before", "after"), strict=True):
         points = np.concatenate([np.asarray(features)[chosen], np.asarray(centroids)[classes]])
         places = embed(points, perplexity=perplexity, learning_rate=learning_rate, seed=seed)
@@ -176,10 +176,11 @@ def draw_tsne(
         axes.set(title=title, xticks=[], yticks=[])
     _add_legend(figure, colours, class_names)
     for path in paths:
-        _save(figure, path)
+        canvas.save(figure, path)
     return chosen
 
 
+@canvas.styled()
 def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, forget: np.ndarray) -> None:
     """Draws histograms of the angles to the centroid of the given label, before and after a repair.
 
@@ -200,7 +201,7 @@ def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, fo
     both = both[np.isfinite(both)]
     top = float(np.ceil(both.max())) if len(both) else 180.0
     edges = np.linspace(0, max(top, 1.0), 61)
-    figure, sides = _axes(10, 3.8, columns=2)
+    figure, sides = canvas.new_figure(10, 3.8, columns=2)
     sides[1].sharex(sides[0])
     sides[1].sharey(sides[0])
     for axes, angles, title in zip(sides, (before, after), ("before", "after"), strict=True):
@@ -218,7 +219,7 @@ def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, fo
             axes.legend(fontsize=8)
     sides[0].set_ylabel("share of the group (%)")
     for path in paths:
-        _save(figure, path)
+        canvas.save(figure, path)
 
 
 def _check(before: np.ndarray, after: np.ndarray, labels: np.ndarray, forget: np.ndarray) -> None:

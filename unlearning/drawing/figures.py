@@ -1,4 +1,4 @@
-"""Static figures of one repair."""
+"""Static figures of one repair or detection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.drawing import palette
+from unlearning.drawing import canvas, palette
 
 _MOST_NAMES = 20  # beyond this many classes, class names no longer fit on the axes
 
 
+@canvas.styled()
 def draw_confusions(folder: Path, matrices: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
     """Draws confusion matrices, one PNG each, as shares of each true class.
 
@@ -25,14 +26,15 @@ def draw_confusions(folder: Path, matrices: Mapping[str, np.ndarray], class_name
 
     for key, matrix in matrices.items():
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        figure, axes = _axes(6.5, 5.5)
+        figure, axes = canvas.new_figure(6.5, 5.5)
         names = list(class_names) if len(class_names) <= _MOST_NAMES else False
         sns.heatmap(shares, vmin=0, vmax=1, cmap="viridis", xticklabels=names, yticklabels=names, square=True, ax=axes)
         correct = np.trace(matrix) / max(matrix.sum(), 1)
         axes.set(xlabel="predicted class", ylabel="true class", title=f"{key}: accuracy {100 * correct:.1f} %")
-        _save(figure, folder / f"confusion_{key}.png")
+        canvas.save(figure, folder / f"confusion_{key}.png")
 
 
+@canvas.styled()
 def draw_steps(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Draws validation accuracy over steps.
 
@@ -40,14 +42,15 @@ def draw_steps(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         path: The PNG.
         history: Rows with `step` and `validation_accuracy`.
     """
-    figure, axes = _axes(5, 3.5)
+    figure, axes = canvas.new_figure(5, 3.5)
     steps = [row["step"] for row in history]
     axes.plot(steps, [100 * row["validation_accuracy"] for row in history], marker="o", color=palette.BLUE)
     axes.set(xlabel="step", ylabel="validation accuracy (%)", xticks=steps)
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    canvas.save(figure, path)
 
 
+@canvas.styled()
 def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
     """Draws the spectra of a projection's layers, and validation accuracy over its scale `alpha`.
 
@@ -56,12 +59,13 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
         details: `layers`, each with `name`, `ranks` and `ratios`.
         history: Rows with `alpha`, `round` and `validation_accuracy`; the first is the unmodified network.
     """
-    figure, (left, right) = _axes(10, 4, columns=2)
+    figure, (left, right) = canvas.new_figure(10, 4, columns=2)
     colours = _colours(len(details["layers"]))
     for layer, colour in zip(details["layers"], colours, strict=True):
         left.plot(layer["ranks"], layer["ratios"], color=colour, label=layer["name"])
     smallest = min((r for layer in details["layers"] for r in layer["ratios"] if r > 1e-12), default=1e-12)
     left.set(xscale="log", yscale="log", ylim=(smallest / 2, 1), xlabel="rank", ylabel="share of the second moment")
+    canvas.label_powers(left.xaxis, left.yaxis)
     if len(details["layers"]) <= _MOST_NAMES:
         left.legend(fontsize=6)
     right.axhline(100 * history[0]["validation_accuracy"], color=palette.POISONED, linestyle="--", label="unmodified")
@@ -71,11 +75,13 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
         accuracies = [100 * row["validation_accuracy"] for row in rows]
         right.plot([row["alpha"] for row in rows], accuracies, marker="o", label=f"round {number}")
     right.set(xscale="log", xlabel="alpha", ylabel="validation accuracy (%)")
+    canvas.label_powers(right.xaxis)
     right.grid(alpha=0.3)
     right.legend()
-    _save(figure, path)
+    canvas.save(figure, path)
 
 
+@canvas.styled()
 def draw_mixture(
     path: Path,
     scores: np.ndarray,
@@ -97,7 +103,7 @@ def draw_mixture(
     """
     from scipy.stats import norm
 
-    figure, axes = _axes(6, 4)
+    figure, axes = canvas.new_figure(6, 4)
     edges = np.histogram_bin_edges(scores, bins=60)
     if bad_rows is None:
         axes.hist(scores, bins=edges, color=palette.GREY, alpha=0.6, label="rows")
@@ -118,32 +124,13 @@ def draw_mixture(
     if threshold is not None:
         axes.axvline(threshold, color=palette.THRESHOLD, label="threshold")
     axes.set(xlabel=label, ylabel="rows", yscale="log")
+    canvas.label_powers(axes.yaxis)
     axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
     axes.legend(fontsize=8)
-    _save(figure, path)
+    canvas.save(figure, path)
 
 
 def _colours(count: int) -> list:
     import matplotlib
 
     return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.95, count)))
-
-
-def _axes(width: float, height: float, columns: int = 1):  # type: ignore[no-untyped-def]
-    # A figure of its own canvas: no display, no global state, nothing to close.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns)
-
-
-def _save(figure, path: Path, dpi: int = 110) -> None:  # type: ignore[no-untyped-def]
-    import matplotlib
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without versions and dates, so that equal figures are equal files; letters stay letters in a PDF (TrueType).
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(path, dpi=dpi, metadata=metadata)

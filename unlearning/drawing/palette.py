@@ -2,6 +2,7 @@
 
 Eight colours that people with any common colour blindness can tell apart (Okabe & Ito, 2008), and a marker and a dash
 for what shares a colour: methods of one family (a method, its variants, the chains that begin with it) share the hue.
+Which family a method is of, its registry says; what that does not know is grey.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable
+
+from unlearning import methods
+from unlearning.errors import InputError
+from unlearning.registry import Entry
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73"),
@@ -23,8 +28,7 @@ THRESHOLD = VERMILION
 CLEAN, POISONED = "#404040", GREY
 """The models that all repairs lie between."""
 
-# The first name that a method begins with is its family.
-_FAMILIES = {
+_COLOURS = {  # by family, in the order of a legend
     **{"retraining": BLACK, "sharding": GREY, "fine-tuning": ORANGE, "first-order": SKY, "second-order": BLUE},
     **{"sap": GREEN, "fspmu": VERMILION, "scrub": PURPLE, "ssd": YELLOW},
 }
@@ -70,25 +74,37 @@ def look(method: str) -> Look:
         Its colour, marker and dash. The family's plain method is drawn solid with circles.
     """
     family = _family(method)
-    colour = _FAMILIES[family] if family else GREY
     if method == family:
-        return Look(colour, "circle", _DASHES[0])
+        return Look(_COLOURS[family], "circle", _DASHES[0])
     # A digest, since Python's own `hash` of a text differs from process to process.
     number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4], "big")
     markers, dashes = list(_MARKERS)[1:], _DASHES[1:]
-    return Look(colour, markers[number % len(markers)], dashes[number // len(markers) % len(dashes)])
+    dash = dashes[number // len(markers) % len(dashes)]
+    return Look(_COLOURS.get(family, GREY), markers[number % len(markers)], dash)
 
 
-def sort_methods(methods: Iterable[str]) -> list[str]:
+def sort_methods(names: Iterable[str]) -> list[str]:
     """Sorts names of methods for a legend: families stay together, each begins with its plain method.
 
     Example:
         >>> sort_methods(["sap-head", "second-order", "sap", "retraining"])
         ['retraining', 'second-order', 'sap', 'sap-head']
     """
-    families = [*_FAMILIES, None]
-    return sorted(methods, key=lambda method: (families.index(_family(method)), method))
+    families = [*_COLOURS, ""]
+    return sorted(names, key=lambda name: (families.index(_family(name)), name))
 
 
-def _family(method: str) -> str | None:
-    return next((name for name in _FAMILIES if method.startswith(name)), None)
+def _family(method: str) -> str:
+    """The family whose colour a method has: that of a chain's first stage; empty without a colour."""
+    found = _entry(method.partition("+")[0])
+    return found.family if found is not None and found.family in _COLOURS else ""
+
+
+def _entry(method: str) -> Entry | None:
+    """What the registry knows of a method, whatever variant stands behind its name."""
+    while method:
+        try:
+            return methods.entry(method)
+        except InputError:
+            method = method.rpartition("-")[0]
+    return None

@@ -243,49 +243,5 @@ def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
     return Chain(stages=tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
 
 
-def parse_hyperparameter(name: str, field: str, value: Any, cls: type) -> Any:  # removed with detection's move
-    """Reads one option of a detector as the type of its field; see `Settings.parse`, which takes its place.
-
-    Args:
-        name: Registered name of the detector, for the message.
-        field: A field of the dataclass.
-        value: The value; text is read as JSON where it is JSON, and as a plain string otherwise.
-        cls: The dataclass.
-
-    Returns:
-        The value, of the field's type.
-
-    Raises:
-        InputError: If it does not fit.
-    """
-    import contextlib
-    import json
-    import math
-    import typing
-
-    from pydantic import TypeAdapter, ValidationError
-
-    from unlearning.errors import InputError
-    from unlearning.strict_json import parse_json
-
-    is_text = isinstance(value, str)
-    text = str(value) if len(str(value)) <= 100 else f"{str(value)[:97]}..."
-    try:
-        if is_text:
-            with contextlib.suppress(json.JSONDecodeError):  # plain text such as a layer name stays text
-                value = parse_json(value)
-        parsed = TypeAdapter(typing.get_type_hints(cls)[field]).validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise InputError(f"Invalid value for argument `{name}.{field}`. {reason}. Received: {text!r}") from error
-    except ValueError as error:
-        raise InputError(f"Invalid value for argument `{name}.{field}`: {error}. Received: {text!r}") from error
-    # The text "nan" is no JSON, but a float to pydantic. What Python passes in, the methods themselves check.
-    values = parsed if isinstance(parsed, tuple | list) else (parsed,)
-    if is_text and any(isinstance(item, float) and not math.isfinite(item) for item in values):
-        raise InputError(f"Invalid value for argument `{name}.{field}`. Expected finite numbers. Received: {text!r}")
-    return parsed
-
-
 get_method = get
 """`get`, under the name it has at the top level."""

@@ -13,9 +13,11 @@ from unlearning.detection.features import penultimate_features
 from unlearning.drawing.features import centroids_by_label, draw_angles, draw_tsne, label_angles, summarise_angles
 from unlearning.errors import invalid
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.run import check_writable, describe_environment, reopen
+from unlearning.experiments.cell.reopening import open_poisoned, reopen
+from unlearning.files import check_writable, file_sha256
 from unlearning.interop import load_model, set_determinism
-from unlearning.records import FeatureResults, UnlearningResults, file_sha256, read_json, write_json
+from unlearning.records import FeatureResults, UnlearningResults, read_json, read_rows, write_json
+from unlearning.repairs.environment import describe_environment
 from unlearning.task import check_rows
 
 logger = logging.getLogger(__name__)
@@ -59,22 +61,22 @@ def draw_features(
     if rows < 4:
         raise invalid("rows", "an integer of at least 4", rows)
     files = layout.MethodFiles(run_dir)
-    cell = run_dir.absolute().parent  # a bare name has no parent to read budget and seed from
-    layout.parse_cell(cell)
+    parent = run_dir.absolute().parent  # a bare name has no parent to read budget and seed from
+    _, budget, seed = layout.parse_cell(parent)
     if not files.results.is_file():
         raise invalid("run_dir", "the folder of a finished repair, .../budget-<B>/seed-<S>/<method>", str(run_dir))
     repair = read_json(files.results, UnlearningResults)
-    experiment, budget, seed = reopen(cell, None, {}, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
+    cell = reopen(parent, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     check_writable(files.figures)
     if not files.model.is_file() or file_sha256(files.model) != repair.model_sha256:
         raise invalid("run_dir", f"the weights whose hash {files.results} records", str(files.model))
-    poisoned, given, corruption = experiment.open_poisoned(budget, seed)
+    poisoned, given, corruption = open_poisoned(cell)
     repaired = load_model(files.model)
     if not repair.applied:
         logger.warning("This repair changed nothing (%s); both sides show the same model.", repair.status)
     set_determinism(seed)
-    num_classes = experiment.data.num_classes
-    named = _named_rows(repair.details, len(given))
+    num_classes = cell.setup.data.num_classes
+    named = _named_rows(read_rows(files.rows, repair), len(given))
     forget = np.zeros(len(given), dtype=bool)
     forget[corruption.rows if named is None else named] = True
     before, after = (_finite_features(model, given.images) for model in (poisoned, repaired))
@@ -90,7 +92,7 @@ def draw_features(
         labels=corruption.true_labels,
         forget=forget,
         centroids=centroids,
-        class_names=experiment.data.class_names,
+        class_names=cell.setup.data.class_names,
         most_rows=rows,
         seed=seed,
     )
@@ -108,7 +110,7 @@ def draw_features(
             "forget_source": "corruption" if named is None else "method",
             "tsne_rows": len(drawn),
             "angles": {when: summarise_angles(values, forget) for when, values in angles.items()},
-            "poisoned_sha256": file_sha256(layout.cell_files(experiment.folder, budget, seed).model),
+            "poisoned_sha256": file_sha256(cell.files.model),
             "repaired_sha256": repair.model_sha256,
             "environment": describe_environment(),
         }
@@ -117,11 +119,10 @@ def draw_features(
     return results
 
 
-def _named_rows(details: Mapping[str, Any], rows: int) -> np.ndarray | None:
-    """The forget rows that a repair's record names, of a chain those of its last stage that does; None without."""
-    stages = [details, *(stage for stage in details.values() if isinstance(stage, Mapping))]
-    named = [stage["forget_rows"] for stage in stages if stage.get("forget_rows")]
-    return check_rows("forget_rows", np.asarray(named[-1]), rows) if named else None
+def _named_rows(lists: Mapping[str, np.ndarray], rows: int) -> np.ndarray | None:
+    """The forget rows that a repair names, of a chain those of its last stage that does; None without."""
+    named = [found for name, found in lists.items() if name.rpartition(".")[2] == "forget_rows" and len(found)]
+    return check_rows("forget_rows", named[-1], rows) if named else None
 
 
 def _finite_features(model: Any, images: np.ndarray) -> np.ndarray:

@@ -153,12 +153,13 @@ def _draw(
     """Draws what there is to see; a picture that fails costs no record."""
     from unlearning.drawing import figures
 
-    projection = outcome.details.get("sap", outcome.details)
+    stages = (outcome.details, *(part for part in outcome.details.values() if isinstance(part, Mapping)))
     try:
         figures.draw_confusions(files.figures, confusions, names)
         figures.draw_steps(files.figures / "steps.png", outcome.history)
-        if "layers" in projection:
-            figures.draw_projection(files.figures / "projection.png", projection, outcome.history)
+        for details in stages:
+            if "layers" in details:
+                figures.draw_projection(files.figures / "projection.png", details, outcome.history)
     except OSError:
         raise  # a full disk stops the cell, as everywhere
     except Exception as error:

@@ -101,7 +101,7 @@ def _train(
     logger.info("training %s", files.folder)
     callbacks = []
     if setup.settings.tensorboard is not None:
-        from unlearning.drawing.boards import TrainingBoard
+        from unlearning.drawing.training_board import TrainingBoard
 
         callbacks.append(TrainingBoard(setup.board(files.folder), files.backup / "log.csv"))
     model, trained = train(

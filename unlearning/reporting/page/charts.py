@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearning.drawing import canvas
 from unlearning.drawing.palette import look
 
 DARK_SURFACE = "#14171c"
@@ -60,18 +60,20 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+@canvas.styled()
 def draw_static(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
     """Draws what the two interactive charts of an experiment show.
 
     Args:
-        rows: As `gather.headline` returns them.
+        rows: As `headline` returns them.
 
     Returns:
         Two SVG files: accuracy over budget, and restored share over seconds.
     """
-    accuracy, left = _axes("budget (corrupted rows)", "test accuracy (%)")
-    share, right = _axes("seconds", "restored share (%)")
-    right.set_xscale("log")
+    (accuracy, left), (share, right) = canvas.new_figure(*_SIZE), canvas.new_figure(*_SIZE)
+    left.set(xlabel="budget (corrupted rows)", ylabel="test accuracy (%)")
+    right.set(xlabel="seconds", ylabel="restored share (%)", xscale="log")
+    canvas.label_powers(right.xaxis)
     names = sorted({row["name"] for row in rows})
     for name in names:
         own = [row for row in rows if row["name"] == name]
@@ -89,30 +91,8 @@ def draw_static(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
             seconds = [max(row["seconds"][0], 1e-3) for row in scored]
             right.plot(seconds, [100 * row["restored"][0] for row in scored], linestyle="", **drawn)
     for axes in (left, right):
+        axes.grid(alpha=0.3)
         if not axes.get_legend_handles_labels()[1]:  # nothing was lost, so that nothing could be restored
             continue
         axes.legend(fontsize=6, ncols=2 if len(names) > 8 else 1, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return _svg(accuracy), _svg(share)
-
-
-def _axes(x: str, y: str):  # type: ignore[no-untyped-def]
-    # A figure of its own canvas: no display, no global state, nothing to close.
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.subplots()
-    axes.set(xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _svg(figure: Any) -> bytes:
-    import matplotlib
-
-    buffer = io.BytesIO()
-    # Text stays text, and neither date nor random identifiers make equal figures differ.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return canvas.as_svg(accuracy), canvas.as_svg(share)

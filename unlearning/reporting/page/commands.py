@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
@@ -10,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from unlearning import detection
-from unlearning.experiments.cell.run import DetectChoice, Experiment, MethodChoice, Settings
-from unlearning.noise import FROM_FILE
+from unlearning.experiments.cell.reopening import recorded_settings
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
+from unlearning.noise import NOISES
 from unlearning.records import PoisonConfig, TrainConfig, UnlearnConfig
+from unlearning.repairs.settings import DetectSettings
+from unlearning.settings import option_flag
 
+_ALWAYS = ("dataset", "model", "noise", "seeds", "epochs")
 LABELS_FILE = "LABELS_FILE"
 """Stands in a command for the path of a file of labels, which no record holds."""
 
@@ -39,34 +43,23 @@ def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: Unl
 
 
 def _data_words(train: TrainConfig, poison: PoisonConfig) -> list[str]:
-    """What `Settings` is asked for other than its own."""
-    asked: dict[str, Any] = {
-        **train.data.model_dump(),
-        **train.model_dump(exclude={"schema_version", "data", "seed"}),
-        "noise": poison.noise,
-        "seeds": (poison.seed,),
-    }
-    asked.pop("objective_options", None)
-    if poison.noise in FROM_FILE:
-        asked["labels_file"] = LABELS_FILE
-    else:
-        asked["budgets"] = (poison.budget,)
-    if poison.labels_key is not None:
-        asked["labels_key"] = poison.labels_key
-    words = []
-    for field in dataclasses.fields(Settings):
-        value = asked.get(field.name, field.default)
-        if value == field.default and field.name not in ("dataset", "model", "noise", "seeds", "epochs"):
+    """The options that differ from those of the program, and a few that tell what the experiment is."""
+    settings, words = recorded_settings(train, poison), []
+    if NOISES.entry(poison.noise).needs >= {"labels_file"}:
+        settings = settings.changed(labels_file=LABELS_FILE, labels_sha256=None)
+    for name, field in RunSettings.model_fields.items():
+        value, flag = getattr(settings, name), option_flag(name, field)
+        usual = field.get_default(call_default_factory=True)
+        if not flag or value is None or (value == usual and name not in _ALWAYS):
             continue
-        option = f"--{field.name.replace('_', '-')}"
         if isinstance(value, bool):
-            words.append(option if value else f"--no-{option[2:]}")
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, Mapping):
+            words += [word for key, item in value.items() for word in (flag, f"{key}={_text(item)}")]
         elif isinstance(value, tuple):
-            words += [option, ",".join(map(str, value))] if value else []
-        elif value is not None and field.name in asked:
-            words += [option, str(value)]
-    for name, number in train.objective_options.items():
-        words += ["--objective-option", f"{name}={number}"]
+            words += [flag, ",".join(map(str, value))] if value else []
+        else:
+            words += [flag, str(value)]
     return words
 
 
@@ -78,7 +71,7 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
         options = dict(found["detector"])
         name = options.pop("name")
         changed = _changes(detection.get(name).config(), options, chain=False)
-        detect = DetectChoice(name, tuple(changed.items()), found["suspects"], found["rounds"])
+        detect = DetectSettings(detector=name, options=changed, suspects=found["suspects"], rounds=found["rounds"])
         words += ["--detect", name]
         words += [word for key, value in changed.items() for word in ("--detect-set", f"{key}={_text(value)}")]
         words += ["--suspects", "remove"] if detect.suspects == "remove" else []
@@ -93,22 +86,16 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
 
 
 def _plain(
-    train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig, detect: DetectChoice | None
+    train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig, detect: DetectSettings | None
 ) -> UnlearnConfig:
     """The configuration of the same method in the same cell without any changed hyperparameter or variant."""
-    recorded = train.model_dump(exclude={"schema_version", "data", "seed"})
-    recorded["objective_options"] = tuple(recorded.get("objective_options", {}).items())
-    choice = MethodChoice(unlearn.method)
-    settings = Settings(
-        **recorded,
-        noise=poison.noise,
-        seeds=(unlearn.seed,),
-        methods=(choice,),
+    settings = recorded_settings(train, poison).changed(
+        methods=(MethodChoice(name=unlearn.method),),
         detect=detect,
         validation=unlearn.validation,
         output=Path("unused"),
     )
-    return Experiment(settings).unlearn_config(choice, unlearn.seed)
+    return Setup(settings).repairs[0].config(unlearn.seed)
 
 
 def _changes(own: Mapping[str, Any], found: Mapping[str, Any], *, chain: bool) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import InputError
-from unlearning.experiments.cell import folder as layout
-from unlearning.records import file_sha256
-from unlearning.reporting.page.gather import Cell, Detected, Shown, describe, is_control
+from unlearning.files import file_sha256
+from unlearning.reporting.page.gather import shorten_paths
+from unlearning.reporting.page.headline import find_tag
+from unlearning.reporting.page.shown import Cell, Detected, Shown
 
 if TYPE_CHECKING:
-    from unlearning.experiments.cell.run import Experiment
+    from unlearning.experiments.cell.rows import Cell as OpenCell
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +113,13 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
         return Galleries((), None, (f"No pictures of suspects: {reason}.",))
     roots = [shown.folder.parent]
     try:
-        experiment = _open(shown, chosen[0][0], dataset, data_dir)
-        data = experiment.data
+        opened = _open(shown, chosen[0][0], dataset, data_dir)
+        data = opened.setup.data
     except (InputError, OSError) as error:
         return Galleries(
             (),
             None,
-            (f"No pictures of suspects: the data set cannot be loaded. {describe(error, roots)}",),
+            (f"No pictures of suspects: the data set cannot be loaded. {shorten_paths(str(error), roots)}",),
         )
     galleries, notes = [], []
     fingerprint = data.fingerprint()
@@ -126,16 +127,15 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
         try:
             if cell.training is not None and cell.training.data_sha256 != fingerprint:
                 raise InputError("the data loaded are not those that the model was trained on")
-            galleries.append(_draw(shown.label, experiment, cell, found, count))
+            galleries.append(_draw(shown.label, opened, cell, found, count))
         except (InputError, OSError) as error:
-            notes.append(
-                f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {describe(error, roots)}"
-            )
+            reason = shorten_paths(str(error), roots)
+            notes.append(f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {reason}")
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
 
 
-def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -> Experiment:
-    from unlearning.experiments.cell.run import reopen
+def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -> OpenCell:
+    from unlearning.experiments.cell.reopening import reopen
 
     config = cell.train_config or shown.clean_config
     name = config.data.dataset if config is not None else ""
@@ -144,7 +144,7 @@ def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -
             f"Expected the prepared tensorflow-datasets set {name!r} (--data-dir or TFDS_DATA_DIR), or its file or "
             "folder (--data); a report downloads nothing."
         )
-    return reopen(cell.folder, None, {}, dataset=dataset, data_dir=data_dir)[0]
+    return reopen(cell.files.folder, dataset=dataset, data_dir=data_dir)
 
 
 def _is_prepared(name: str, data_dir: str | None) -> bool:
@@ -156,9 +156,12 @@ def _is_prepared(name: str, data_dir: str | None) -> bool:
     return bool(name) and any(folder.glob("**/dataset_info.json"))
 
 
-def _draw(label: str, experiment: Experiment, cell: Cell, found: Detected, count: int) -> Gallery:
-    corruption = experiment.corruption(cell.budget, cell.seed)
-    data = experiment.data
+def _draw(label: str, opened: OpenCell, cell: Cell, found: Detected, count: int) -> Gallery:
+    from unlearning.experiments.cell.reopening import recorded_corruption
+    from unlearning.experiments.cell.rows import Cell as OpenCell
+
+    corruption = recorded_corruption(OpenCell(opened.setup, cell.budget, cell.seed))
+    data = opened.setup.data
     given = corruption.apply(data.train)
     suspects = [suspect for suspect in found.suspects if 0 <= suspect.row < len(given)][:count]
     labels = {number for s in suspects for number in (s.given, s.suggested, s.corrected) if number is not None}
@@ -185,16 +188,15 @@ def _draw(label: str, experiment: Experiment, cell: Cell, found: Detected, count
 
 
 def _predict_before(cell: Cell, images: np.ndarray) -> np.ndarray | None:
-    path = layout.TrainedFiles(cell.folder, "poisoned_model.keras").model
-    return None if cell.training is None else _predict(path, cell.training.model_sha256, images)
+    return None if cell.training is None else _predict(cell.files.model, cell.training.model_sha256, images)
 
 
 def _predict_after(cell: Cell, images: np.ndarray) -> tuple[str, np.ndarray | None]:
-    """By the repair that is best on validation among those whose weights are kept; controls come last."""
+    """By the repair that is best on validation of those with weights; controls and gold standards come last."""
     finished = [(repair, repair.results) for repair in cell.repairs if repair.results is not None]
-    finished.sort(key=lambda pair: (is_control(pair[1].method), -pair[1].validation_accuracy_after))
+    finished.sort(key=lambda pair: (bool(find_tag(pair[1].method)), -pair[1].validation_accuracy_after))
     for repair, results in finished:
-        classes = _predict(layout.MethodFiles(repair.folder).model, results.model_sha256, images)
+        classes = _predict(repair.files.model, results.model_sha256, images)
         if classes is not None:
             return repair.name, classes
     return "", None

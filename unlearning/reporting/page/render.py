@@ -11,20 +11,22 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning.drawing.palette import look
 from unlearning.errors import InputError, invalid
-from unlearning.experiments.cell.run import check_outputs
-from unlearning.records import TrainResults, UnlearningResults, finite, write_text
-from unlearning.reporting.page.charts import draw_static, lighten
+from unlearning.files import check_outputs, write_text
+from unlearning.records import finite
+from unlearning.reporting.page.charts import draw_static
 from unlearning.reporting.page.commands import reproduce
-from unlearning.reporting.page.gallery import Galleries, draw_galleries, shrink_figure
-from unlearning.reporting.page.gather import Cell, Gathered, Shown, State, count_cells, gather, headline
+from unlearning.reporting.page.gallery import Galleries, draw_galleries
+from unlearning.reporting.page.gather import gather
+from unlearning.reporting.page.headline import count_cells, headline
+from unlearning.reporting.page.payload import describe_look, make_payload
+from unlearning.reporting.page.shown import Cell, Gathered, Shown, State
 
-_DIGITS = 4
+_SCRIPTS = ("table.js", "charts.js", "overview.js", "repair.js", "detection.js")  # parts of one function, in order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +108,7 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
     environment.filters |= {"uri": _svg_uri, "grouped": _grouped}
     environment.globals |= {"percent": _percent, "seconds": _seconds}
     # A line end in a script would be read as another one than was hashed.
-    script, plotly = (text.replace("\r\n", "\n") for text in (_asset("page.js"), get_plotlyjs()))
+    script, plotly = (text.replace("\r\n", "\n") for text in (_script(), get_plotlyjs()))
     if "</script" in plotly.lower() or "</script" in script.lower():
         raise InputError("The installed plotly cannot be embedded in a page: its bundle ends a script element.")
     return environment.from_string(_asset("page.html")).render(
@@ -130,17 +132,21 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         spread_over_seeds=any(row["seeds"] > 1 for found in rows for row in found),
         budgets=sorted({row["budget"] for found in rows for row in found}),
         environments=_environments(gathered),
-        looks={row["name"]: _look(row["name"]) for found in rows for row in found},
+        looks={row["name"]: describe_look(row["name"]) for found in rows for row in found},
         css=_asset("page.css"),
         script=script,
         plotly=plotly,
         hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (script, plotly)),
-        data=_embed(_payload(gathered, labels, rows, galleries, names)),
+        data=_embed(make_payload(gathered, labels, rows, galleries, names)),
     )
 
 
 def _asset(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return importlib.resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join(['"use strict";', "(() => {", *map(_asset, _SCRIPTS), "})();\n"])
 
 
 def _digest(text: str) -> str:
@@ -153,11 +159,6 @@ def _embed(content: Any):  # type: ignore[no-untyped-def]
 
     text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)  # ASCII only
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _look(name: str) -> dict[str, str]:
-    style = look(name)
-    return {"light": style.colour, "dark": lighten(style.colour), "marker": style.marker, "dash": style.dash}
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
@@ -220,133 +221,3 @@ def _cell(shown: Shown, cell: Cell) -> dict[str, Any]:
 
 def _config(config: Any) -> str:
     return json.dumps(config.model_dump(mode="json", by_alias=True), indent=1)
-
-
-class _Images:
-    """Data URIs, each once however often it is used."""
-
-    def __init__(self) -> None:
-        self.uris: list[str] = []
-        self._known: dict[str, int | None] = {}
-
-    def add(self, content: bytes | None, *, figure: bool = False) -> int | None:
-        if content is None:
-            return None
-        key = hashlib.sha256(content).hexdigest()
-        if key not in self._known:
-            small = shrink_figure(content) if figure else content
-            self._known[key] = None if small is None else len(self.uris)
-            if small is not None:
-                self.uris.append(f"data:image/png;base64,{base64.b64encode(small).decode()}")
-        return self._known[key]
-
-
-def _payload(
-    gathered: Gathered,
-    labels: Sequence[str],
-    rows: Sequence[Sequence[Mapping[str, Any]]],
-    galleries: Sequence[Galleries],
-    names: Sequence[list[str] | None],
-) -> dict[str, Any]:
-    """What the charts are drawn from; keys are short, since there are many."""
-    images = _Images()
-    repairs, detections = [], []
-    for number, shown in enumerate(gathered.experiments):
-        for cell, repair, results in shown.repairs():
-            repairs.append(
-                {
-                    "e": number,
-                    "b": cell.budget,
-                    "s": cell.seed,
-                    "m": repair.name,
-                    **_scores(results),
-                    "measure": repair.measure,
-                    "curves": [{"k": c.name, "d": c.damped, "x": c.iterations, "y": c.values} for c in repair.curves],
-                    "figures": {when: images.add(png, figure=True) for when, png in repair.confusions.items()},
-                }
-            )
-        for cell in shown.cells:
-            for found in cell.detections:
-                detections.append(
-                    {
-                        "e": number,
-                        "b": cell.budget,
-                        "s": cell.seed,
-                        "d": found.name,
-                        "threshold": found.results.threshold,
-                        "counts": found.counts,
-                        "edges": found.edges,
-                        "figure": images.add(found.figure, figure=True),
-                    }
-                )
-    return {
-        "experiments": [
-            {"label": label, "classes": own, "clean": _recalls(shown.clean)}
-            for label, shown, own in zip(labels, gathered.experiments, names, strict=True)
-        ],
-        "looks": {row["name"]: _look(row["name"]) for found in rows for row in found},
-        "rows": [
-            {"e": number, "b": row["budget"], "m": row["name"], "control": row["control"]}
-            | {key: _rounded(row[key]) for key in ("clean", "before", "after", "restored", "seconds")}
-            for number, found in enumerate(rows)
-            for row in found
-        ],
-        "repairs": repairs,
-        "detections": detections,
-        "galleries": [
-            {
-                "e": number,
-                "b": gallery.budget,
-                "s": gallery.seed,
-                "d": gallery.name,
-                "influence": gallery.influence,
-                "repair": gallery.repair,
-                "items": [
-                    {**{key: value for key, value in vars(p).items() if key != "png"}, "i": images.add(p.png)}
-                    for p in gallery.pictures
-                ],
-            }
-            for number, drawn in enumerate(galleries)
-            for gallery in drawn.galleries
-        ],
-        "images": images.uris,
-    }
-
-
-def _scores(results: UnlearningResults) -> dict[str, Any]:
-    """The numbers of one repair."""
-    return {
-        "method": results.method,
-        "clean": _rounded(results.acc_clean),
-        "before": _rounded(results.acc_before_fix),
-        "after": _rounded(results.acc_after_fix),
-        "restored": _rounded(results.acc_perc_restored),
-        "seconds": _rounded(results.unlearning_duration_s),
-        "status": results.status,
-        "applied": results.applied,
-        "validation": _rounded([results.validation_accuracy_before, results.validation_accuracy_after]),
-        "wrong": _rounded([results.bad_label_agreement_before, results.bad_label_agreement_after]),
-        "membership": _rounded([results.membership_auc_before, results.membership_auc_after]),
-        "classes": results.num_classes,
-        "recall": [
-            None
-            if report is None
-            else [_rounded(report[str(k)].recall) if str(k) in report else None for k in range(results.num_classes)]
-            for report in (results.class_report_before, results.class_report_after)
-        ],
-        "confusion": [results.confusion_before, results.confusion_after],
-    }
-
-
-def _recalls(clean: TrainResults | None) -> list[float | None] | None:
-    """The clean model's recall by class."""
-    if clean is None:
-        return None
-    found = clean.__pydantic_extra__
-    return [_rounded(found[str(k)].recall) if str(k) in found else None for k in range(len(found))]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value if value is None or isinstance(value, bool) else round(float(value), _DIGITS)

@@ -1,0 +1,113 @@
+"""The canvas that all figures are drawn on: one style for screens, one for paper, and one way to make a file.
+
+A figure stands on a canvas of its own: no display, no state shared with others, nothing to close. Its texts come from
+files and command lines, so that none is typeset: a `$` in a name is a `$`. Equal figures make equal files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unlearning.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCREEN_DPI, PAPER_DPI = 110, 300
+PAPER_WIDTH = 7.0
+"""Inches of a figure across a page."""
+
+PAPER: Mapping[str, Any] = {
+    **{"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8.5},
+    **{"legend.fontsize": 7.5, "legend.frameon": False, "legend.handlelength": 2.6, "legend.labelspacing": 0.55},
+    **{"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "axes.spines.top": False, "axes.spines.right": False},
+    **{"axes.edgecolor": "#606060", "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7},
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#D9D9D9", "grid.linewidth": 0.5},
+    **{"lines.linewidth": 1.4, "lines.markersize": 5, "axes.titlelocation": "left"},
+}
+"""The style of figures for a paper; `styled` takes it."""
+
+_ALWAYS = {
+    "text.parse_math": False,
+    "pdf.fonttype": 42,  # letters stay letters (TrueType)
+    **{"svg.fonttype": "none", "svg.hashsalt": "report"},  # the same in SVG, and no random identifiers
+}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@contextlib.contextmanager
+def styled(style: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Gives what is drawn inside, or by the function that this decorates, a style.
+
+    Args:
+        style: Matplotlib's parameters, such as `PAPER`; None for those of screens.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(cast(Any, {**(style or {}), **_ALWAYS})):
+        yield
+
+
+def new_figure(width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """Makes an empty figure.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        rows: Axes from top to bottom.
+        columns: Axes from left to right.
+        **options: For `Figure.subplots`.
+
+    Returns:
+        The figure, and its axes: alone, or as an array.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def save(figure: Figure, path: Path, dpi: int = SCREEN_DPI) -> None:
+    """Writes a figure, so that `path` holds either what it held before or the whole new file.
+
+    Args:
+        figure: The figure.
+        path: A `.png` or `.pdf` file.
+        dpi: Dots an inch.
+    """
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}  # neither dates nor versions
+    with styled(), writing(path) as aside:
+        figure.savefig(aside, dpi=dpi, metadata=metadata)
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Returns a figure as an SVG file."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def label_powers(*axes: Any) -> None:
+    """Labels logarithmic axes with texts such as 10³: Matplotlib's own would be typeset.
+
+    Args:
+        *axes: Each an `Axes.xaxis` or `Axes.yaxis`, logarithmic already.
+    """
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Powers(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            text = re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_RAISED), super().__call__(x, pos))
+            return text.replace(r"$\mathdefault{", "").replace("}$", "").replace(r"\times", "×")
+
+    for axis in axes:
+        axis.set_major_formatter(Powers())
+        axis.set_minor_formatter(Powers())

@@ -1,0 +1,99 @@
+"""Drawing every figure of whole experiments into files.
+
+All numbers come from the result records (and the solver logs beside them), so that figures can be drawn at any state of
+a grid, without weights or data. Every experiment gets a folder of its own, every figure a name of its own; a method
+looks the same in all of them (see `palette`), and equal records make equal files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearning.drawing import canvas
+from unlearning.errors import InputError, invalid
+from unlearning.experiments.results.reader import read_folders
+from unlearning.files import check_outputs
+from unlearning.progress import progress_bar
+from unlearning.reporting.figures.accuracy import draw_accuracy
+from unlearning.reporting.figures.classes import draw_classes
+from unlearning.reporting.figures.experiment import Experiment, list_experiments
+from unlearning.reporting.figures.seconds import draw_seconds
+from unlearning.reporting.figures.shares import draw_shares
+from unlearning.reporting.figures.solver import draw_solver
+
+FORMATS = ("png", "pdf")
+
+DRAWN: dict[str, tuple[Callable[[Experiment], Any], str]] = {
+    "accuracy-over-budget": (draw_accuracy, "no repairs"),
+    "restored-over-seconds": (draw_seconds, "no accuracy was lost"),
+    "restored-by-method": (draw_shares, "no accuracy was lost"),
+    "recall-by-class": (draw_classes, "no record has reports by class"),
+    "solver-convergence": (draw_solver, "no method solved a linear system"),
+}
+"""How each figure is drawn (None without anything to draw), and what is lacking then."""
+FIGURES = tuple(DRAWN)
+"""Names of the figures, which are those of their files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyFigures:
+    """What was drawn.
+
+    Attributes:
+        paths: The files, by experiment, figure and format.
+        left_out: Figures without anything to draw, as `experiment/figure`, and why.
+        foreign: Number of results of the published implementation, which are not drawn: some of their fields mean
+            something else (see `unlearning.records.reference.NOTES`).
+    """
+
+    paths: tuple[Path, ...]
+    left_out: tuple[str, ...]
+    foreign: int
+
+
+def draw_study(
+    folders: Sequence[Path], out: Path, *, formats: Sequence[str] = ("png",), force: bool = False
+) -> StudyFigures:
+    """Draws every figure of every experiment below folders that its records have the numbers for.
+
+    Args:
+        folders: Folders of any level; see `read_folders`.
+        out: Where `<experiment>/<figure>.<format>` go; experiments are named as by `export`.
+        formats: Any of `png` (300 dots an inch) and `pdf` (fonts embedded as TrueType).
+        force: Replace existing files.
+
+    Returns:
+        The files, and which figures were left out.
+
+    Raises:
+        InputError: If there is nothing to draw, a format is unknown, a file is damaged, or one to be written exists;
+            nothing is written then.
+    """
+    formats = tuple(dict.fromkeys(formats))
+    if not formats or set(formats) - set(FORMATS):
+        raise invalid("format", f"any of {', '.join(FORMATS)}, separated by commas", ",".join(formats))
+    check_outputs((out / "figure",), force)
+    tree = read_folders(folders, strict=True)
+    experiments = list_experiments(tree)
+    if not experiments:
+        raise InputError(f"Nothing to draw: no repairs by this program below {', '.join(map(str, folders))}.")
+    drawn: list[tuple[Path, Any]] = []
+    left_out = []
+    with canvas.styled(canvas.PAPER):
+        for experiment in experiments:
+            for name, (draw, lacking) in DRAWN.items():
+                figure = draw(experiment)
+                if figure is None:
+                    left_out.append(f"{experiment.name}/{name}: {lacking}")
+                else:
+                    drawn += [(out / experiment.name / f"{name}.{kind}", figure) for kind in formats]
+        if not drawn:
+            raise InputError(f"Nothing to draw. {'; '.join(left_out)}.")
+        for path, _ in drawn:
+            check_outputs((path,), force)
+        for path, figure in progress_bar(drawn, description="figures", unit="file"):
+            canvas.save(figure, path, canvas.PAPER_DPI)
+    return StudyFigures(tuple(path for path, _ in drawn), tuple(left_out), tree.foreign)

@@ -1,0 +1,12 @@
+from .comparison import format_comparison as format_comparison
+from .detections import format_detection as format_detection
+from .models import format_angles as format_angles
+from .models import format_repair as format_repair
+from .models import format_training as format_training
+from .plans import format_plan as format_plan
+from .problems import format_validation as format_validation
+from .repairs import format_entries as format_entries
+from .repairs import format_reference as format_reference
+from .repairs import format_results as format_results
+from .repairs import tabulate as tabulate
+from .text import shorten as shorten

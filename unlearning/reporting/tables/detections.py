@@ -1,0 +1,39 @@
+"""Tables of what detectors found."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from unlearning.records import DetectionResults
+from unlearning.reporting.tables.text import WIDTH, render
+
+
+def format_detection(result: DetectionResults) -> str:
+    """Formats a detection as a table of one row, with its scores where the bad rows are known."""
+    row: dict[str, str] = {
+        "detector": result.detector,
+        "rows": str(result.rows),
+        "suspects": str(result.suspects),
+        "share": f"{100 * result.suspect_share:.1f}",
+        "threshold": "-" if result.threshold is None else f"{result.threshold:.4g}",
+        "status": result.status,
+    }
+    legend = "share: suspects among the rows, in %"
+    if result.metrics is not None:
+        metrics = result.metrics
+        row["bad"] = str(result.bad_rows)
+        for name, value in (
+            ("precision", metrics.precision),
+            ("recall", metrics.recall),
+            ("F1", metrics.f1),
+            ("AUROC", metrics.auroc),
+            ("av. prec.", metrics.average_precision),
+        ):
+            row[name] = "-" if value is None else f"{100 * value:.1f}"
+        legend += "; precision to av. prec.: against the known bad rows, in %"
+    table = pd.DataFrame([row]).to_string(index=False)
+    if max(map(len, table.splitlines())) > WIDTH:
+        names = list(row)
+        parts = (names[:6], names[6:])
+        table = "\n\n".join(render(pd.DataFrame([{n: row[n] for n in part}]), part[0]) for part in parts)
+    return f"{table}\n\n{legend}."
