@@ -5,19 +5,22 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
-
-import cli
 from support.report_pages import write_page
 from support.report_trees import MODELS, change, make_tree
+from unlearning.cli import experiments
+from unlearning.experiments.cell.repairing import repair_hash
+from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.results.reader import read_folders
 from unlearning.records import UnlearningResults
+from unlearning.repairs.settings import DetectSettings
 from unlearning.reporting.page.commands import reproduce
 
 
 def _recorded() -> list[tuple[Path, UnlearningResults]]:
     """One repair of each method and variant among the measured ones."""
-    found = {(e.experiment, e.name): e for e in read_folders([MODELS], strict=True).entries()}
+    found = {(e.experiment, e.name): e for e in read_folders([MODELS], strict=True).repairs()}
     return [(e.folder, e.results) for e in found.values() if isinstance(e.results, UnlearningResults)]
 
 
@@ -35,35 +38,34 @@ class TestCommands:
         recorded = _recorded()
         assert len(recorded) > 40
         for folder, results in recorded:
-            cell = folder.parent
+            place = folder.parent
             train, poison = (
-                read_json(cell / "train_config.json", TrainConfig),
-                read_json(cell / "poison_config.json", PoisonConfig),
+                read_json(place / "train_config.json", TrainConfig),
+                read_json(place / "poison_config.json", PoisonConfig),
             )
             words = shlex.split(reproduce("e", train, poison, results.config))
             assert words[:3] == ["python", "cli.py", "run"]
-            with cli.run.make_context("run", words[3:]) as context:
-                experiment = cli._experiment(_without_sweep(context.params))
-            (choice,) = experiment.settings.methods
-            assert experiment.unlearn_config(choice, results.seed) == results.config, folder
-            assert experiment.settings.seeds == (results.seed,)
-            if experiment.settings.labels_file is None:
-                assert experiment._repair_hash(results.budget, results.seed, choice) == results.config_hash, folder
-                trained = read_json(cell / "train_results.json", TrainResults)
+            with experiments.run.make_context("run", words[3:]) as context:
+                setup = Setup(experiments._settings(_without_sweep(context.params)))
+            (planned,) = setup.repairs
+            assert planned.config(results.seed) == results.config, folder
+            assert setup.settings.seeds == (results.seed,)
+            if setup.settings.labels_file is None:
+                cell = Cell(setup, results.budget, results.seed)
+                assert repair_hash(cell, planned) == results.config_hash, folder
+                trained = read_json(place / "train_results.json", TrainResults)
                 assert config_hash(train, poison) == trained.config_hash
 
     def test_detected_rows(self, tmp_path: Path) -> None:
-        from unlearning.experiments.cell.run import DetectChoice
-
-        choice = MethodChoice("second-order", (("steps", 2),), "mine")
-        detect = DetectChoice("neighbours", (("share", 0.3),), "remove", 2)
-        settings = Settings(budgets=(60,), seeds=(3,), methods=(choice,), detect=detect, validation="clean")
-        config = Experiment(settings).unlearn_config(choice, 3)
-        experiment = Experiment(settings)
-        line = reproduce("e", experiment._train_config(3), experiment._poison_config(60, 3), config)
-        with cli.run.make_context("run", shlex.split(line)[3:]) as context:
-            again = cli._experiment(_without_sweep(context.params))
-        assert again.unlearn_config(again.settings.methods[0], 3) == config
+        choice = MethodChoice(name="second-order", overrides={"steps": 2}, variant="mine")
+        detect = DetectSettings(detector="neighbours", options={"share": 0.3}, suspects="remove", rounds=2)
+        settings = RunSettings(budgets=(60,), seeds=(3,), methods=(choice,), detect=detect, validation="clean")
+        setup = Setup(settings)
+        config = setup.repairs[0].config(3)
+        line = reproduce("e", setup.train_config(3), setup.poison_config(60, 3), config)
+        with experiments.run.make_context("run", shlex.split(line)[3:]) as context:
+            again = Setup(experiments._settings(_without_sweep(context.params)))
+        assert again.repairs[0].config(3) == config
 
     def test_unknown_methods_have_a_reason(self, tmp_path: Path) -> None:
         tree = make_tree(tmp_path / "e", (1000,), (42,), ("sap",))

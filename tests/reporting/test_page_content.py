@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
 
 from support.report_pages import write_page
 from support.report_trees import CELL, METHODS, MODELS, make_tree
 from unlearning.drawing.palette import look
+from unlearning.experiments.cell.line import run_grid
+from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.reader import read_folders
 from unlearning.records import UnlearningResults
@@ -128,9 +130,9 @@ class TestContent:
 
 def test_records_hold_matrices_and_names(tmp_path: Path) -> None:
     """A run's own matrices: rows sum to the support of each class, and the diagonal to the accuracy."""
-    methods = (MethodChoice("first-order"),)
-    settings = Settings(train_rows=200, epochs=1, budgets=(40,), seeds=(1,), methods=methods, output=tmp_path / "e")
-    (results,) = Experiment(settings).run()
+    methods = (MethodChoice(name="first-order"),)
+    settings = RunSettings(train_rows=200, epochs=1, budgets=(40,), seeds=(1,), methods=methods, output=tmp_path / "e")
+    (results,) = run_grid(Setup(settings))
     assert results.class_names == [str(k) for k in range(10)]
     for counts, accuracy, report in (
         (results.confusion_before, results.acc_before_fix, results.class_report_before),

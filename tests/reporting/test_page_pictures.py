@@ -7,21 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unlearning.experiments.cell.run import Experiment, Settings
 
 from support.report_pages import write_page
 from support.report_trees import CELL, add_detection, make_tree
+from unlearning.experiments.cell.line import write_configs
+from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.settings import RunSettings
+from unlearning.experiments.cell.setup import Setup
 from unlearning.reporting.page.charts import DARK_SURFACE, contrast, lighten
 from unlearning.reporting.page.gallery import draw_thumbnail, shrink_figure
 
 
 class TestPictures:
-    def digits(self, folder: Path) -> tuple[Path, Experiment, list[int]]:
+    def digits(self, folder: Path) -> tuple[Path, Setup, list[int]]:
         """A cell of the digits as far as its corruption, with a detection of four bad rows."""
-        experiment = Experiment(Settings(budgets=(60,), seeds=(1,), output=folder))
-        experiment.write_configs()
+        experiment = Setup(RunSettings(budgets=(60,), seeds=(1,), output=folder))
+        write_configs(experiment)
         cell = folder / "budget-60" / "seed-1"
-        corruption = experiment.corruption(60, 1)
+        corruption = Cell(experiment, 60, 1).corruption
         rows = [int(row) for row in corruption.rows[:4]]
         add_detection(cell, [(r, int(corruption.given_labels[r]), int(corruption.true_labels[r])) for r in rows])
         return cell, experiment, rows
@@ -36,7 +39,7 @@ class TestPictures:
         data = write_page(tmp_path / "e", tmp_path / "report.html", images=3)[1].data
         (gallery,) = data["galleries"]
         assert [item["row"] for item in gallery["items"]] == rows[:3]
-        corruption, train = experiment.corruption(60, 1), experiment.data.train
+        corruption, train = Cell(experiment, 60, 1).corruption, experiment.data.train
         for item in gallery["items"]:
             assert item["given"] == corruption.given_labels[item["row"]] != item["true"]
             assert item["true"] == item["corrected"] == train.labels[item["row"]]
@@ -48,7 +51,7 @@ class TestPictures:
 
     def test_influence_is_told_from_suspicion(self, tmp_path: Path) -> None:
         cell, experiment, rows = self.digits(tmp_path / "e")
-        given = experiment.corruption(60, 1).given_labels
+        given = Cell(experiment, 60, 1).corruption.given_labels
         add_detection(cell, [(rows[0], int(given[rows[0]]), 1)], "self-influence")
         galleries = write_page(tmp_path / "e", tmp_path / "report.html", images=3)[1].data["galleries"]
         assert {g["d"]: g["influence"] for g in galleries} == {"detect-patches": False, "detect-self-influence": True}
