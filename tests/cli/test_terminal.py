@@ -113,7 +113,7 @@ class TestWidth:
     """Tables of extreme records: long names, many digits."""
 
     def test_results_and_comparison(self) -> None:
-        entries = read_folders([EXPERIMENT], strict=True).entries()
+        entries = read_folders([EXPERIMENT], strict=True).repairs()
         long = "second-order-lissa-uncached-" + 60 * "x"
         renamed = [
             entry.results.model_copy(

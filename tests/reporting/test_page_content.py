@@ -30,7 +30,7 @@ class TestContent:
         (shown,) = gather([tree]).experiments
         rows = {(row["budget"], row["name"]): row for row in headline(shown)}
         assert len(rows) == 4 * len(METHODS)
-        entries = [e for e in read_folders([tree], strict=True).entries() if (e.budget, e.name) == (2000, "sap")]
+        entries = [e for e in read_folders([tree], strict=True).repairs() if (e.budget, e.name) == (2000, "sap")]
         assert rows[2000, "sap"]["after"] == mean_std([e.results.acc_after_fix for e in entries])
         assert rows[2000, "sap"]["seconds"] == mean_std([e.results.unlearning_duration_s for e in entries])
         assert rows[2000, "sap"]["seeds"] == 3
@@ -48,7 +48,7 @@ class TestContent:
         text, _ = measured
         values = [
             e.results.acc_after_fix
-            for e in read_folders([CELL], strict=True).entries()
+            for e in read_folders([CELL], strict=True).repairs()
             if e.name == "second-order" and isinstance(e.results, UnlearningResults)
         ]
         mean = values[0] - 0.04 + 0.005  # the third budget's, over seeds 0, 1, 2: see `make_tree`

@@ -99,7 +99,7 @@ def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_
     """
     if quiet:
         silence_progress()
-    from unlearning.reporting.study import draw_study
+    from unlearning.reporting.figures import draw_study
 
     study = draw_study(folders, out, formats=formats.split(","), force=force)
     if as_json:
