@@ -70,12 +70,20 @@ class TestReading:
             assert [*reader] == [{"row": "1", "b": "2"}]
 
 
-class TestInside:
-    def test_links_lead_out(self, tmp_path: Path) -> None:
-        (tmp_path / "e/cell").mkdir(parents=True)
-        (tmp_path / "elsewhere").mkdir()
-        (tmp_path / "e/link").symlink_to(tmp_path / "elsewhere")
-        assert files.is_inside(tmp_path / "e/cell/file", tmp_path / "e")
-        assert not files.is_inside(tmp_path / "e/link/file", tmp_path / "e")
-        assert not files.is_inside(tmp_path / "e/../elsewhere", tmp_path / "e")
-        assert not files.is_inside(tmp_path / "elsewhere", tmp_path / "e")
+class TestPlain:
+    def test_links_and_folders_are_not(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        (tmp_path / "link").symlink_to(tmp_path / "file")
+        plain = [name for name in ("file", "link", "nothing", ".") if files.is_plain(tmp_path / name)]
+        assert plain == ["file"]
+
+
+class TestTable:
+    @pytest.mark.parametrize("content", ["a,b\n1\n", "a,b\n1,2,3\n", "a,b\n1,\0\n"])
+    def test_lines_that_do_not_fit(self, content: str, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text(content)
+        with pytest.raises(InputError, match="line 2"):
+            files.read_table(tmp_path / "t.csv")
+
+    def test_no_file_has_no_rows(self, tmp_path: Path) -> None:
+        assert files.read_table(tmp_path / "nothing.csv") == []

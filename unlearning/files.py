@@ -128,11 +128,14 @@ def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[di
     """
     if not Path(path).exists():
         return []
+    rows = []
     with open_csv(Path(path).name, path, limit) as reader:
-        rows = list(reader)
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise InputError(f"{path}, row {number}: expected as many values as columns.")
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(f"{path}, line {reader.line_num}: expected as many values as columns.")
+            if any("\0" in value for value in row.values()):
+                raise InputError(f"{path}, line {reader.line_num}: it holds a null character.")
+            rows.append(row)
     return rows
 
 
@@ -157,18 +160,9 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
     check_writable(paths[0].parent)
 
 
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path is what it looks like: below a folder, without a link on the way."""
-    try:
-        parts = path.relative_to(folder).parts
-    except ValueError:
-        return False
-    here = folder
-    for part in parts:
-        here = here / part
-        if part == ".." or here.is_symlink():
-            return False
-    return True
+def is_plain(path: Path) -> bool:
+    """Whether a path is a file of its own: there, no folder or device, and no link to one elsewhere."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _umask() -> int:

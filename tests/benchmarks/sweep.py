@@ -12,7 +12,6 @@ Three measurements on the digits:
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import os
@@ -31,21 +30,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-untyped-def]
     """Copies a finished cell of seed 0 under the seeds 1 to `cells - 1`, as if they had been run."""
-    from unlearning.experiments.cell.run import Experiment
-
     from unlearning.experiments.cell import folder as layout
+    from unlearning.experiments.cell.repairing import repair_hash
+    from unlearning.experiments.cell.rows import Cell
+    from unlearning.experiments.cell.setup import Setup
     from unlearning.records import config_hash
 
     (budget,) = settings.budgets
     source = layout.cell_files(folder, budget, 0).folder
-    (choice,) = settings.methods
-    experiment = Experiment(dataclasses.replace(settings, seeds=tuple(range(cells))))
+    setup = Setup(settings.changed(seeds=tuple(range(cells))))
+    (planned,) = setup.repairs
     for seed in range(1, cells):
         target = layout.cell_files(folder, budget, seed)
         target.folder.mkdir()
-        train, poison = experiment._train_config(seed), experiment._poison_config(budget, seed)
-        repair = experiment.unlearn_config(choice, seed)
-        method = experiment.method_folder(budget, seed, choice)
+        train, poison = setup.train_config(seed), setup.poison_config(budget, seed)
+        method = planned.files(target.folder)
         for path in source.rglob("*.json"):
             content = json.loads(path.read_text())
             if "seed" in content:
@@ -54,11 +53,11 @@ def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-unt
                 content["config_hash"] = config_hash(train, poison)
             if path.name == "unlearning_results.json":
                 content["config"]["seed"] = seed
-                content["config_hash"] = experiment._repair_hash(budget, seed, choice)
+                content["config_hash"] = repair_hash(Cell(setup, budget, seed), planned)
             copy = target.folder / path.relative_to(source)
             copy.parent.mkdir(exist_ok=True)
             copy.write_text(json.dumps(content))
-        assert json.loads((method / "unlearn_config.json").read_text())["seed"] == repair.seed
+        assert json.loads(method.config.read_text())["seed"] == seed
 
 
 def main() -> None:
@@ -68,22 +67,22 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
 
-    from unlearning.experiments.cell.run import Experiment, MethodChoice, Settings
-
+    from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+    from unlearning.experiments.cell.setup import Setup
     from unlearning.experiments.grid import sweep
     from unlearning.startup import import_tensorflow
 
     import_tensorflow()
     logging.getLogger("unlearning").setLevel(logging.ERROR)
-    base = Settings(budgets=(251,), methods=(MethodChoice("first-order"),), epochs=arguments.epochs)
+    base = RunSettings(budgets=(251,), methods=(MethodChoice(name="first-order"),), epochs=arguments.epochs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        one = dataclasses.replace(base, output=folder / "many", seeds=(0,), train_rows=300, budgets=(60,), epochs=2)
-        sweep.sweep(Experiment(one))
+        one = base.changed(output=folder / "many", seeds=(0,), train_rows=300, budgets=(60,), epochs=2)
+        sweep.sweep(Setup(one))
         multiply(folder / "many", arguments.cells, one)
         seeds = tuple(range(arguments.cells))
         started = time.perf_counter()
-        report = sweep.sweep(Experiment(dataclasses.replace(one, seeds=seeds)))
+        report = sweep.sweep(Setup(one.changed(seeds=seeds)))
         assert len(report.results) == arguments.cells
         print(f"resume: {arguments.cells} finished cells found in {time.perf_counter() - started:.2f} s", flush=True)
         command = [sys.executable, str(ROOT / "cli.py"), "run", "--output", str(folder / "many"), "--epochs", "2"]
@@ -96,10 +95,11 @@ def main() -> None:
 
         times = {}
         for workers in (1, 2):
-            grid = dataclasses.replace(base, output=folder / f"grid-{workers}", seeds=tuple(range(arguments.seeds)))
+            grid = base.changed(output=folder / f"grid-{workers}", seeds=tuple(range(arguments.seeds)))
             inside = _Inside()
+            inside.watch()
             started = time.perf_counter()
-            report = sweep.sweep(inside.watch(Experiment(grid)), sweep.SweepOptions(workers=workers))
+            report = sweep.sweep(Setup(grid), sweep.SweepOptions(workers=workers))
             times[workers] = time.perf_counter() - started
             assert len(report.results) == arguments.seeds
             if workers == 1:
@@ -109,15 +109,16 @@ def main() -> None:
 
 
 class _Inside:
-    """Adds up the seconds an experiment spends in training and repairing."""
+    """Adds up the seconds that go into training and repairing."""
 
     def __init__(self) -> None:
         self.seconds, self._depth = 0.0, 0
 
-    def watch(self, experiment):  # type: ignore[no-untyped-def]
-        for name in ("ensure_clean", "ensure_poisoned", "ensure_repaired"):
-            setattr(experiment, name, self._timed(getattr(experiment, name)))
-        return experiment
+    def watch(self) -> None:
+        from unlearning.experiments.grid import cells, sweep
+
+        for module, name in ((sweep, "ensure_clean"), (cells, "ensure_poisoned"), (cells, "ensure_repaired")):
+            setattr(module, name, self._timed(getattr(module, name)))
 
     def _timed(self, function):  # type: ignore[no-untyped-def]
         def timed(*arguments, **named):  # type: ignore[no-untyped-def]

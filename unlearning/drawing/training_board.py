@@ -6,7 +6,6 @@ interruption twice; here the epochs of the backup are written again and the old 
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import keras
 
 from unlearning.drawing.boards import remove_events
+from unlearning.files import read_table
 
 
 class TrainingBoard(keras.callbacks.TensorBoard):
@@ -57,5 +57,4 @@ class TrainingBoard(keras.callbacks.TensorBoard):
 
 
 def _read_log(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [{name: float(value) for name, value in row.items()} for row in read_table(path)]

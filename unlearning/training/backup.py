@@ -16,6 +16,7 @@ import numpy as np
 
 from unlearning import files
 from unlearning.errors import invalid
+from unlearning.files import read_table
 from unlearning.training.settings import TrainSettings
 
 WRITING_SHARE = 0.05
@@ -47,8 +48,8 @@ class Keeper(keras.callbacks.Callback):
         if self._folder is None or not states:
             return 0
         finished = int(states[-1].name.split("-")[1].split(".")[0])
-        with (self._folder / "log.csv").open(newline="") as file:
-            rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        log = read_table(self._folder / "log.csv")
+        rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in log]
         # A row beyond the last state is of an epoch that was killed before it was complete.
         self.rows = rows[:finished]
         model.load_weights(self._best_file(self._folder))

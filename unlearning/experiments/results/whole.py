@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from pathlib import Path
 
 from unlearning.archives import check_members
 from unlearning.errors import InputError
-from unlearning.files import check_file
+from unlearning.files import check_file, read_table
 from unlearning.records.base import LARGEST_FILE
 
 
@@ -34,18 +33,8 @@ def diagnose_archive(path: Path) -> str:
 
 
 def check_log(path: Path) -> None:
-    """Raises `InputError`, `ValueError`, `OSError` or `csv.Error` unless a CSV file can be read to its end."""
-    check_file(path.name, path, LARGEST_FILE)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, None)
-        if not header or not all(header) or len(set(header)) < len(header):
-            raise InputError("its first line does not name every column once")
-        for row in reader:
-            if len(row) != len(header):
-                raise InputError(f"line {reader.line_num} has {len(row)} values for {len(header)} columns")
-            if any("\0" in value for value in row):
-                raise InputError(f"line {reader.line_num} holds a null character")
+    """Raises `InputError` or `OSError` unless a CSV file can be read to its end."""
+    read_table(path, LARGEST_FILE)
 
 
 def check_picture(path: Path) -> None:

@@ -16,7 +16,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.grid.locks import find_writers
 from unlearning.experiments.results import tree
 from unlearning.experiments.results.reader import read_folders
-from unlearning.files import read_table
+from unlearning.files import is_plain, read_table
 from unlearning.records import DetectionResults, TrainResults
 from unlearning.records.reference import ReferenceResults
 from unlearning.records.validation import Problem
@@ -140,7 +140,7 @@ class _Gatherer:
 
     def _solves(self, path: Path) -> list[Solve]:
         try:
-            return read_solves(path) if _is_plain(path) else []
+            return read_solves(path) if is_plain(path) else []
         except (InputError, OSError) as error:
             self.problems.append(str(error))
             return []
@@ -162,7 +162,7 @@ class _Gatherer:
 
     def _suspect_rows(self, path: Path) -> list[Suspect]:
         try:
-            return [_parse_suspect(row) for row in read_table(path)] if _is_plain(path) else []
+            return [_parse_suspect(row) for row in read_table(path)] if is_plain(path) else []
         except (InputError, OSError) as error:
             self.problems.append(str(error))
         except (KeyError, TypeError, ValueError):
@@ -171,7 +171,7 @@ class _Gatherer:
 
     def _picture(self, path: Path) -> bytes | None:
         try:
-            return path.read_bytes() if _is_plain(path) and path.stat().st_size <= _LARGEST_FIGURE else None
+            return path.read_bytes() if is_plain(path) and path.stat().st_size <= _LARGEST_FIGURE else None
         except OSError as error:
             self.problems.append(str(error))
             return None
@@ -180,10 +180,6 @@ class _Gatherer:
 def _own(training: tree.Training) -> TrainResults | None:
     """A model's scores, where they are this program's."""
     return training.results if isinstance(training.results, TrainResults) else None
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def _parse_suspect(row: dict[str, str]) -> Suspect:
