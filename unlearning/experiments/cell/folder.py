@@ -3,8 +3,8 @@
 <experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
 <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
 <experiment>/budget-<B>/seed-<S>/detect-<detector>[-<variant>]/  detection_results, suspects.csv, scores.png
-<experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras, rows.npz,
-    logs
+<experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras,
+    rows.npz, log_step.csv, log_solver.csv, figures/
 """
 
 from __future__ import annotations
