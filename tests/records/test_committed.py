@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import (
     KINDS,
     DetectConfig,
@@ -45,6 +46,11 @@ def test_all_load() -> None:
         written = record.model_dump(mode="json", by_alias=True)
         assert {key: written[key] for key in content} == content or kind is UnlearningResults
         assert not set(content) - set(written)
+
+
+def test_all_validate() -> None:
+    report = validate_folders([MODELS])
+    assert report.problems == [] and report.records == len(committed("*.json"))
 
 
 def test_trainings_hash_as_recorded() -> None:
