@@ -16,7 +16,7 @@ from unlearning.experiments.cell.labels import write_given_labels
 from unlearning.experiments.cell.line import write_configs
 from unlearning.experiments.cell.reopening import reopen
 from unlearning.experiments.cell.repairing import ensure_repaired
-from unlearning.experiments.cell.rows import Cell, cells
+from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.training import ensure_poisoned
@@ -129,8 +129,7 @@ class TestSubclassDominant:
             }
         np.savez(tmp_path / "pairs.npz", **parts)
         settings = {"dataset": str(tmp_path / "pairs.npz"), "noise": "subclass-dominant", "budgets": (40,)}
-        (only,) = cells(Setup(RunSettings(**settings, epochs=1, output=tmp_path / "e")))
-        poisoned = ensure_poisoned(only)
+        poisoned = ensure_poisoned(Cell(Setup(RunSettings(**settings, epochs=1, output=tmp_path / "e")), 40, 42))
         assert poisoned.corrupted_rows == 40 and poisoned.validation_accuracy_noisy is not None
         used = Corruption.load(tmp_path / "e/budget-40/seed-42/corruption.npz")
         fine = parts["train_fine_labels"][used.rows]

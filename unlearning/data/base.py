@@ -1,89 +1,42 @@
-"""What a data source is, and what it returns."""
+"""What a source of images is."""
 
 from __future__ import annotations
 
-import abc
-import dataclasses
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from unlearning.data.image_files import ImageFiles
-from unlearning.data.settings import DataSettings
-from unlearning.task import Split
+if TYPE_CHECKING:
+    from unlearning.data.image_data import ImageData
+    from unlearning.data.settings import DataSettings
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageData:
-    """A split image set with the labels found in its source.
+class Source:
+    """Where images come from. A subclass says which texts are its own, and loads them."""
 
-    Attributes:
-        name: The set's name: `digits`, a tensorflow-datasets name, or the stem of the file or folder.
-        train: Training rows.
-        validation: Held-out rows for choosing hyperparameters.
-        test: Held-out rows for final scores only.
-        class_names: Names of the classes, in label order.
-        pixel_max: 255, or 1 for float images that never exceed 1.
-        train_ids: Example ids of the training rows (str), where the source has them.
-        fine_labels: Finer classes behind the labels, by part (`train`, `validation`, `test`): one int64 array `(rows,)`
-            each, where the source has them.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    class_names: tuple[str, ...]
-    pixel_max: float
-    train_ids: np.ndarray | None = None
-    fine_labels: Mapping[str, np.ndarray] | None = None
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of an image."""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
-
-    def fingerprint(self) -> str:
-        """Returns a SHA-256 over images and labels of all three splits, as hexadecimal text.
-
-        Images that are read from disk one by one enter with their paths and file sizes only.
-        """
-        digest = hashlib.sha256()
-        for split in (self.train, self.validation, self.test):
-            digest.update(str((split.images.shape, split.images.dtype)).encode())
-            if isinstance(split.images, ImageFiles):
-                digest.update(split.images.digest())
-            else:
-                digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(split.labels.tobytes())
-        for part, fine in sorted((self.fine_labels or {}).items()):
-            digest.update(part.encode() + fine.tobytes())
-        return digest.hexdigest()
-
-
-class Source(abc.ABC):
-    """A kind of place that image sets come from."""
-
+    form: ClassVar[str]
+    """What its texts look like, for messages."""
     is_users_own: ClassVar[bool] = False
-    """Whether it is a file or folder of the user's, which may change under one name."""
+    """Whether a text names a file or folder of the user's, which may change under one name."""
+    is_fallback: ClassVar[bool] = False
+    """Whether it is asked only after all others."""
+    draws_rows: ClassVar[bool] = False
+    """Whether `load` keeps `train_rows` rows by itself, before it looks for the others."""
 
-    @abc.abstractmethod
     def matches(self, text: str) -> bool:
-        """Whether this is what a user means by a text."""
+        """Whether this is a text of its own."""
+        raise NotImplementedError
 
     def recorded_name(self, text: str) -> str:
-        """Returns the name under which the set is recorded: paths stay out of records."""
-        return Path(text).resolve().stem if self.is_users_own else text.replace(":", "-")
+        """Returns the name under which a set is recorded: paths stay out of records."""
+        return text
 
-    @abc.abstractmethod
+    def is_at_hand(self, text: str, data_dir: str | None) -> bool:
+        """Whether loading downloads nothing."""
+        return True
+
     def load(self, text: str, settings: DataSettings) -> ImageData:
-        """Loads and splits the set, with the training rows asked for; see `unlearning.data.load_data`."""
+        """Loads and splits the set.
+
+        Raises:
+            InputError: If there is none, or its content is not a classified image set.
+        """
+        raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Image files as an array of which only the rows asked for are decoded."""
+"""Images that are read from disk when they are asked for: sets that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 from unlearning.errors import InputError, invalid
 from unlearning.progress import progress_bar
 
-IMAGE_SIZE = 224
-"""Side in pixels to which images are resized by default."""
-
 # Everything else Pillow reads is left out: some of its readers start other programs.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""What may be opened as an image."""
+IMAGE_SIZE = 224
+"""Side in pixels to which images are resized by default."""
 
 _THREADS = min(16, 2 * (os.cpu_count() or 1))
 _STAT_ROWS = 4096

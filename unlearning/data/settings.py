@@ -1,4 +1,4 @@
-"""Which rows. The fields are options of `run`."""
+"""Which data, and how they are divided. The fields are options of `run`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from typing import Annotated
 
 from annotated_types import Ge, Lt
 
-from unlearning.settings import Option, PathText, Positive, Settings
+from unlearning.settings import Positive, Settings
 
 
 class DataSettings(Settings):
-    """Which image set, and how it is split."""
+    """Which images a model learns from."""
 
-    dataset: PathText = "digits"
-    """digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, or
-    clothing1m:DIR, webvision:DIR, mini-webvision:DIR."""
-    data_dir: Annotated[PathText | None, Option(metavar="DIR")] = None
+    dataset: str = "digits"
+    """digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, or clothing1m:DIR, webvision:DIR, mini-webvision:DIR."""  # noqa: E501
+    data_dir: str | None = None
     """Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR)."""
     data_seed: Annotated[int, Ge(0), Lt(2**32)] = 42
     """Seed of the splits and of the clean model."""
     train_rows: int | None = None
-    """Use a random subset of this many training rows."""
+    """Keep only this many training rows, drawn at random and left in order."""
     image_size: Positive | None = None
-    """Side in pixels to which image files are resized."""
+    """Side in pixels to which image files are resized (default: that of the first one; 224 for sets read from disk)."""

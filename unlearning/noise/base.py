@@ -1,13 +1,9 @@
-"""What every kind of noise is: frozen settings (its own inputs) with one verb, and the same noise on other rows.
-
-Noise looks at true labels, so it belongs to experiments; nothing that repairs a model imports it.
-"""
+"""What a kind of noise is, and what it may look at."""
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,15 +15,15 @@ from unlearning.task import Split
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-    """What noise may look at.
+    """What noise may look at in one part of the data.
 
     Attributes:
-        split: Images and true labels; not changed.
+        split: Images and true labels.
         num_classes: Number of classes `K`.
-        data_name: Name of the image set.
-        ids: Example ids of the rows, array of str `(rows,)`, where the set has them.
+        data_name: Name of the image set, for noise that knows some sets.
+        ids: Example ids of the rows (str), where the set has them.
         pixel_max: Largest pixel value.
-        fine_labels: int array `(rows,)`: the finer class behind each label, where the set has them.
+        fine_labels: int array `(rows,)`: the fine class behind each label, where the set has them.
     """
 
     split: Split
@@ -50,46 +46,38 @@ class Rows:
         return len(self.split)
 
 
-class Noise(Settings, abc.ABC):
-    """A way for labels (or images) to go wrong; the fields are inputs of its own."""
+class Noise(Settings):
+    """A kind of noise with its inputs, which are its fields."""
 
     needs_budget: ClassVar[bool] = True
-    """Whether somebody must say how many rows go wrong; otherwise a file says so."""
+    """Whether somebody must say how many rows go wrong; a file of labels says so itself."""
 
-    @final
-    def corrupt(self, rows: Rows, budget: int | None, seed: int) -> Corruption:
+    def corrupt(self, rows: Rows, budget: int, seed: int) -> Corruption:
         """Corrupts rows.
 
         Args:
-            rows: The rows.
-            budget: Number of rows to corrupt; None or 0 where a file decides.
+            rows: Images and true labels; not changed.
+            budget: Number of rows to corrupt (or to draw, where drawn rows may keep their label); without meaning
+                where no budget is needed.
             seed: Seed of the choice of rows and labels.
 
         Returns:
-            The corruption; its true labels are the rows' labels.
+            The corruption; its true labels are the labels of the rows.
 
         Raises:
-            InputError: If the budget cannot be met, or something the kind needs is missing.
+            InputError: If the budget cannot be met, or something that the kind needs is missing.
         """
-        if not 0 <= seed < 2**32:
-            raise invalid("seed", "an integer in 0..2**32-1", seed)
-        if not self.needs_budget:
-            if budget:
-                raise invalid("budget", "none (the labels file decides)", budget)
-            return self._draw(rows, 0, seed)
-        if not isinstance(budget, int | np.integer) or not 1 <= budget <= len(rows):
+        check_seed(seed)
+        if self.needs_budget and not (isinstance(budget, int | np.integer) and 1 <= budget <= len(rows)):
             raise invalid("budget", f"an integer in 1..{len(rows)}, the number of rows", budget)
-        return self._draw(rows, int(budget), seed)
+        return self.draw(rows, budget, seed)
 
-    @abc.abstractmethod
-    def _draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
-        """Does the work of `corrupt` on checked arguments."""
+    def draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+        """Does what `corrupt` promises, once budget and seed are known to make sense. This is what a kind writes."""
+        raise NotImplementedError(f"{type(self).__name__} has neither draw nor corrupt")
 
     def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
         """Corrupts other rows by the same process and at the same rate.
-
-        This is what makes a validation split honest: a user whose training labels are wrong has validation labels that
-        are wrong in the same way.
 
         Args:
             corruption: What happened to the training rows.
@@ -98,47 +86,34 @@ class Noise(Settings, abc.ABC):
             seed: Seed; use another one than the training rows'.
 
         Returns:
-            The corruption of the other rows; none of them is bad where the rate leaves less than one.
+            The corruption of the other rows; of none where their share is below one.
 
         Raises:
             InputError: If there are too few rows of the classes to corrupt.
         """
-        budget = self._alike_budget(corruption, other)
+        check_seed(seed)
+        budget = self.budget_alike(corruption, other)
         if budget < 1:
-            labels = other.split.labels
-            return Corruption(corruption.kind, seed, labels.copy(), labels.copy())
+            return Corruption(corruption.kind, seed, other.split.labels.copy(), other.split.labels.copy())
         return self.corrupt(other, budget, seed)
 
-    def _alike_budget(self, corruption: Corruption, other: Rows) -> int:
-        """How many of other rows go wrong at the same rate."""
-        if corruption.drawn is not None:
-            return round(corruption.drawn * len(other) / len(corruption.true_labels))
+    def budget_alike(self, corruption: Corruption, other: Rows) -> int:
+        """Returns the budget that gives other rows the rate of a corruption."""
         return round(corruption.rate * len(other))
 
     def recorded(self) -> dict[str, Any]:
-        """Returns what `poison_config.json` holds of the kind's own inputs: those that are not as usual."""
-        changed = {name: value for name, value in self.config().items() if value != self._usual(name)}
-        return {"options": changed} if changed else {}
+        """Returns what a configuration file holds besides kind, budget and seed: nothing for inputs left alone."""
+        config = self.config()
+        fields = type(self).model_fields.items()
+        kept = {
+            name
+            for name, field in fields
+            if name in config and getattr(self, name) != field.get_default(call_default_factory=True)
+        }
+        return {"options": {name: config[name] for name in config if name in kept}} if kept else {}
 
-    def _usual(self, name: str) -> Any:
-        return type(self).model_fields[name].get_default(call_default_factory=True)
 
-
-def from_transitions(corruption: Corruption, other: Rows, seed: int) -> Corruption:
-    """Draws labels for other rows from the class transition matrix of a corruption.
-
-    Human annotations and recorded labels exist for the training rows only; this is their noise elsewhere.
-
-    Args:
-        corruption: What happened to the training rows.
-        other: The other rows.
-        seed: Seed of the draw.
-    """
-    classes, labels = other.num_classes, other.split.labels
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (corruption.true_labels, corruption.given_labels), 1)
-    counts[counts.sum(axis=1) == 0] = np.eye(classes)[counts.sum(axis=1) == 0]
-    cumulative = np.cumsum(counts / counts.sum(axis=1, keepdims=True), axis=1)
-    draws = np.random.default_rng(seed).random((len(labels), 1)) * cumulative[labels][:, -1:]
-    given = (draws >= cumulative[labels]).sum(axis=1)
-    return Corruption(corruption.kind, seed, given, labels)
+def check_seed(seed: int) -> None:
+    """Raises `InputError` if a number cannot seed NumPy's generators."""
+    if not 0 <= seed < 2**32:
+        raise invalid("seed", "an integer in 0..2**32-1", seed)

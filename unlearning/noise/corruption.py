@@ -7,15 +7,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from unlearning.archives import read_arrays
 from unlearning.errors import InputError, invalid
-from unlearning.files import writing
+from unlearning.files import check_file, writing
 from unlearning.strict_json import parse_json
 from unlearning.task import REMOVED, Corrections, Split
+
+_LARGEST_FILE = 4 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +153,7 @@ class Corruption:
         Raises:
             InputError: If the file is missing, damaged, pickled, or its content does not match its hash.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise invalid("corruption", "an existing .npz file", str(path))
+        path = check_file("corruption", path, _LARGEST_FILE, ".npz file")
         try:
             arrays = read_arrays(path)
             header: Mapping = parse_json(str(arrays["header"]))

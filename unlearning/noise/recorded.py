@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
 from pathlib import Path
@@ -25,8 +24,6 @@ import numpy as np
 
 from unlearning.errors import InputError, invalid
 from unlearning.files import check_file, write_text
-
-logger = logging.getLogger(__name__)
 
 _LARGEST_FILE = 64 * 2**20
 _LONGEST_LABEL = 10  # digits; longer ones are no classes, and turning them into integers takes quadratic time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from unlearning.settings import Option, PathText, Settings
+from unlearning.settings import Option, Settings
 
 if TYPE_CHECKING:
     from unlearning.noise.base import Noise
@@ -17,7 +17,7 @@ class NoiseSettings(Settings):
     """Kind of corruption."""
     noise_options: Annotated[dict[str, Any], Option(flag="--noise-option", metavar="NAME=VALUE")] = {}
     """Change an input of the kind, such as target=3 of backdoor; repeatable."""
-    labels_file: Annotated[PathText | None, Option(metavar="FILE")] = None
+    labels_file: Annotated[str | None, Option(metavar="FILE")] = None
     """The labels of human noise (a CIFAR-10N .npz file) or recorded noise (a JSON list of integers)."""
     labels_key: str = "worse_label"
     """Which labels of a CIFAR-10N file."""

@@ -55,7 +55,7 @@ class Cell:
             self._check_belongs(there)
             return there
         kind = self.setup.settings.build_noise()
-        return kind.corrupt(part_rows(self.setup, "train"), self.budget if kind.needs_budget else None, self.seed)
+        return kind.corrupt(part_rows(self.setup, "train"), self.budget, self.seed)
 
     def _check_belongs(self, corruption: Corruption) -> None:
         """Raises `InputError` if a stored corruption is not the one that the finished model was trained on."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearning.data import is_at_hand
 from unlearning.errors import InputError
 from unlearning.files import file_sha256
 from unlearning.reporting.page.gather import shorten_paths
@@ -139,21 +139,12 @@ def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -
 
     config = cell.train_config or shown.clean_config
     name = config.data.dataset if config is not None else ""
-    if dataset is None and name != "digits" and not _is_prepared(name, data_dir):
+    if dataset is None and (is_users_own(name) or not is_at_hand(name, data_dir)):
         raise InputError(
             f"Expected the prepared tensorflow-datasets set {name!r} (--data-dir or TFDS_DATA_DIR), or its file or "
             "folder (--data); a report downloads nothing."
         )
     return reopen(cell.files.folder, dataset=dataset, data_dir=data_dir)
-
-
-def _is_prepared(name: str, data_dir: str | None) -> bool:
-    """Whether tensorflow-datasets has a set on disk, so that asking for it downloads nothing."""
-    from unlearning.data.tfds import SUPERCLASSES
-
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    folder = root / SUPERCLASSES.get(name, (name,))[0]
-    return bool(name) and any(folder.glob("**/dataset_info.json"))
 
 
 def _draw(label: str, opened: OpenCell, cell: Cell, found: Detected, count: int) -> Gallery:

@@ -1,8 +1,11 @@
-"""One subclass of every class mistaken for another class."""
+"""Mistakes of one subclass in every class.
+
+After the subclass-dominant noise of feature-space unlearning on the 20 superclasses of CIFAR-100. There each row is
+drawn with probability `5 r`, and of the drawn rows those of the moved subclass (one in five) get a wrong label; given
+the number of wrong labels, that is the draw made here. So `budget` is there at most a fifth of the rows.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,20 +15,17 @@ from unlearning.noise.corruption import Corruption
 
 
 class SubclassDominant(Noise):
-    """Mistakes one subclass of every class for the next class: `budget` random rows of these subclasses get its label.
-
-    After the subclass-dominant noise of feature-space unlearning on the 20 superclasses of CIFAR-100. There each row is
-    drawn with probability `5 r`, and of the drawn rows those of the moved subclass (one in five) get a wrong label;
-    given the number of wrong labels, that is the draw made here. So `budget` is there at most a fifth of the rows. The
-    moved subclasses are `moved_subclasses` of the rows, or those in `label_map`.
-    """
+    """Mistakes one subclass of every class for the next class: `budget` random rows of these get its label."""
 
     label_map: dict[int, int] | None = None
-    """Fine classes to the classes they are mistaken for; by default `moved_subclasses` of the rows."""
+    """Fine classes to the classes they are mistaken for (default: the first fine class of every class, to the next)."""
 
-    def _draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+    def draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+        """Draws among the rows of moved subclasses."""
         true, classes = rows.split.labels, rows.num_classes
-        targets = self.label_map or moved_subclasses(true, rows.fine_labels, classes)
+        targets = self.label_map
+        if targets is None:
+            targets = moved_subclasses(true, rows.fine_labels, classes)
         fine = check_fine_labels(rows.fine_labels, len(true))
         candidates = np.flatnonzero(np.isin(fine, list(targets)))
         for row in candidates:
@@ -40,20 +40,20 @@ class SubclassDominant(Noise):
         return Corruption("subclass-dominant", seed, given, true)
 
     def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
-        """See `Noise.alike`."""
+        """Moves the subclasses that were moved in the training rows; other rows may be so few that they lack one."""
         if self.label_map is None:
-            # Rows this few may lack a subclass: those that the training rows show are the ones mistaken.
             moved = moved_subclasses(train.split.labels, train.fine_labels, train.num_classes)
-            return self.changed(label_map=dict(moved)).alike(corruption, train, other, seed)
+            return self.changed(label_map=moved).alike(corruption, train, other, seed)
         return super().alike(corruption, train, other, seed)
 
-    def _alike_budget(self, corruption: Corruption, other: Rows) -> int:
-        # Where all rows of the moved subclasses are bad, the other rows may have fewer of them than their share.
+    def budget_alike(self, corruption: Corruption, other: Rows) -> int:
+        """Returns the budget at the same rate, or less where the other rows have fewer rows of the subclasses."""
         fine = check_fine_labels(other.fine_labels, len(other))
-        return min(super()._alike_budget(corruption, other), int(np.isin(fine, list(self.label_map or ())).sum()))
+        moved = int(np.isin(fine, list(self.label_map or ())).sum())
+        return min(super().budget_alike(corruption, other), moved)
 
 
-def moved_subclasses(labels: np.ndarray, fine_labels: np.ndarray | None, num_classes: int) -> Mapping[int, int]:
+def moved_subclasses(labels: np.ndarray, fine_labels: np.ndarray | None, num_classes: int) -> dict[int, int]:
     """Returns the first fine class of every class, in label order, and the next class, for which it is mistaken.
 
     Args:

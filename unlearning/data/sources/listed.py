@@ -1,29 +1,55 @@
-"""Lists of image files and labels, as official data sets have them."""
+"""Sets with real label noise that do not fit into memory: a folder with lists of paths, named as `kind:DIR`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from unlearning.data.base import Source
 from unlearning.data.division import draw_rows
+from unlearning.data.image_data import ImageData
 from unlearning.data.image_files import leaves
+from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError, invalid
+from unlearning.files import check_file
+
+_LARGEST_LIST = 2**30
 
 
-def open_folder(root: str | os.PathLike[str]) -> Path:
-    """Returns a folder that exists."""
-    if not os.fspath(root) or not Path(root).is_dir():
-        raise invalid("data", "an existing folder", os.fspath(root))
-    return Path(root)
+class Listed(Source):
+    """A set in the folder behind the colon."""
+
+    kind: ClassVar[str]
+    """What stands before the colon; also the name under which the set is recorded."""
+    is_users_own: ClassVar[bool] = True
+    draws_rows: ClassVar[bool] = True
+
+    def matches(self, text: str) -> bool:
+        """Whether a text begins with the kind and a colon."""
+        return text.startswith(f"{self.kind}:")
+
+    def recorded_name(self, text: str) -> str:
+        """Returns the kind."""
+        return self.kind
+
+    def load(self, text: str, settings: DataSettings) -> ImageData:
+        """Finds the folder and loads from it."""
+        root = text.partition(":")[2]
+        if not root or not Path(root).is_dir():
+            raise invalid("data", "an existing folder", root)
+        return self.load_folder(Path(root), settings)
+
+    def load_folder(self, root: Path, settings: DataSettings) -> ImageData:
+        """Loads the set from its folder, which exists."""
+        raise NotImplementedError
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the lines of a text file that are not blank, with their numbers (from 1)."""
-    if not path.is_file():
-        raise invalid("data", "an existing list", str(path))
+    path = check_file("data", path, _LARGEST_LIST, "list")
     empty = True
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -37,15 +63,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise invalid(path.name, "at least one line", "an empty list")
 
 
-def _checked_path(file: Path, number: int, path: str) -> str:
+def checked_path(file: Path, number: int, path: str) -> str:
+    """Returns a path from a list, and raises `InputError` if it leaves the folder."""
     if leaves(path):
         raise invalid(f"{file.name}, line {number}", "a path inside the data set's folder", path)
     return path
 
 
-def read_labelled(file: Path, num_classes: int) -> Iterator[tuple[int, str, int]]:
+def labelled(file: Path, num_classes: int) -> Iterator[tuple[int, str, int]]:
     """Yields line number, path and label of the lines "path label"."""
-    for number, line in read_lines(file):
+    for number, line in lines(file):
         place = f"{file.name}, line {number}"
         path, _, text = line.replace("\t", " ").rpartition(" ")
         try:
@@ -56,24 +83,24 @@ def read_labelled(file: Path, num_classes: int) -> Iterator[tuple[int, str, int]
             raise invalid(place, "a path and an integer label, with a space between them", line)
         if not 0 <= label < num_classes:
             raise invalid(place, f"a label in 0..{num_classes - 1}", label)
-        yield number, _checked_path(file, number, path.strip()), label
+        yield number, checked_path(file, number, path.strip()), label
 
 
-def read_label_table(file: Path, num_classes: int) -> dict[str, int]:
-    """Reads lines "path label" as a mapping."""
+def label_table(file: Path, num_classes: int) -> dict[str, int]:
+    """Reads lines "path label" into a mapping."""
     labels: dict[str, int] = {}
-    for number, path, label in read_labelled(file, num_classes):
+    for number, path, label in labelled(file, num_classes):
         if labels.setdefault(path, label) != label:
             raise invalid(f"{file.name}, line {number}", f"one label a path ({path} has {labels[path]} above)", label)
     return labels
 
 
-def read_keyed(file: Path, labels: dict[str, int]) -> tuple[list[str], np.ndarray]:
+def keyed(file: Path, labels: dict[str, int]) -> tuple[list[str], np.ndarray]:
     """Reads a list of paths and looks up their labels."""
     paths: list[str] = []
     found: list[int] = []
-    for number, line in read_lines(file):
-        path = _checked_path(file, number, line)
+    for number, line in lines(file):
+        path = checked_path(file, number, line)
         if path not in labels:
             raise invalid(f"{file.name}, line {number}", "a path that has a label", path)
         paths.append(path)
@@ -81,7 +108,7 @@ def read_keyed(file: Path, labels: dict[str, int]) -> tuple[list[str], np.ndarra
     return paths, np.array(found)
 
 
-def draw_paths(paths: list[str], labels: np.ndarray, train_rows: int | None, seed: int) -> tuple[list[str], np.ndarray]:
+def drawn(paths: list[str], labels: np.ndarray, train_rows: int | None, seed: int) -> tuple[list[str], np.ndarray]:
     """Draws the training rows to keep, before anything is looked up on disk."""
     if train_rows is None:
         return paths, labels

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from unlearning.data.base import ImageData, Source
-from unlearning.data.division import assemble, divide, keep_rows
+from unlearning.data.assembling import assemble
+from unlearning.data.base import Source
+from unlearning.data.division import divide
+from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
 
 
 class Digits(Source):
-    """`digits`."""
+    """Handwritten digits."""
+
+    form: ClassVar[str] = "digits"
 
     def matches(self, text: str) -> bool:
-        """See `Source.matches`."""
+        """Whether this is their name."""
         return text == "digits"
 
     def load(self, text: str, settings: DataSettings) -> ImageData:
-        """See `Source.load`."""
+        """Divides them."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-        parts = divide(images, digits.target, settings.data_seed)
-        return keep_rows(assemble("digits", parts, [str(k) for k in range(10)]), settings)
+        return assemble("digits", divide(images, digits.target, settings.data_seed), [str(k) for k in range(10)])

@@ -23,25 +23,27 @@ class Backdoor(Noise):
     target: Count = 0
     """The label that a patched image gets."""
 
-    def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
-        """See `Noise.alike`: the same patch."""
-        if corruption.patch is not None:
-            other = dataclasses.replace(other, pixel_max=corruption.patch.value)
-            if corruption.patch.target != self.target:
-                return self.changed(target=corruption.patch.target).alike(corruption, train, other, seed)
-        return super().alike(corruption, train, other, seed)
-
-    def _draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+    def draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
+        """Draws rows of other classes and patches them."""
         require_in_memory(rows.split, "A backdoor changes pixels")
         true = rows.split.labels
-        if not 0 <= self.target < rows.num_classes:
+        if self.target >= rows.num_classes:
             raise invalid("target", f"a class 0..{rows.num_classes - 1}", self.target)
         candidates = np.flatnonzero(true != self.target)
         if budget > len(candidates):
-            raise invalid("budget", f"at most {len(candidates)}, the chosen not of class {self.target}", budget)
+            raise invalid("budget", f"at most {len(candidates)}, the rows not of class {self.target}", budget)
         chosen = np.sort(np.random.default_rng(seed).choice(candidates, budget, replace=False))
         given = true.copy()
         given[chosen] = self.target
         size = max(1, min(rows.split.images.shape[1:3]) // _SHARE)
         patch = Patch(size=size, value=rows.pixel_max, target=self.target)
         return Corruption("backdoor", seed, given, true, chosen, patch)
+
+    def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
+        """Puts the same patch on other rows."""
+        patch = corruption.patch
+        if patch is None:
+            return super().alike(corruption, train, other, seed)
+        if patch.target != self.target:
+            return self.changed(target=patch.target).alike(corruption, train, other, seed)
+        return super().alike(corruption, train, dataclasses.replace(other, pixel_max=patch.value), seed)

@@ -1,0 +1,51 @@
+"""From the arrays of three parts to an `ImageData`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlearning.data.checks import check_arrays
+from unlearning.data.division import Parts
+from unlearning.data.image_data import ImageData
+from unlearning.errors import invalid
+from unlearning.task import Split
+
+
+def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
+    """Checks the parts of a set and puts them together.
+
+    Args:
+        name: The set's name.
+        parts: Its parts.
+        class_names: Names of the classes, in label order.
+        train_ids: Example ids of the training rows, where there are any.
+
+    Raises:
+        InputError: If a part is no classified image set, or the parts do not fit together.
+    """
+    if len(class_names) < 2:
+        raise invalid("data", "at least two classes", f"{name} with {len(class_names)}")
+    splits: dict[str, Split] = {}
+    fine_labels: dict[str, np.ndarray] = {}
+    for part in ("train", "validation", "test"):
+        images, labels, *fine = parts[part]
+        check_arrays(part, images, labels, *fine)
+        if fine:
+            fine_labels[part] = fine[0].astype(np.int64)
+        if images.ndim == 3:
+            images = images[..., np.newaxis]
+        if labels.max() >= len(class_names):
+            raise invalid(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
+        if images.shape[1:] != splits.get("train", Split(images, labels)).images.shape[1:]:
+            raise invalid(f"{part} images", "images of the training images' shape", images.shape[1:])
+        splits[part] = Split(images, labels)
+    floating = np.issubdtype(splits["train"].images.dtype, np.floating)
+    unit = floating and all(split.images.max() <= 1 for split in splits.values())
+    return ImageData(
+        name,
+        **splits,
+        class_names=tuple(class_names),
+        pixel_max=1.0 if unit else 255.0,
+        train_ids=train_ids,
+        fine_labels=fine_labels or None,
+    )

@@ -1,0 +1,1 @@
+"""The kinds of noise, one idea a file."""
