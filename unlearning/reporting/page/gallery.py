@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.data import is_at_hand
+from unlearning.data import is_at_hand, is_users_own
 from unlearning.errors import InputError
 from unlearning.files import file_sha256
 from unlearning.reporting.page.gather import shorten_paths
