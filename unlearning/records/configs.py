@@ -32,11 +32,6 @@ class TrainConfig(ModelRecipe, Versioned):
     seed: Seed
     """Seed of initial weights, row order and augmentation."""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether training minimised the plain cross-entropy."""
-        return self.objective == "cross-entropy"
-
 
 def _demand_everything(cls: type[Record]) -> None:
     """Takes the defaults from fields that every version has: a recipe has them for users, a record says all."""
