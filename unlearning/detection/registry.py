@@ -47,7 +47,7 @@ DETECTORS = Registry(
             "self_influence:SelfInfluence",
             "the length of the row's own gradient in the last layer",
             Role.PUBLISHED,
-            "self-influence",
+            "influence",
         ),
         _own(
             "neighbours",

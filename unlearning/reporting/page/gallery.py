@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.data import is_at_hand, is_users_own
+from unlearning.detection import DETECTORS
 from unlearning.errors import InputError
 from unlearning.files import file_sha256
 from unlearning.reporting.page.gather import shorten_paths
@@ -174,8 +175,13 @@ def _draw(label: str, opened: OpenCell, cell: Cell, found: Detected, count: int)
         )
         for number, (suspect, image) in enumerate(zip(suspects, images, strict=True))
     )
-    influence = found.results.detector == "self-influence"
+    influence = _by_influence(found.results.detector)
     return Gallery(label, cell.budget, cell.seed, found.name, influence, repair, pictures)
+
+
+def _by_influence(detector: str) -> bool:
+    """Whether a detector of this program ranks rows by their influence."""
+    return detector in DETECTORS and DETECTORS.entry(detector).family == "influence"
 
 
 def _predict_before(cell: Cell, images: np.ndarray) -> np.ndarray | None:
