@@ -146,6 +146,23 @@ class Registry:
         """Returns what a name stands for; raises as `entry`."""
         return self.entry(name).load()
 
+    def summaries(self) -> dict[str, str]:
+        """Returns one line on each entry, by name."""
+        return {entry.name: entry.summary for entry in self.entries()}
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Builds the settings that a name stands for.
+
+        Args:
+            name: A registered name.
+            options: Fields that differ from the entry's preset and the defaults; see `Settings.parse`.
+
+        Raises:
+            InputError: If there is none of this name, it has no such field, or a value does not fit.
+        """
+        entry = self.entry(name)
+        return entry.load().parse(name, options or {}, entry.preset)
+
     def _all(self) -> dict[str, Entry]:
         if not self._looked:
             self._looked = True

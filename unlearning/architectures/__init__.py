@@ -43,11 +43,7 @@ ARCHITECTURES = Registry(
 register = ARCHITECTURES.register
 entry = ARCHITECTURES.entry
 available = ARCHITECTURES.names
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each architecture, by name."""
-    return {one.name: one.summary for one in ARCHITECTURES.entries()}
+summaries = ARCHITECTURES.summaries
 
 
 def check_known(name: str) -> None:

@@ -39,11 +39,7 @@ SOURCES = Registry(
 register = SOURCES.register
 entry = SOURCES.entry
 available = SOURCES.names
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each source, by name."""
-    return {one.name: one.summary for one in SOURCES.entries()}
+summaries = SOURCES.summaries
 
 
 def find(text: str) -> Source:

@@ -98,11 +98,7 @@ DETECTORS = Registry(
 register = DETECTORS.register
 entry = DETECTORS.entry
 available = DETECTORS.names
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each detector, by name."""
-    return {one.name: one.summary for one in DETECTORS.entries()}
+summaries = DETECTORS.summaries
 
 
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> Detector:
@@ -123,5 +119,4 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Detector:
         >>> get("loss-ranking", {"share": "0.1"}).config()["share"]
         0.1
     """
-    chosen = entry(name)
-    return chosen.load().parse(name, overrides or {}, chosen.preset)
+    return DETECTORS.build(name, overrides)

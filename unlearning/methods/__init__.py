@@ -163,16 +163,8 @@ METHODS = Registry(
 """All methods and presets."""
 
 register = METHODS.register
-
-
-def available() -> tuple[str, ...]:
-    """Returns the names of all registered methods and presets."""
-    return METHODS.names()
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each method, by name."""
-    return {entry.name: entry.summary for entry in METHODS.entries()}
+available = METHODS.names
+summaries = METHODS.summaries
 
 
 def entry(name: str) -> Entry:
@@ -225,8 +217,7 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
     """
     if "+" in name:
         return _chain(name, overrides or {})
-    found = METHODS.entry(name)
-    return found.load().parse(name, overrides or {}, found.preset)
+    return METHODS.build(name, overrides)
 
 
 def _chain(name: str, overrides: Mapping[str, Any]) -> Method:

@@ -44,11 +44,7 @@ NOISES = Registry(
 register = NOISES.register
 entry = NOISES.entry
 available = NOISES.names
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each kind, by name."""
-    return {one.name: one.summary for one in NOISES.entries()}
+summaries = NOISES.summaries
 
 
 def get(name: str, options: Mapping[str, Any] | None = None) -> Noise:
@@ -68,5 +64,4 @@ def get(name: str, options: Mapping[str, Any] | None = None) -> Noise:
         >>> get("backdoor", {"target": 3}).recorded()
         {'options': {'target': 3}}
     """
-    chosen = entry(name)
-    return chosen.load().parse(name, options or {}, chosen.preset)
+    return NOISES.build(name, options)

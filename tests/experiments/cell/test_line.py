@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from unlearning import repair
 from unlearning.errors import InputError
 from unlearning.experiments.cell.line import check_grid, run_grid, run_repairs, write_configs
 from unlearning.experiments.cell.reopening import open_poisoned, recorded_settings, reopen
-from unlearning.experiments.cell.repairing import find_repaired
-from unlearning.experiments.cell.rows import Cell, cells
+from unlearning.experiments.cell.repairing import ensure_repaired, find_repaired
+from unlearning.experiments.cell.rows import Cell, cells, part_rows
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.training import ensure_clean, find_clean, find_poisoned
@@ -121,3 +122,14 @@ def test_mistakes_come_before_anything_is_written(options: dict, match: str, tmp
     with pytest.raises(InputError, match=match):
         check_grid(Setup(SETTINGS.changed(output=tmp_path / "e", **options)))
     assert not (tmp_path / "e").exists()
+
+
+def test_the_corruption_of_another_cell_is_refused(finished: Setup, tmp_path: Path) -> None:
+    """A mixed-up restore would flag the wrong rows, and the result would look sound."""
+    shutil.copytree(finished.folder, tmp_path / "e")
+    cell = Cell(Setup(SETTINGS.changed(output=tmp_path / "e")), 40, 1)
+    cell.setup.settings.build_noise().corrupt(part_rows(finished, "train"), 40, 2).save(cell.files.corruption)
+    with pytest.raises(InputError, match="is not the corruption that"):
+        assert cell.corruption is not None
+    with pytest.raises(InputError, match="is not the corruption that"):
+        ensure_repaired(cell, Setup(SETTINGS.changed(methods=(MethodChoice(name="sap"),))).repairs[0])

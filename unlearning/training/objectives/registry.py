@@ -45,11 +45,7 @@ OBJECTIVES = Registry(
 register = OBJECTIVES.register
 entry = OBJECTIVES.entry
 available = OBJECTIVES.names
-
-
-def summaries() -> dict[str, str]:
-    """Returns one line on each objective, by name."""
-    return {one.name: one.summary for one in OBJECTIVES.entries()}
+summaries = OBJECTIVES.summaries
 
 
 def get(name: str, options: Mapping[str, Any] | None = None) -> Objective:
@@ -69,5 +65,4 @@ def get(name: str, options: Mapping[str, Any] | None = None) -> Objective:
         >>> get("mixup", {"alpha": 0.4}).config()
         {'alpha': 0.4}
     """
-    chosen = entry(name)
-    return chosen.load().parse(name, options or {}, chosen.preset)
+    return OBJECTIVES.build(name, options)
