@@ -150,6 +150,13 @@ class TestInputs:
             np.testing.assert_array_equal(found.given_labels[:20], (found.true_labels[:20] + 3) % 10)
             assert kind.alike(found, rows(), rows(make_split(100)), 1).budget == 10
             assert corrupt("shift", make_split(), budget=7, seed=0, num_classes=10).budget == 7
+            options = {"num_classes": 10, "options": {"by": 3}}
+            same = corrupt("shift", make_split(), budget=20, seed=0, **options)
+            assert same.sha256() == found.sha256()
+            alike = corrupt_alike(same, make_split(100), seed=1, **options)
+            assert alike.sha256() == kind.alike(found, rows(), rows(make_split(100)), 1).sha256()
+            with pytest.raises(InputError, match=r"pair\.by"):
+                corrupt("pair", make_split(), budget=20, seed=0, **options)
         finally:
             NOISES.remove("shift")
 

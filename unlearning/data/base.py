@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Source:
         raise NotImplementedError
 
     def recorded_name(self, text: str) -> str:
-        """Returns the name under which a set is recorded: paths stay out of records."""
-        return text
+        """Returns the name under which a set is recorded, which is no path: it also names a folder of results."""
+        return Path(text).resolve().stem if self.is_users_own else text.replace(":", "-")
 
     def is_at_hand(self, text: str, data_dir: str | None) -> bool:
         """Whether loading downloads nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def corrupt(
     target: int = 0,
     pixel_max: float = 255.0,
     fine_labels: np.ndarray | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Corruption:
     """Corrupts a split.
 
@@ -48,6 +50,7 @@ def corrupt(
         target: The label that a patched image gets (`backdoor`).
         pixel_max: Brightness of the patch (`backdoor`).
         fine_labels: int array `(rows,)`: the fine class behind each label (`subclass-dominant`).
+        options: Further inputs of the kind, by name.
 
     Returns:
         The corruption; its true labels are the split's labels.
@@ -56,7 +59,9 @@ def corrupt(
         InputError: If the kind is unknown, the budget cannot be met, or something a kind needs is missing.
     """
     file = None if labels_file is None else os.fspath(labels_file)
-    noise = _build(kind, labels_file=file, labels_key=labels_key, label_map=_plain(label_map), target=int(target))
+    noise = _build(
+        kind, options, labels_file=file, labels_key=labels_key, label_map=_plain(label_map), target=int(target)
+    )
     rows = Rows(split, num_classes, data_name, ids, pixel_max, fine_labels)
     if budget and not noise.needs_budget:
         raise invalid("budget", f"no budget with {kind} noise (the labels file decides)", budget)
@@ -72,6 +77,7 @@ def corrupt_alike(
     data_name: str = "",
     label_map: Mapping[int, int] | None = None,
     fine_labels: np.ndarray | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Corruption:
     """Corrupts another split by the same process and at the same rate.
 
@@ -87,6 +93,7 @@ def corrupt_alike(
         data_name: Name of the image set.
         label_map: As for `corrupt`.
         fine_labels: Fine classes of `split`, as for `corrupt`.
+        options: As for `corrupt`.
 
     Returns:
         The corruption of `split`.
@@ -96,13 +103,13 @@ def corrupt_alike(
     """
     rows = Rows(split, num_classes, data_name, fine_labels=fine_labels)
     # The training rows are not at hand: what a kind looks up in them is looked up in the other rows.
-    return _build(corruption.kind, label_map=_plain(label_map)).alike(corruption, rows, rows, seed)
+    return _build(corruption.kind, options, label_map=_plain(label_map)).alike(corruption, rows, rows, seed)
 
 
-def _build(kind: str, **inputs: object) -> Noise:
-    """Builds a kind with those of the inputs that it has."""
+def _build(kind: str, options: Mapping[str, Any] | None, **inputs: object) -> Noise:
+    """Builds a kind with its options, and those of the inputs that it has."""
     fields = NOISES.load(kind).model_fields
-    return get(kind, {name: value for name, value in inputs.items() if name in fields})
+    return get(kind, {**{name: value for name, value in inputs.items() if name in fields}, **(options or {})})
 
 
 def _plain(label_map: Mapping[int, int] | None) -> dict[int, int] | None:

@@ -31,10 +31,6 @@ class Folder(Source):
         """Whether there is such a folder."""
         return Path(text).is_dir()
 
-    def recorded_name(self, text: str) -> str:
-        """Returns the folder's name without what follows a dot."""
-        return Path(text).resolve().stem
-
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads all images, and divides them."""
         from PIL import Image

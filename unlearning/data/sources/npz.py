@@ -35,10 +35,6 @@ class Npz(Source):
         """Whether a text ends in `.npz`."""
         return text.endswith(".npz")
 
-    def recorded_name(self, text: str) -> str:
-        """Returns the file's name without its suffix."""
-        return Path(text).resolve().stem
-
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads the arrays, and divides what the file does not."""
         path = check_file("data", text, _LARGEST_FILE, ".npz file")

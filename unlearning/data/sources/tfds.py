@@ -34,10 +34,6 @@ class TensorflowDatasets(Source):
         """Whatever no other source knows is looked for there."""
         return True
 
-    def recorded_name(self, text: str) -> str:
-        """Returns the name, in which a colon stands before a version."""
-        return text.replace(":", "-")
-
     def features(self, text: str) -> tuple[str, ...]:
         """Returns the set, the feature with the labels, and that with the fine labels, if any."""
         return text, "label"
