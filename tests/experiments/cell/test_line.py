@@ -133,3 +133,12 @@ def test_the_corruption_of_another_cell_is_refused(finished: Setup, tmp_path: Pa
         assert cell.corruption is not None
     with pytest.raises(InputError, match="is not the corruption that"):
         ensure_repaired(cell, Setup(SETTINGS.changed(methods=(MethodChoice(name="sap"),))).repairs[0])
+
+
+@pytest.mark.parametrize(("objective", "monitor"), [("cross-entropy", "loss"), ("mixup", "last")])
+def test_retraining_follows_the_recipe_of_the_experiment(objective: str, monitor: str) -> None:
+    """Losses of some objectives do not compare across epochs; then the last epoch counts, there and here."""
+    methods = (MethodChoice(name="retraining"),)
+    (planned,) = Setup(SETTINGS.changed(objective=objective, methods=methods)).repairs
+    recipe = planned.config(1).hyperparameters["recipe"]
+    assert (recipe["objective"], recipe["monitor"], recipe["epochs"]) == (objective, monitor, 3)

@@ -13,7 +13,7 @@ from unlearning.methods.base import Method
 from unlearning.records import DetectConfig, UnlearnConfig, config_hash
 from unlearning.registry import Role
 from unlearning.repairs.settings import DetectSettings
-from unlearning.training.settings import Recipe, TrainSettings
+from unlearning.training.settings import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,13 +72,16 @@ class PlannedRepair:
         return layout.method_files(cell, name, self.protocol)
 
 
-def plan_repairs(settings: RunSettings) -> tuple[PlannedRepair, ...]:
+def plan_repairs(settings: RunSettings, recipe: TrainSettings) -> tuple[PlannedRepair, ...]:
     """Builds the repairs that settings ask for, in their order.
+
+    Args:
+        settings: What is asked for.
+        recipe: How the models are trained, for methods that follow it.
 
     Raises:
         InputError: If there is no such method or detector, or an option does not fit.
     """
-    recipe = TrainSettings(**{name: getattr(settings, name) for name in Recipe.model_fields})
     clean = "clean-validation" if settings.validation == "clean" else ""
     protocol = "-".join(part for part in (_detect_name(settings.detect), clean) if part)
     planned = []

@@ -50,7 +50,7 @@ class Setup:
         )
         if settings.tensorboard is not None and self.board(self.folder).is_relative_to(self.folder.resolve()):
             raise invalid("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
-        self.repairs = plan_repairs(settings)
+        self.repairs = plan_repairs(settings, train_settings(self.train_config(settings.data_seed)))
 
     @property
     def order(self) -> list[PlannedRepair]:
