@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import ROOT
+from support.paths import MODELS, ROOT
 from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid.plan import CellState, Estimate, Plan
 from unlearning.experiments.results.compare import compare_methods
@@ -20,7 +20,7 @@ from unlearning.experiments.results.reader import read_folders
 from unlearning.records import DetectionMetrics, DetectionResults, TrainResults, read_json
 from unlearning.reporting import tables
 
-EXPERIMENT = ROOT / "models/cifar10-20000-cnn_small-symmetric"
+EXPERIMENT = MODELS / "cifar10-20000-cnn_small-symmetric"
 WIDTH = 100
 TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--output", "e")
 

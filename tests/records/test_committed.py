@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import MODELS
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import (
@@ -23,8 +24,6 @@ from unlearning.records import (
     read_json,
     read_raw,
 )
-
-MODELS = Path(__file__).parents[2] / "models"
 
 
 def committed(name: str) -> list[Path]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.paths import MODELS
 from unlearning.errors import InputError
 from unlearning.records import UnlearningResults, parse_record, read_json, read_raw, read_rows, write_json, write_rows
 
-MODELS = Path(__file__).parents[2] / "models"
 LISTS = {"trusted_rows": np.array([5, 1, 70_000_000_000]), "sap.forget_rows": np.array([], dtype=np.int64)}
 
 

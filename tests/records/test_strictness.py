@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from support.paths import MODELS
 from support.recorded import TRAIN, TRAIN_RESULTS
 from unlearning.errors import InputError
 from unlearning.records import KINDS, TrainConfig, config_hash, parse_record, read_raw
 from unlearning.records.schema import schema_of
 
-MODELS = Path(__file__).parents[2] / "models"
 WRONG: list[tuple[str, str, Any]] = [
     ("unlearning_results", "membership_auc_after", 7),
     ("unlearning_results", "rate", 5),

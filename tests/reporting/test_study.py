@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from matplotlib.colors import to_hex
 
 import cli
-from support.paths import ROOT
+from support.paths import MODELS, ROOT
 from unlearning.drawing import palette
 from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
@@ -24,7 +24,6 @@ from unlearning.reporting.figures.experiment import list_experiments
 from unlearning.reporting.figures.parts import give_letters
 from unlearning.reporting.figures.study import DRAWN
 
-MODELS = ROOT / "models"
 TEMPLATE = MODELS / "cifar10-20000-cnn_small-symmetric/budget-10000/seed-42/second-order/unlearning_results.json"
 CLASSES = {str(k): {"precision": 0.5, "recall": 0.4 + 0.05 * k, "f1-score": 0.5, "support": 50.0} for k in range(3)}
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 import cli
-from support.paths import ROOT
+from support.paths import MODELS, ROOT
 from unlearning.errors import InputError
 from unlearning.experiments.results.export import export_results
 from unlearning.experiments.results.reader import read_folders
@@ -23,7 +23,6 @@ from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import KINDS
 from unlearning.records.schema import kinds, schema_of
 
-MODELS = ROOT / "models"
 REFERENCE = {
     **{"acc_clean": 0.8786, "acc_before_fix": 0.7382, "acc_after_fix": 0.7686, "acc_perc_restored": 0.2165},
     **{"diverged": False, "n_gradients": 512, "unlearning_duration_s": 37.5, "num_params": 1798282},

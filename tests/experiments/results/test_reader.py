@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from support.paths import ROOT
+from support.paths import MODELS
 from unlearning.errors import InputError
 from unlearning.experiments.results import walk
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Tree
 from unlearning.records import DetectionResults, TrainConfig, UnlearningResults
 
-MODELS = ROOT / "models"
 CELL = "budget-314/seed-42"
 SAP = f"{CELL}/sap"
 

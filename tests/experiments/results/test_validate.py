@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import ROOT
+from support.paths import MODELS
 from unlearning.errors import InputError
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.files import file_sha256
 from unlearning.noise import Corruption
 from unlearning.records import write_rows
 
-COMMITTED = ROOT / "models" / "digits-symmetric-objectives" / "cross-entropy"
+COMMITTED = MODELS / "digits-symmetric-objectives" / "cross-entropy"
 SAP = "budget-314/seed-42/sap"
 
 
@@ -65,7 +65,7 @@ def problems(folder: Path) -> list[tuple[str, str, str]]:
 class TestWhole:
     def test_the_committed_results_are_clean(self) -> None:
         """Hashes of all committed files are those that today's code computes from their configurations."""
-        report = validate_folders([ROOT / "models"])
+        report = validate_folders([MODELS])
         assert report.problems == []
         assert report.records > 250 and report.logs > 50 and report.weights_checked + report.weights_not_kept > 100
 
