@@ -184,10 +184,10 @@ class TestOtherCommands:
         assert done.returncode == 0, done.stderr
         alone, chain = json.loads(done.stdout)
         assert alone["config"]["hyperparameters"]["trusted_count"] == 80
-        assert len(alone["details"]["trusted_rows"]) == 80 and alone["history"][1]["alpha"] == 1e6
+        assert alone["rows"]["trusted_rows"]["count"] == 80 and alone["history"][1]["alpha"] == 1e6
         assert {layer["name"] for layer in alone["details"]["layers"]} >= {"conv_1", "dense_1", "logits"}
         assert set(chain["config"]["hyperparameters"]) == {"sap", "first-order"}
-        assert chain["details"]["sap"]["trusted_rows"] == alone["details"]["trusted_rows"]
+        assert chain["rows"] == {"sap.trusted_rows": alone["rows"]["trusted_rows"]}, "hashes of the same rows"
         assert {row["stage"] for row in chain["history"]} == {"sap", "first-order"}
         assert chain["validation_accuracy_after"] >= alone["validation_accuracy_after"]
         for name in ("sap", "sap+first-order"):
@@ -300,7 +300,12 @@ class TestRepair:
         done = cli(*base, "--method", "sap", "--out", "sap/fixed.keras", cwd=own)
         assert done.returncode == 0, done.stderr
         record = json.loads((own / "sap/fixed.json").read_text())
-        assert record["flagged_rows"] == 0 and len(record["details"]["trusted_rows"]) == 80
+        assert (
+            record["flagged_rows"] == 0
+            and len(np.load(own / "sap/fixed-rows.npz")["trusted_rows"])
+            == 80
+            == record["rows"]["trusted_rows"]["count"]
+        )
         assert record["validation_accuracy_after"] >= record["validation_accuracy_before"]
         refused = cli(*base[:4], "--method", "sap+second-order", "--out", "no.keras", cwd=own)
         assert_refused(refused, "--flagged")
@@ -364,7 +369,7 @@ class TestRepair:
         (("run", "--methods", "sharding", "--set", "sharding.shards=0"), "shards"),
         (("run", "--objective", "hope"), "mentornet"),
         (("run", "--objective", "sam", "--objective-option", "tau=1"), "rho"),
-        (("run", "--objective", "sam", "--objective-option", "rho=small"), "name=number"),
+        (("run", "--objective", "sam", "--objective-option", "rho=small"), "objective_options.rho"),
         (("run", "--dataset", "clothing1m:nowhere"), "nowhere"),
         (("run", "--output", "file/e"), "file"),
         (("unlearn", "second-order", "nowhere"), "run_dir"),

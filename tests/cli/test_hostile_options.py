@@ -28,7 +28,7 @@ class TestNames:
             (("run", "--dataset", "clothing1m:../../x"), ""),
             (("run", "--model", "../../x"), "letters"),
             (("run", "--methods", "../x"), "first-order"),
-            (("run", "--noise", "../x"), "letters"),
+            (("run", "--noise", "../x"), "one of flip-pairs"),
             (("unlearn", "../../x", "budget-5/seed-1"), "first-order"),
             (("unlearn", "second-order", "budget-5/seed-1/../../.."), "run_dir"),
             (("detect", "../x.keras", "--detector", "../x", "--out", "o.csv"), "loss-mixture"),

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 import cli
 from support.paths import MODELS, ROOT
+from unlearning import methods
+from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid.plan import CellState, Estimate, Plan
 from unlearning.experiments.results.compare import compare_methods
@@ -152,7 +154,9 @@ class TestWidth:
         assert_narrow(tables.format_detection(result))
 
     def test_plan(self) -> None:
-        choices = tuple(MethodChoice(f"second-order-lissa-{n}") for n in range(8))
-        cell = CellState(10**6, 2**31 - 1, None, tuple((choice, None) for choice in choices), True)
-        methods = {choice.name: Estimate(123456.7, False) for choice in choices}
-        assert_narrow(tables.format_plan(Plan(False, (cell,), Estimate(1e5, True), methods, 10**11), workers=64))
+        lissa = methods.get("second-order-lissa")
+        choices = [MethodChoice(name="second-order-lissa", variant=str(n)) for n in range(8)]
+        planned = [PlannedRepair(choice, lissa, "", "noisy") for choice in choices]
+        cell = CellState(10**6, 2**31 - 1, None, tuple((one, None) for one in planned), True)
+        estimates = {one.label: Estimate(123456.7, False) for one in planned}
+        assert_narrow(tables.format_plan(Plan(False, (cell,), Estimate(1e5, True), estimates, 10**11), workers=64))

@@ -137,7 +137,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("change", "match"),
         [
-            ({"target": "none.keras"}, "existing file"),
+            ({"target": "none.keras"}, "an existing .keras file"),
             ({"target": "data.npz"}, "RUN_DIR|budget-<B>"),
             ({"target": "e"}, "budget-<B>"),
             ({"dataset": None}, "--data"),

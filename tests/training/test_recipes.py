@@ -89,7 +89,7 @@ class TestRecords:
             TrainConfig(**{**PLAIN, "optimizer": "sgd", "nesterov": False}),
         ]
         assert len({config_hash(config) for config in configs}) == len(configs)
-        poisons = [PoisonConfig(noise="recorded", budget=5, seed=1, labels_sha256=h) for h in ("a", "b")]
+        poisons = [PoisonConfig(noise="recorded", budget=5, seed=1, labels_sha256=h * 64) for h in ("a", "b")]
         assert config_hash(poisons[0]) != config_hash(poisons[1])
         for config in (*configs, *poisons):
             write_json(tmp_path / "c.json", config)

@@ -47,7 +47,8 @@ def test_what_was_recorded_comes_back() -> None:
 
 
 def test_fields_added_later_are_recorded_where_they_are_used() -> None:
-    assert set(TrainSettings.model_fields) - set(TrainSettings().config()) == {"milestones", "decay", "nesterov"}
+    later = {"milestones", "decay", "nesterov", "objective", "objective_options"}
+    assert set(TrainSettings.model_fields) - set(TrainSettings().config()) == later
 
 
 def test_settings_and_recipes_import_no_keras() -> None:
@@ -56,3 +57,7 @@ def test_settings_and_recipes_import_no_keras() -> None:
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_an_objective_is_recorded_with_its_options() -> None:
+    assert {"objective", "objective_options"} <= set(TrainSettings(objective="mixup").config())

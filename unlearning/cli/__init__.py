@@ -1,9 +1,10 @@
 """The command line: each command parses its options, calls one library function, and prints a table.
 
-TensorFlow is imported only when a command computes, so that `--help` and finished results are instant.
+To add one, write it in the section it belongs to (`models`, `experiments`, `results`) and name it in `group`. A section
+is imported when one of its commands is asked for, TensorFlow only when a command computes, so that `--help` and
+finished results are instant.
 """
 
-from unlearning.cli import experiments, models, results  # noqa: F401
 from unlearning.cli.group import main
 
 __all__ = ["main"]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unlearning import methods
+from unlearning.cli.detecting import detect_options, take_detection
 from unlearning.cli.group import (
+    assignments,
     data_dir_option,
-    detect_options,
     json_option,
     labels_file_option,
     main,
@@ -21,10 +22,9 @@ from unlearning.cli.group import (
     print_json,
     quiet_option,
     set_option,
-    take_detection,
     tensorboard_option,
 )
-from unlearning.cli.options import assignments, options_of, together
+from unlearning.cli.options import options_of, together
 from unlearning.errors import InputError
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.training import recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -10,15 +11,24 @@ from typing import Any
 
 import click
 
-from unlearning import detection
-from unlearning.cli.options import assignments, together
 from unlearning.errors import InputError, printable
-from unlearning.repairs.settings import DetectSettings
 
 DATA_HELP = (
     "digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, "
     "or clothing1m:DIR, webvision:DIR, mini-webvision:DIR."
 )
+
+
+def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Parses `name=value` options."""
+    parsed = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"expected name=value, received {text!r}")
+        parsed[name] = value
+    return parsed
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on standard error.")
@@ -39,40 +49,27 @@ tensorboard_option = click.option(
     metavar="DIR",
     help="Write event files for TensorBoard of what is computed now; needs the package tensorboard.",
 )
-detect_options = together(
-    click.option(
-        "--detect",
-        "detector",
-        metavar="DETECTOR",
-        help=f"Let a detector find the flagged rows: {', '.join(detection.available())}.",
-    ),
-    click.option(
-        "--detect-set",
-        "detector_options",
-        multiple=True,
-        callback=assignments,
-        metavar="FIELD=VALUE",
-        help="Change an option of the detector; repeatable.",
-    ),
-    click.option(
-        "--suspects",
-        type=click.Choice(["relabel", "remove"]),
-        default="relabel",
-        show_default=True,
-        help="Give what is detected its suggested label, or take it out.",
-    ),
-    click.option(
-        "--rounds",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Detect again with the repaired model, and repair the original one anew.",
-    ),
-)
+_SECTIONS = {
+    "unlearning.cli.models": ("repair", "detect"),
+    "unlearning.cli.experiments": ("run", "train", "configs", "unlearn", "labels"),
+    "unlearning.cli.results": ("show", "compare", "export", "figures", "features", "report", "validate", "schema"),
+}
+"""The commands by the module that defines them, which is imported when one of them is asked for."""
 
 
 class Group(click.Group):
-    """Turns mistakes of the user into one line and exit code 2."""
+    """Finds commands in their sections, and turns mistakes of the user into one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of all commands."""
+        return sorted(name for names in _SECTIONS.values() for name in names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Returns a command, once its section is imported."""
+        for module, names in _SECTIONS.items():
+            if cmd_name in names:
+                importlib.import_module(module)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; an error of input or files ends in one line."""
@@ -91,19 +88,6 @@ def main() -> None:
     Start with `run`: it trains a clean and a poisoned model on scikit-learn's digits, repairs the poisoned one, and
     prints how much of the lost accuracy came back. `repair` does it for a model and data of your own.
     """
-
-
-def take_detection(options: dict[str, Any]) -> DetectSettings | None:
-    """Takes the options of detection out of a command's options; None where rows are not to be detected."""
-    detector, changed = options.pop("detector", None), options.pop("detector_options", {})
-    suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
-    if detector is None:
-        if changed or suspects != "relabel" or rounds > 1:
-            raise InputError("--detect-set, --suspects and --rounds need --detect.")
-        return None
-    chosen = DetectSettings(detector=detector, options=changed, suspects=suspects, rounds=rounds)
-    chosen.build()  # finds a wrong option before anything else is done
-    return chosen
 
 
 def prepare(quiet: bool, threads: int | None = None) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from unlearning import detection, methods
+from unlearning.cli.detecting import detect_options, take_detection
 from unlearning.cli.group import (
     DATA_HELP,
     data_dir_option,
-    detect_options,
     json_option,
     labels_file_option,
     main,
@@ -19,7 +19,6 @@ from unlearning.cli.group import (
     print_json,
     quiet_option,
     set_option,
-    take_detection,
     tensorboard_option,
 )
 

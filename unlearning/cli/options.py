@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from unlearning.cli.group import assignments
 from unlearning.settings import Option, Settings, option_flag
 
 Decorator = Callable[[Callable], Callable]
@@ -65,17 +66,6 @@ def option_of(name: str, field: FieldInfo) -> Decorator | None:
     if kind is Path:
         return click.option(flag, name, type=click.Path(path_type=Path), **shown)
     return click.option(flag, name, type=kind if kind in (int, float) else str, **shown)
-
-
-def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Parses `name=value` options."""
-    parsed = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise click.BadParameter(f"expected name=value, received {text!r}")
-        parsed[name] = value
-    return parsed
 
 
 def _numbers(kind: type, _: click.Context, __: click.Parameter, text: str | None) -> tuple | None:

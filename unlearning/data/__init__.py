@@ -5,36 +5,6 @@ a seeded subset kept in that order). A source is one class, a `Source`; to add o
 `SOURCES`; other packages call `register`, or name an entry point in the group `unlearning.sources`.
 """
 
-from unlearning.data.base import Source
-from unlearning.data.image_data import ImageData
-from unlearning.data.image_files import ImageFiles
-from unlearning.data.registry import (
-    SOURCES,
-    available,
-    entry,
-    is_at_hand,
-    is_users_own,
-    load,
-    load_data,
-    recorded_name,
-    register,
-    summaries,
-)
-from unlearning.data.settings import DataSettings
+import lazy_loader as lazy
 
-__all__ = [
-    "SOURCES",
-    "DataSettings",
-    "ImageData",
-    "ImageFiles",
-    "Source",
-    "available",
-    "entry",
-    "is_at_hand",
-    "is_users_own",
-    "load",
-    "load_data",
-    "recorded_name",
-    "register",
-    "summaries",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from unlearning.data.base import Source
-from unlearning.data.division import draw_rows
-from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
 from unlearning.registry import Entry, Registry, Role
+
+if TYPE_CHECKING:
+    from unlearning.data.base import Source
+    from unlearning.data.image_data import ImageData
 
 
 def _own(name: str, target: str, summary: str, family: str) -> Entry:
@@ -72,6 +74,8 @@ def load(settings: DataSettings) -> ImageData:
     Raises:
         InputError: If the source is unknown or its content is not a classified image set.
     """
+    from unlearning.data.division import draw_rows
+
     source = find(settings.dataset)
     data = source.load(settings.dataset, settings)
     if settings.train_rows is None or source.draws_rows:

@@ -12,22 +12,6 @@ Example:
     4
 """
 
-from unlearning.noise.base import Noise, Rows
-from unlearning.noise.corrupting import corrupt, corrupt_alike
-from unlearning.noise.corruption import Corruption, Patch
-from unlearning.noise.registry import NOISES, available, entry, get, register, summaries
+import lazy_loader as lazy
 
-__all__ = [
-    "NOISES",
-    "Corruption",
-    "Noise",
-    "Patch",
-    "Rows",
-    "available",
-    "corrupt",
-    "corrupt_alike",
-    "entry",
-    "get",
-    "register",
-    "summaries",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

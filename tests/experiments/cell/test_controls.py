@@ -120,7 +120,7 @@ class TestExperiment:
     def test_a_result_that_is_not_there_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
         choice = MethodChoice(name="fine-tuning", overrides={"seconds": "like:second-order"})
         with pytest.raises(InputError, match="second-order"):
-            Setup(self.settings(tmp_path, (choice, MethodChoice(name="second-order")))).run()
+            run_grid(Setup(self.settings(tmp_path, (choice, MethodChoice(name="second-order")))))
         with pytest.raises(InputError, match="letters"):
             unsafe = MethodChoice(name="fine-tuning", overrides={"seconds": "like:../../up"})
             run_grid(Setup(self.settings(tmp_path, (unsafe,))))

@@ -1,0 +1,12 @@
+from .base import Noise as Noise
+from .base import Rows as Rows
+from .corrupting import corrupt as corrupt
+from .corrupting import corrupt_alike as corrupt_alike
+from .corruption import Corruption as Corruption
+from .corruption import Patch as Patch
+from .registry import NOISES as NOISES
+from .registry import available as available
+from .registry import entry as entry
+from .registry import get as get
+from .registry import register as register
+from .registry import summaries as summaries
