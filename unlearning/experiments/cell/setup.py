@@ -88,7 +88,6 @@ class Setup:
     def check(self) -> None:
         """Finds mistakes in names and options; nothing is loaded or written."""
         check_known(self.settings.model)
-        train_settings(self.train_config(self.settings.data_seed))
         check_writable(self.folder)
 
     def board(self, folder: Path) -> Path:
