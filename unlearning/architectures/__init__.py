@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from unlearning.errors import invalid
 from unlearning.registry import Entry, Registry, Role
+from unlearning.streams import stream_seed
 
 if TYPE_CHECKING:
     import keras
@@ -84,5 +85,5 @@ def build(
     if seed is not None:
         import keras
 
-        keras.utils.set_random_seed(seed)
+        keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
     return builder(input_shape, num_classes, pixel_max)

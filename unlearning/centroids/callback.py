@@ -30,6 +30,7 @@ from unlearning.evaluation import accuracy
 from unlearning.interop import inference_arguments, outputs_probabilities
 from unlearning.projection.sites import observing
 from unlearning.projection.statistics import recalibrate_batch_norm
+from unlearning.streams import stream, stream_seed
 from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split
 from unlearning.training.batches import ShuffledBatches
 
@@ -95,7 +96,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
     def retain_batches(self) -> ShuffledBatches:
         """Returns the retain rows with their given labels as data for `fit`, in a new order every epoch."""
         retained = self._train.subset(self._retain_rows)
-        return self._batches(retained, self.settings.batch_size, self._seed)
+        return self._batches(retained, self.settings.batch_size, stream_seed(self._seed, "method", "retain order"))
 
     def _batches(self, rows: Split, batch_size: int, seed: int) -> ShuffledBatches:
         return ShuffledBatches(
@@ -180,7 +181,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             self._broken = self.model.stop_training = True
             return
         if self.settings.batch_norm_rows:
-            chosen = np.random.default_rng((self._seed, 1)).permutation(self._retain_rows)
+            chosen = stream(self._seed, "method", "batch-norm rows").permutation(self._retain_rows)
             chosen = chosen[: self.settings.batch_norm_rows]
             if recalibrate_batch_norm(self.model, self._train.subset(chosen).images):
                 self._work += WorkCount(forward_rows=len(chosen))
@@ -294,7 +295,8 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
 
     def _forget_pass(self, epoch: int) -> None:
         rows = self._train.subset(self._forget_rows)
-        batches = self._batches(rows, self.settings.forget_batch_size, self._seed + 1)
+        seed = stream_seed(self._seed, "method", "forget order")
+        batches = self._batches(rows, self.settings.forget_batch_size, seed)
         batches.start_at(epoch)
         totals = np.zeros(4)
         for number in range(len(batches)):

@@ -22,6 +22,7 @@ from unlearning.centroids.settings import View
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import invalid
 from unlearning.interop import check_classifier, inference_arguments, outputs_probabilities
+from unlearning.streams import stream
 from unlearning.task import Split
 from unlearning.training.batches import shift_and_mirror
 
@@ -173,7 +174,7 @@ def row_losses(
         raise invalid("rows", "at least one row", "none")
     scores = check_classifier(model, rows.images, num_classes)
     forward = stateless_forward(model, training=view == "training", takes_log=outputs_probabilities(scores))
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "method", "loss batches")
     order = rng.permutation(len(rows)) if view == "training" else np.arange(len(rows))
     losses = np.empty(len(rows))
     for start in range(0, len(rows), batch_size):

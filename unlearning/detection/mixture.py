@@ -18,6 +18,8 @@ from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from unlearning.streams import stream_seed
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
@@ -105,7 +107,8 @@ def fit_mixture(
     """
     low, high = float(scores.min()), float(scores.max())
     shift, scale = (low, high - low) if normalise else (0.0, 1.0)
-    model = GaussianMixture(2, max_iter=max_iter, tol=tol, reg_covar=reg_covar, random_state=seed)
+    start = stream_seed(seed, "detector", "mixture")
+    model = GaussianMixture(2, max_iter=max_iter, tol=tol, reg_covar=reg_covar, random_state=start)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published rule; it is recorded
         model.fit(((scores - shift) / scale)[:, np.newaxis])

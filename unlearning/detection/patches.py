@@ -14,6 +14,7 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.interop import as_graph
+from unlearning.streams import stream
 
 _SAMPLES = 50_000  # patches that the whitening is estimated from
 _CONTRAST = 10.0  # added to a patch's variance on the scale 0..255
@@ -39,7 +40,7 @@ class PatchFeatures:
     def __init__(self, images: np.ndarray, *, filters: int, size: int, threshold: float, grid: int, seed: int) -> None:
         from keras import ops
 
-        rng = np.random.default_rng(seed)
+        rng = stream(seed, "detector", "patches")
         sample = np.asarray(images[np.sort(rng.permutation(len(images))[:2000])], dtype=np.float32)
         low, high = float(sample.min()), float(sample.max())
         if not np.isfinite([low, high]).all():

@@ -15,6 +15,7 @@ import numpy as np
 
 from unlearning.drawing import canvas, palette
 from unlearning.errors import invalid
+from unlearning.streams import stream, stream_seed
 
 _MOST_NAMES = 20  # beyond this many classes a legend is longer than the figure
 _FEWEST_POINTS = 4
@@ -106,7 +107,7 @@ def embed(features: np.ndarray, *, perplexity: float = 30, learning_rate: float 
         perplexity=min(perplexity, (rows - 1) / 3),
         learning_rate=min(learning_rate, max(50.0, rows / 4)),
         init="pca" if spread else "random",
-        random_state=seed,
+        random_state=stream_seed(seed, "drawing", "embedding"),
     )
     with threadpool_limits(1):
         return tsne.fit_transform(unit)
@@ -160,7 +161,7 @@ def draw_tsne(
         raise invalid("most_rows", f"an integer of at least {_FEWEST_POINTS}", most_rows)
     chosen = np.arange(len(labels))
     if len(labels) > most_rows:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(labels), most_rows, replace=False))
+        chosen = np.sort(stream(seed, "drawing", "rows").choice(len(labels), most_rows, replace=False))
     classes = np.flatnonzero(np.any(centroids != 0, axis=1))
     colours = _colours(len(class_names))
     figure, sides = canvas.new_figure(11, 5.2, columns=2)

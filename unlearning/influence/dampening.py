@@ -17,6 +17,7 @@ from unlearning.influence.objective import Objective
 from unlearning.influence.rows import RowStore
 from unlearning.influence.settings import Squares
 from unlearning.influence.squares import SquaredGradients
+from unlearning.streams import stream
 from unlearning.task import UnlearningTask, WorkCount
 
 
@@ -74,7 +75,7 @@ class Dampening:
         gradients = SquaredGradients(self.head, store, labels, batch_rows, squares)
         forget = gradients.mean(flagged)
         if squares == "batches":
-            order = np.random.default_rng(task.seed).permutation(total)
+            order = stream(task.seed, "method", "batches").permutation(total)
             return forget, gradients.mean(order), work + WorkCount(gradient_rows=total + len(flagged))
         others = np.setdiff1d(np.arange(total), flagged)
         rest = gradients.mean(others) if len(others) else np.zeros_like(forget)

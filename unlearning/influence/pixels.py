@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.interop import as_logit_model, inference_arguments, outputs_probabilities
+from unlearning.streams import stream
 from unlearning.task import Split
 
 DRAWS = 10
@@ -43,7 +44,7 @@ def curvature(model: keras.Model, split: Split, *, seed: int = 0, batch_size: in
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tape.gradient(loss, images)  # of the sum over rows: each row's own gradient
 
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "method", "pixels")
     scores = np.zeros(len(split))
     for start in range(0, len(split), batch_size):
         images = np.asarray(split.images[start : start + batch_size], dtype=np.float32)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from unlearning.errors import invalid
 from unlearning.influence.objective import Objective
 from unlearning.influence.solutions import Product, Solution, dot
+from unlearning.streams import stream
 from unlearning.task import SolveReport, SolveStatus
 
 
@@ -34,7 +35,7 @@ def estimate_lambda_max(
     Returns:
         A function from parameters `(size,)` to the Rayleigh quotient after the last iteration.
     """
-    initial = tf.constant(np.random.default_rng(seed).standard_normal(size), dtype=dtype)
+    initial = tf.constant(stream(seed, "method", "power iteration").standard_normal(size), dtype=dtype)
 
     @tf.function
     def run(parameters: tf.Tensor) -> tf.Tensor:
@@ -84,7 +85,7 @@ class Lissa:
         Returns:
             A function of `parameters` and `right_hand_side`, both `(size,)`, returning a `Solution` with one vector.
         """
-        rng = np.random.default_rng(seed)
+        rng = stream(seed, "method", "lissa")
         rows, batch = objective.rows, min(self.batch_rows, objective.rows)
         limit = self.max_iterations or 100 * -(-rows // batch)
 

@@ -23,6 +23,7 @@ from unlearning.methods.base import Method, conclude, corrected_rows
 from unlearning.projection.selection import select_trusted
 from unlearning.projection.settings import Selection
 from unlearning.settings import Positive, PositiveFloat
+from unlearning.streams import stream_seed
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class FineTuning(Method):
         from unlearning.training import OptimizerStart, ShuffledBatches
 
         started = time.perf_counter()
+        keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         limit = self.seconds
         if isinstance(limit, str):
             raise invalid("seconds", "a number (like:NAME needs a cell of an experiment with that result)", limit)
@@ -116,7 +118,6 @@ class FineTuning(Method):
             if number > 1 and limit is not None and time.perf_counter() - started > limit:
                 break  # the rates before have taken their share and more
             tuned.set_weights(initial)
-            keras.utils.set_random_seed(task.seed)
             start.restore()
             optimizer.learning_rate = rate
             if limit is not None:

@@ -28,6 +28,7 @@ from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError, invalid
 from unlearning.methods.base import Method, conclude
 from unlearning.settings import NonNegative, Positive, PositiveFloat
+from unlearning.streams import stream_seed
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Fspmu(CentroidSettings, Method):
         from unlearning.interop import as_logit_model, check_classifier, copy_model, outputs_probabilities
 
         started = time.perf_counter()
+        keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         check_classifier(model, task.train.images, task.num_classes)
         tuned = as_logit_model(model)
         found = self._find(model, tuned, task)
@@ -129,7 +131,6 @@ class Fspmu(CentroidSettings, Method):
         if status is not None:
             logger.info("Nothing to forget by pred=%s: %s.", self.pred, status)
             return conclude(model, None, task, started=started, work=found.work, status=status, details=found.details)
-        keras.utils.set_random_seed(task.seed)
         probabilities = outputs_probabilities(check_classifier(tuned, task.train.images, task.num_classes))
         self._compile(tuned, self.learning_rate, probabilities)
         callback = FeatureSpaceUnlearning(
@@ -220,14 +221,15 @@ class Fspmu(CentroidSettings, Method):
         from unlearning.training import ShuffledBatches
         from unlearning.training.afresh import draw_afresh
 
-        probe = draw_afresh(model, task.seed, logits=False)
+        seed = stream_seed(task.seed, "method", "probe")
+        probe = draw_afresh(model, seed, logits=False)
         probabilities = outputs_probabilities(check_classifier(probe, task.train.images, task.num_classes))
         self._compile(probe, self.probe_learning_rate, probabilities)
         rows = ShuffledBatches(
             task.train.images,
             task.train.labels,
             batch_size=self.batch_size,
-            seed=task.seed,
+            seed=seed,
             augment=bool(self.augment),
         )
         feeding.fit(probe, rows, epochs=self.probe_epochs)

@@ -30,6 +30,7 @@ from unlearning.errors import invalid
 from unlearning.methods.base import conclude, corrected_rows
 from unlearning.methods.retraining import Retraining, train_anew
 from unlearning.settings import Positive
+from unlearning.streams import stream, stream_seed
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def assign_shards(rows: int, shards: int, seed: int) -> list[np.ndarray]:
     Returns:
         One ascending int64 array a part; every row is in exactly one.
     """
-    order = np.random.default_rng(seed).permutation(rows)
+    order = stream(seed, "method", "shards").permutation(rows)
     return [np.sort(part) for part in np.array_split(order, shards)]
 
 
@@ -176,7 +177,7 @@ class _Constituents:
         from unlearning.training import TrainingDivergedError
 
         # The seed depends on the shard alone: what training without the mistake would have given, it gives again.
-        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
+        seed = stream_seed(self._seed, "method", "shard", number)
         epochs = self._settings.epochs
         try:
             self._trained, _ = train_anew(self._model, rows, self._settings, seed, again=self._trained)

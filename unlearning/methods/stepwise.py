@@ -11,6 +11,7 @@ import numpy as np
 from unlearning.influence.settings import FeatureSettings, StepRows
 from unlearning.methods.base import Method, conclude
 from unlearning.settings import Positive
+from unlearning.streams import stream
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class StepwiseUpdate(FeatureSettings, Method):
         problem = InfluenceProblem(model, task, self)
         if not len(task.corrections):
             return conclude(model, None, task, started=started, work=problem.work, status=OutcomeStatus.NOTHING_FLAGGED)
-        rng = np.random.default_rng(task.seed)
+        rng = stream(task.seed, "method", "rows")
         taken = walk(
             problem,
             self._prepare(problem, rng),

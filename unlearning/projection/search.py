@@ -23,6 +23,7 @@ from unlearning.projection.settings import ProjectionSettings
 from unlearning.projection.sites import Site, find_sites
 from unlearning.projection.solver import Projector, scaled_ratios
 from unlearning.projection.statistics import collect, recalibrate_batch_norm
+from unlearning.streams import stream
 from unlearning.task import OutcomeStatus, Split, WorkCount
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Search:
         self._history: list[dict[str, Any]] = []
         self._sites, self._skipped = find_sites(model, settings.include, settings.exclude)
         self._layers: list[dict[str, Any]] = []
-        self._recalibration = np.random.default_rng((seed, 1)).choice(
+        self._recalibration = stream(seed, "method", "batch-norm rows").choice(
             len(train), min(settings.batch_norm_rows, len(train)), replace=False
         )
 

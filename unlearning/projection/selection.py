@@ -11,6 +11,7 @@ import numpy as np
 
 from unlearning.errors import invalid
 from unlearning.projection.settings import Selection
+from unlearning.streams import stream
 from unlearning.task import Split, WorkCount
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def select_trusted(
         raise invalid("candidates", f"at least trusted_count ({count}), or null for all rows", candidates)
     if not len(split):
         raise invalid("train", "at least one row", "an empty split")
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "method", "trusted rows")
     pool = np.arange(len(split))
     if candidates is not None and candidates < len(pool):
         pool = np.sort(rng.choice(pool, candidates, replace=False))

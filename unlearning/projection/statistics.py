@@ -18,6 +18,7 @@ from scipy.linalg.blas import dsyrk
 from unlearning.errors import invalid
 from unlearning.interop import inference_arguments
 from unlearning.projection.sites import Site, observing
+from unlearning.streams import stream
 
 
 @dataclasses.dataclass(eq=False)
@@ -44,12 +45,13 @@ class _Accumulator:
         site: The site.
         examples: How many examples will pass.
         rows_per_example: At most how many rows of each are taken.
-        seed: Seeds that draw.
+        seed: Seed of the positions that are taken.
+        number: Number of the site; each draws by itself.
     """
 
-    def __init__(self, site: Site, examples: int, rows_per_example: int, seed: Sequence[int]) -> None:
+    def __init__(self, site: Site, examples: int, rows_per_example: int, seed: int, number: int) -> None:
         self._site, self._examples, self._rows_per_example = site, examples, rows_per_example
-        self._seed, self._streams = list(seed), dict[int, np.random.Generator]()
+        self._seed, self._number, self._streams = seed, number, dict[int, np.random.Generator]()
         self._kept: list[np.ndarray] = []
         self._gram: np.ndarray | None = None
         self._trace = np.zeros(site.groups)
@@ -62,8 +64,9 @@ class _Accumulator:
         chosen = np.broadcast_to(np.arange(positions), (len(inputs), positions))
         if taken < positions:
             # Drawn example by example, from one stream for each call of a shared layer: batch size does not matter.
-            stream = self._streams.setdefault(self.call, np.random.default_rng([*self._seed, self.call]))
-            keys = stream.random(chosen.shape, dtype=np.float32)
+            if self.call not in self._streams:
+                self._streams[self.call] = stream(self._seed, "method", "positions", self._number, self.call)
+            keys = self._streams[self.call].random(chosen.shape, dtype=np.float32)
             chosen = np.argpartition(keys, taken - 1, axis=1)[:, :taken]
         self.call += 1
         rows = self._site.rows(inputs, chosen)
@@ -132,8 +135,7 @@ def collect(
         raise invalid("max_rows", "a positive integer", max_rows)
     per_example = -(-max_rows // len(images))
     accumulators = {
-        id(site.layer): _Accumulator(site, len(images), per_example, (seed, number))
-        for number, site in enumerate(sites)
+        id(site.layer): _Accumulator(site, len(images), per_example, seed, number) for number, site in enumerate(sites)
     }
 
     def wrap(layer: keras.layers.Layer, call: Callable) -> Callable:

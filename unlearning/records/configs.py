@@ -8,7 +8,11 @@ from pydantic_core import PydanticUndefined
 
 from unlearning.records.base import SCHEMA_VERSION, Record, Versioned
 from unlearning.settings import Count, Positive, Seed, Sha256, Since, since
+from unlearning.streams import stream_seed
 from unlearning.training.settings import ModelRecipe
+
+_NOISE_STREAMS = {"train": "noise", "validation": "validation noise", "test": "held-out noise"}
+_BARE_NOISE = {"train": 0, "validation": 10_000, "test": 20_000}  # what version 0.1 added to the seed
 
 
 class DataConfig(Record):
@@ -60,6 +64,14 @@ class PoisonConfig(Versioned):
     """Hash of recorded labels; left out for other noise."""
     options: Annotated[dict[str, Any], since("0.2", before={})] = {}
     """Options of the noise that differ from its defaults, by name."""
+    streams: Annotated[Literal["seed", "named"], since("0.2", before="seed")] = "named"
+    """Whether noise draws from the bare seed, as version 0.1 did, or from streams of its own."""
+
+    def draw_seed(self, part: Literal["train", "validation", "test"]) -> int:
+        """Returns the seed by which the noise of a part of the data is drawn."""
+        if self.streams == "named":
+            return stream_seed(self.seed, _NOISE_STREAMS[part])
+        return self.seed + _BARE_NOISE[part]
 
 
 class DetectConfig(Versioned):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from unlearning.errors import invalid
 from unlearning.interop import as_logit_model, has_graph
+from unlearning.streams import stream_seed
 
 if TYPE_CHECKING:
     import keras
@@ -33,5 +34,5 @@ def draw_afresh(model: keras.Model, seed: int, *, logits: bool = True) -> keras.
 
     if not has_graph(model):
         raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
     return keras.models.clone_model(as_logit_model(model) if logits else model)

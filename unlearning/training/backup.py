@@ -17,6 +17,7 @@ import numpy as np
 from unlearning import files
 from unlearning.errors import invalid
 from unlearning.files import read_table
+from unlearning.streams import stream
 from unlearning.training.settings import TrainSettings
 
 WRITING_SHARE = 0.05
@@ -74,7 +75,7 @@ class Keeper(keras.callbacks.Callback):
         for number, layer in enumerate([*self.model.layers, self.model]):
             generator = getattr(layer, "seed_generator", None)
             if generator is not None:
-                state = np.random.SeedSequence((self._seed, epoch, number)).generate_state(2)
+                state = stream(self._seed, "order", "layers", epoch, number).integers(2**32, size=2)
                 generator.state.assign(state.astype(generator.state.dtype))
         self._clock = time.perf_counter(), time.process_time()
 

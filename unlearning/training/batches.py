@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from unlearning.errors import invalid
+from unlearning.streams import stream
 
 
 class ShuffledBatches(keras.utils.PyDataset):
@@ -45,7 +46,7 @@ class ShuffledBatches(keras.utils.PyDataset):
     def start_at(self, epoch: int) -> None:
         """Makes `epoch` (from 0) the current one."""
         self._epoch = epoch
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._labels))
+        self._order = stream(self._seed, "order", epoch).permutation(len(self._labels))
 
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch; Keras calls this."""
@@ -58,7 +59,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         images = self._images[rows]
         if self._augment:
-            images = shift_and_mirror(images, np.random.default_rng((self._seed, self._epoch, index)))
+            images = shift_and_mirror(images, stream(self._seed, "order", "augmentation", self._epoch, index))
         return images, self._labels[rows]
 
 

@@ -25,6 +25,7 @@ from unlearning.records import (
     config_hash,
     read_json,
 )
+from unlearning.streams import stream_seed
 from unlearning.training import TrainSettings
 
 
@@ -85,7 +86,9 @@ class TestExperiment:
         data = experiment.data
         corruption = Corruption.load(cell / "corruption.npz")
         bad = corruption.apply(data.train).subset(corruption.rows)
-        alike = corrupt_alike(corruption, data.test, num_classes=10, seed=1 + 20_000, data_name=data.name)
+        alike = corrupt_alike(
+            corruption, data.test, num_classes=10, seed=stream_seed(1, "held-out noise"), data_name=data.name
+        )
         held_out = alike.apply(data.test).subset(alike.rows)
         assert len(held_out) and (held_out.labels != data.test.labels[alike.rows]).all()
         retrained = results[3]

@@ -16,6 +16,7 @@ from unlearning.detection.cuts import AnyCut
 from unlearning.errors import invalid
 from unlearning.evaluation import label_loss
 from unlearning.settings import Positive, PositiveFloat, Settings
+from unlearning.streams import stream_seed
 
 
 class Unseen(Settings):
@@ -54,7 +55,8 @@ class Unseen(Settings):
                 expected = f"at most {max(fewest, 0)} with {len(labels)} rows in {self.folds} folds"
                 raise invalid("neighbours", expected, self.neighbours)
             judge = KNeighborsClassifier(n_neighbors=self.neighbours, metric="cosine")
-        splitter = StratifiedKFold(self.folds, shuffle=True, random_state=evidence.seed)
+        seed = stream_seed(evidence.seed, "detector", "folds")
+        splitter = StratifiedKFold(self.folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             # Rare classes miss from some folds, where their probability is zero; and an unconverged probe still ranks.
             warnings.simplefilter("ignore", UserWarning)

@@ -17,6 +17,7 @@ from unlearning.errors import invalid
 from unlearning.evaluation import predict, probabilities
 from unlearning.interop import check_classifier, outputs_probabilities
 from unlearning.settings import Count, Positive, PositiveFloat
+from unlearning.streams import stream_seed
 
 
 class EarlyStoppedProbe(AnchoredCut):
@@ -56,7 +57,8 @@ class EarlyStoppedProbe(AnchoredCut):
             raise invalid("folds", f"at most the number of rows ({len(rows)})", self.folds)
         parts = [(rows, rows)]
         if self.folds:
-            parts = list(KFold(self.folds, shuffle=True, random_state=evidence.seed).split(rows))
+            seed = stream_seed(evidence.seed, "detector", "folds")
+            parts = list(KFold(self.folds, shuffle=True, random_state=seed).split(rows))
         probabilities = np.zeros((len(rows), evidence.num_classes))
         history: list[dict[str, Any]] = []
         for number, (seen, judged) in enumerate(parts):
@@ -71,7 +73,8 @@ class EarlyStoppedProbe(AnchoredCut):
 
         from unlearning.training import ShuffledBatches, draw_afresh
 
-        fresh = draw_afresh(evidence.model, evidence.seed + fold)
+        seed = stream_seed(evidence.seed, "detector", "probe", fold)
+        fresh = draw_afresh(evidence.model, seed)
         optimizer = (
             keras.optimizers.Adam(self.learning_rate)
             if self.optimizer == "adam"
@@ -81,7 +84,7 @@ class EarlyStoppedProbe(AnchoredCut):
         fresh.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not closed))
         taught = evidence.split.subset(seen)
         batches = ShuffledBatches(
-            taught.images, taught.labels, batch_size=self.batch_size, seed=evidence.seed + fold, augment=self.augment
+            taught.images, taught.labels, batch_size=self.batch_size, seed=seed, augment=self.augment
         )
         asked = evidence.split.subset(judged)
         total = np.zeros((len(judged), evidence.num_classes))

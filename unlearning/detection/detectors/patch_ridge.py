@@ -16,6 +16,7 @@ from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.patches import PatchFeatures
 from unlearning.detection.ridge import LeaveOneOut, calibrate, leave_one_out
 from unlearning.settings import NonNegative, Positive, PositiveFloat
+from unlearning.streams import stream
 
 _MIRROR_ROWS = 2000  # that decide whether images may be mirrored
 
@@ -70,7 +71,7 @@ class PatchRidge(AnchoredCut):
 
     def _mirror(self, features: PatchFeatures, evidence: Evidence) -> bool:
         """Whether mirrored images help to predict the given labels of some rows."""
-        rows = np.random.default_rng(evidence.seed).permutation(len(evidence.labels))[:_MIRROR_ROWS]
+        rows = stream(evidence.seed, "detector", "mirror rows").permutation(len(evidence.labels))[:_MIRROR_ROWS]
         some = evidence.split.subset(np.sort(rows))
         plain, mirrored = (
             self._ridge(features(some.images, mirror=mirror), some.labels, evidence.num_classes).predictions.argmax(-1)

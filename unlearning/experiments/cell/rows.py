@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_VALIDATION_SEED = 10_000  # added to a cell's seed, so that validation noise is drawn apart from training noise
-_HELD_OUT_SEED = 20_000  # the same for the test rows that the membership test corrupts
-
 
 class Cell:
     """One cell of an experiment: a budget and a seed, and the rows that follow from them.
@@ -40,10 +37,13 @@ class Cell:
         """How the poisoned model is trained."""
         return self.setup.train_config(self.seed)
 
-    @property
+    @functools.cached_property
     def poison_config(self) -> PoisonConfig:
-        """How its labels are corrupted."""
-        return self.setup.poison_config(self.budget, self.seed)
+        """How its labels are corrupted; a cell that an earlier version began is drawn as that version did."""
+        asked = self.setup.poison_config(self.budget, self.seed)
+        if not self.files.poison_config.is_file():
+            return asked
+        return asked.model_copy(update={"streams": read_json(self.files.poison_config, PoisonConfig).streams})
 
     @functools.cached_property
     def corruption(self) -> Corruption:
@@ -55,7 +55,7 @@ class Cell:
             self._check_belongs(there)
             return there
         kind = self.setup.settings.build_noise()
-        return kind.corrupt(part_rows(self.setup, "train"), self.budget, self.seed)
+        return kind.corrupt(part_rows(self.setup, "train"), self.budget, self.poison_config.draw_seed("train"))
 
     def _check_belongs(self, corruption: Corruption) -> None:
         """Raises `InputError` if a stored corruption is not the one that the finished model was trained on."""
@@ -64,7 +64,7 @@ class Cell:
             belongs = corruption.sha256() == results.corruption_sha256
         else:  # records of version 0.1 hold no hash
             poison = self.poison_config
-            belongs = (corruption.kind, corruption.seed) == (poison.noise, poison.seed)
+            belongs = (corruption.kind, corruption.seed) == (poison.noise, poison.draw_seed("train"))
             belongs &= (corruption.budget, len(corruption.true_labels)) == (results.corrupted_rows, results.rows)
         if not belongs:
             raise InputError(
@@ -80,7 +80,7 @@ class Cell:
     @functools.cached_property
     def noisy_validation(self) -> Split:
         """The validation rows as the user would have them: wrong in the same way as the training rows."""
-        return self._alike("validation", self.seed + _VALIDATION_SEED).apply(self.setup.data.validation)
+        return self._alike("validation").apply(self.setup.data.validation)
 
     @property
     def validation(self) -> Split:
@@ -94,15 +94,15 @@ class Cell:
 
         test = self.setup.data.test
         try:
-            alike = self._alike("test", self.seed + _HELD_OUT_SEED)
+            alike = self._alike("test")
             return alike.apply(test).subset(alike.rows)
         except InputError as error:  # too few test rows of the classes that were corrupted
             logger.info("no membership test: %s", error)
             return test.subset(np.empty(0, np.int64))
 
-    def _alike(self, part: Literal["validation", "test"], seed: int) -> Corruption:
+    def _alike(self, part: Literal["validation", "test"]) -> Corruption:
         """The same noise on another part of the data."""
-        kind = self.setup.settings.build_noise()
+        kind, seed = self.setup.settings.build_noise(), self.poison_config.draw_seed(part)
         return kind.alike(self.corruption, part_rows(self.setup, "train"), part_rows(self.setup, part), seed)
 
 
@@ -148,7 +148,7 @@ def _budget_of_the_file(setup: Setup) -> int:
     seed = setup.settings.seeds[0]
     for path in sorted(setup.folder.glob("budget-*/seed-*/poison_config.json")):
         there = read_json(path, PoisonConfig)
-        asked = setup.poison_config(there.budget, there.seed)
+        asked = Cell(setup, there.budget, there.seed).poison_config
         if there == asked:
             return there.budget
     return Cell(setup, 0, seed).corruption.budget

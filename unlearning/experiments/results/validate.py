@@ -271,7 +271,7 @@ class _Check:
             return
         config = self.read.record(files.poison_config, PoisonConfig)
         results = self.read.record(files.results, TrainResults)
-        if config is not None and (corruption.kind, corruption.seed) != (config.noise, config.seed):
+        if config is not None and (corruption.kind, corruption.seed) != (config.noise, config.draw_seed("train")):
             self.problem(
                 files.corruption, "disagreement", f"its noise or seed is not that of {files.poison_config.name}"
             )

@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from unlearning.errors import InputError, invalid
 from unlearning.influence.certified._checks import at_least_zero, check_labels, finite_array
+from unlearning.streams import stream
 
 _POLISHING_STEPS = 20
 
@@ -112,7 +113,7 @@ def draw_noise(features: int, sigma: float, seed: int) -> np.ndarray:
     if features < 1:
         raise invalid("features", "a positive integer", features)
     at_least_zero("sigma", sigma)
-    return np.random.default_rng(seed).normal(0.0, sigma, features)
+    return stream(seed, "method", "certificate").normal(0.0, sigma, features)
 
 
 def fit(problem: LogisticProblem, tolerance: float = 1e-8) -> np.ndarray:

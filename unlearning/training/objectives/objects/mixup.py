@@ -8,9 +8,8 @@ import keras
 import numpy as np
 
 from unlearning.errors import invalid
+from unlearning.streams import stream
 from unlearning.training.objectives.objects.checks import number
-
-_STREAM = 0x4D69785570  # keeps the draws apart from those the inner data set makes with the same seed, epoch and batch
 
 
 class MixUp(keras.utils.PyDataset):
@@ -80,7 +79,7 @@ class MixUp(keras.utils.PyDataset):
         labels = self._one_hot(np.asarray(batch[1]), len(images))
         if not self._alpha:
             return images, labels
-        rng = np.random.default_rng((_STREAM, self._seed, self._epoch, index))
+        rng = stream(self._seed, "order", "mixup", self._epoch, index)
         share = np.float32(rng.beta(self._alpha, self._alpha))
         partner = rng.permutation(len(images))
         return (
