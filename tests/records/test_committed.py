@@ -1,4 +1,4 @@
-"""Every record below `models/` stays good: it loads, and hashes to what was recorded when it was made."""
+"""Every record that is kept stays good: it loads, and hashes to what was recorded when it was made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.paths import MODELS
+from support.paths import KEPT, kept
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import (
@@ -15,6 +15,7 @@ from unlearning.records import (
     DetectionResults,
     PoisonConfig,
     Record,
+    RepairResults,
     TrainConfig,
     TrainResults,
     UnlearnConfig,
@@ -26,21 +27,17 @@ from unlearning.records import (
 )
 
 
-def committed(name: str) -> list[Path]:
-    return sorted(MODELS.rglob(name))
-
-
 def above(cell: Path) -> list[Record]:
     """The configurations of a cell's poisoned model."""
     return [read_json(cell / "train_config.json", TrainConfig), read_json(cell / "poison_config.json", PoisonConfig)]
 
 
 def test_all_load() -> None:
-    paths = committed("*.json")
+    paths = kept("*.json")
     assert len(paths) > 300
     for path in paths:
         content = read_raw(path)
-        kind = KINDS.get(path.stem, DetectionResults)
+        kind = KINDS.get(path.stem, RepairResults if "flagged_rows" in content else DetectionResults)
         record = parse_record(path, content, kind)
         written = record.model_dump(mode="json", by_alias=True)
         assert {key: written[key] for key in content} == content or kind is UnlearningResults
@@ -48,12 +45,12 @@ def test_all_load() -> None:
 
 
 def test_all_validate() -> None:
-    report = validate_folders([MODELS])
-    assert report.problems == [] and report.records == len(committed("*.json"))
+    report = validate_folders(KEPT)
+    assert report.problems == [] and report.records == len(kept("*.json"))
 
 
 def test_trainings_hash_as_recorded() -> None:
-    paths = committed("train_results.json")
+    paths = kept("train_results.json")
     assert len(paths) > 40
     for path in paths:
         configs: list[Record] = [read_json(path.with_name("train_config.json"), TrainConfig)]
@@ -63,7 +60,7 @@ def test_trainings_hash_as_recorded() -> None:
 
 
 def test_repairs_hash_as_recorded() -> None:
-    paths = committed("unlearning_results.json")
+    paths = kept("unlearning_results.json")
     assert len(paths) > 100
     for path in paths:
         experiment, _, _ = layout.parse_cell(path.parent.parent)
@@ -75,9 +72,9 @@ def test_repairs_hash_as_recorded() -> None:
 
 
 def test_detections_hash_as_recorded() -> None:
-    paths = committed("detection_results.json")
+    paths = kept("detection_results.json")
     if not paths:
-        pytest.fail("no committed detections")
+        pytest.fail("no detections are kept")
     for path in paths:
         results = read_json(path, DetectionResults)
         made_by = DetectConfig(detector=results.detector, options=results.options)
