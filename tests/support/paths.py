@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 FIXTURES = ROOT / "tests" / "fixtures" / "version-0.1"
-PUBLISHED = ROOT / "models"
+PUBLISHED = ROOT / "models" / "published"
 KEPT = (PUBLISHED, FIXTURES)
 """Folders whose records stay good in every version."""
 
