@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.paths import KEPT, kept
+from support.paths import KEPT, PUBLISHED, kept
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import (
@@ -24,6 +24,7 @@ from unlearning.records import (
     parse_record,
     read_json,
     read_raw,
+    read_rows,
 )
 
 
@@ -47,6 +48,17 @@ def test_all_load() -> None:
 def test_all_validate() -> None:
     report = validate_folders(KEPT)
     assert report.problems == [] and report.records == len(kept("*.json"))
+
+
+def test_published_are_small_records_and_logs() -> None:
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".csv"}
+    assert sum(path.stat().st_size for path in files) < 1.5e6
+    records = [path for path in files if path.name == "unlearning_results.json"]
+    results = {path: read_json(path, UnlearningResults) for path in records}
+    assert any(found.rows for found in results.values())
+    for path, found in results.items():
+        assert found.rows or not read_rows(path, found), f"{path} holds lists of rows"
 
 
 def test_trainings_hash_as_recorded() -> None:
