@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import MODELS, ROOT
+from support.paths import FIXTURES, ROOT
 from unlearning import methods
 from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.settings import MethodChoice
@@ -22,7 +22,7 @@ from unlearning.experiments.results.reader import read_folders
 from unlearning.records import DetectionMetrics, DetectionResults, TrainResults, read_json
 from unlearning.reporting import tables
 
-EXPERIMENT = MODELS / "cifar10-20000-cnn_small-symmetric"
+EXPERIMENT = FIXTURES / "cifar10-20000-cnn_small-symmetric"
 WIDTH = 100
 TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--output", "e")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from support.paths import MODELS
+from support.paths import ROOT, kept
 from unlearning import methods
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected
 
-RECORDS = sorted(MODELS.rglob("unlearn_config.json"))
+RECORDS = kept("unlearn_config.json")
 
 
 def rebuild(name: str, recorded: dict[str, Any]) -> Method:
@@ -35,7 +35,7 @@ def test_there_are_records_of_most_methods() -> None:
     assert len(RECORDS) > 100 and len({json.loads(path.read_text())["method"] for path in RECORDS}) > 10
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: str(path.parent.relative_to(MODELS)))
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: str(path.parent.relative_to(ROOT)))
 def test_rebuilt_from_its_record(path: Path) -> None:
     record = json.loads(path.read_text())
     there = record["hyperparameters"]

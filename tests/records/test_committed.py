@@ -1,4 +1,4 @@
-"""Every record below `models/` stays good: it loads, and hashes to what was recorded when it was made."""
+"""Every record that is kept stays good: it loads, and hashes to what was recorded when it was made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.paths import MODELS
+from support.paths import KEPT, PUBLISHED, kept
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.records import (
@@ -15,6 +15,7 @@ from unlearning.records import (
     DetectionResults,
     PoisonConfig,
     Record,
+    RepairResults,
     TrainConfig,
     TrainResults,
     UnlearnConfig,
@@ -23,11 +24,8 @@ from unlearning.records import (
     parse_record,
     read_json,
     read_raw,
+    read_rows,
 )
-
-
-def committed(name: str) -> list[Path]:
-    return sorted(MODELS.rglob(name))
 
 
 def above(cell: Path) -> list[Record]:
@@ -36,11 +34,11 @@ def above(cell: Path) -> list[Record]:
 
 
 def test_all_load() -> None:
-    paths = committed("*.json")
+    paths = kept("*.json")
     assert len(paths) > 300
     for path in paths:
         content = read_raw(path)
-        kind = KINDS.get(path.stem, DetectionResults)
+        kind = KINDS.get(path.stem, RepairResults if "flagged_rows" in content else DetectionResults)
         record = parse_record(path, content, kind)
         written = record.model_dump(mode="json", by_alias=True)
         assert {key: written[key] for key in content} == content or kind is UnlearningResults
@@ -48,12 +46,23 @@ def test_all_load() -> None:
 
 
 def test_all_validate() -> None:
-    report = validate_folders([MODELS])
-    assert report.problems == [] and report.records == len(committed("*.json"))
+    report = validate_folders(KEPT)
+    assert report.problems == [] and report.records == len(kept("*.json"))
+
+
+def test_published_are_small_records_and_logs() -> None:
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".csv"}
+    assert sum(path.stat().st_size for path in files) < 1.5e6
+    records = [path for path in files if path.name == "unlearning_results.json"]
+    results = {path: read_json(path, UnlearningResults) for path in records}
+    assert any(found.rows for found in results.values())
+    for path, found in results.items():
+        assert found.rows or not read_rows(path, found), f"{path} holds lists of rows"
 
 
 def test_trainings_hash_as_recorded() -> None:
-    paths = committed("train_results.json")
+    paths = kept("train_results.json")
     assert len(paths) > 40
     for path in paths:
         configs: list[Record] = [read_json(path.with_name("train_config.json"), TrainConfig)]
@@ -63,7 +72,7 @@ def test_trainings_hash_as_recorded() -> None:
 
 
 def test_repairs_hash_as_recorded() -> None:
-    paths = committed("unlearning_results.json")
+    paths = kept("unlearning_results.json")
     assert len(paths) > 100
     for path in paths:
         experiment, _, _ = layout.parse_cell(path.parent.parent)
@@ -75,9 +84,9 @@ def test_repairs_hash_as_recorded() -> None:
 
 
 def test_detections_hash_as_recorded() -> None:
-    paths = committed("detection_results.json")
+    paths = kept("detection_results.json")
     if not paths:
-        pytest.fail("no committed detections")
+        pytest.fail("no detections are kept")
     for path in paths:
         results = read_json(path, DetectionResults)
         made_by = DetectConfig(detector=results.detector, options=results.options)

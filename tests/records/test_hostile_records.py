@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.hostile import FUZZ, MEGABYTE, bounded, refused, refused_command
-from support.paths import MODELS
+from support.paths import FIXTURES
 from unlearning.errors import InputError
 from unlearning.records import (
     KINDS,
@@ -27,7 +27,7 @@ from unlearning.repairs.flagged import read_flagged
 from unlearning.strict_json import parse_json
 
 RECORDS = {
-    name: json.loads(next(MODELS.rglob(f"{name}.json")).read_text())
+    name: json.loads(next((FIXTURES / "of-every-kind/experiment").rglob(f"{name}.json")).read_text())
     for name in ("train_config", "train_results", "poison_config", "unlearn_config", "unlearning_results")
 }
 JSON_VALUES = st.recursive(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.paths import MODELS
+from support.paths import FIXTURES
 from unlearning.errors import InputError
 from unlearning.records import UnlearningResults, parse_record, read_json, read_raw, read_rows, write_json, write_rows
 
@@ -16,7 +16,7 @@ LISTS = {"trusted_rows": np.array([5, 1, 70_000_000_000]), "sap.forget_rows": np
 
 
 def record(**changes: Any) -> UnlearningResults:
-    path = next(MODELS.rglob("first-order/unlearning_results.json"))
+    path = next(FIXTURES.rglob("first-order/unlearning_results.json"))
     return parse_record(path, read_raw(path) | changes, UnlearningResults)
 
 
@@ -67,7 +67,7 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_records_of_the_first_version_hold_their_lists() -> None:
     names = set()
-    for path in MODELS.rglob("unlearning_results.json"):
+    for path in FIXTURES.rglob("unlearning_results.json"):
         results = read_json(path, UnlearningResults)
         names |= set(read_rows(path.with_name("rows.npz"), results))
     assert {"trusted_rows", "forget_rows"} <= names and any("." in name for name in names)

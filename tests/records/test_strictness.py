@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.paths import MODELS
+from support.paths import FIXTURES
 from support.recorded import TRAIN, TRAIN_RESULTS
 from unlearning.errors import InputError
 from unlearning.records import KINDS, TrainConfig, config_hash, parse_record, read_raw
@@ -51,7 +51,7 @@ def example(kind: str) -> dict[str, Any]:
     """A valid file's content."""
     if kind == "train_results":
         return copy.deepcopy(TRAIN_RESULTS)
-    path = MODELS / "cifar10-cnn_small-flip-pairs/budget-10000/seed-42"
+    path = FIXTURES / "of-every-kind/experiment/budget-314/seed-42"
     return read_raw(next(path.rglob(f"{kind}.json")))
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.paths import FIXTURES
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.interop import load_model
 from unlearning.records import KINDS, Record, RepairResults, config_hash, parse_record, read_json, read_raw, read_rows
 
-FOLDER = Path(__file__).parent / "version_0_1"
+FOLDER = FIXTURES / "of-every-kind"
 FILES = sorted(FOLDER.rglob("*.json"))
 
 
@@ -63,7 +64,7 @@ def test_row_lists_are_found_in_the_record() -> None:
 
 
 def test_the_model_predicts_the_same() -> None:
-    with np.load(FOLDER.with_name("version_0_1_outputs.npz")) as stored:
+    with np.load(FIXTURES.with_name("version-0.1-outputs.npz")) as stored:
         images, outputs = stored["images"], stored["outputs"]
     model = load_model(FOLDER / "repaired.keras")
     np.testing.assert_allclose(np.asarray(model(images, training=False)), outputs, rtol=1e-5, atol=1e-6)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from support.paths import KEPT
 from support.report_pages import write_page
-from support.report_trees import MODELS, change, make_tree
+from support.report_trees import change, make_tree
 from unlearning.cli import experiments
 from unlearning.experiments.cell.repairing import repair_hash
 from unlearning.experiments.cell.rows import Cell
@@ -20,7 +21,7 @@ from unlearning.reporting.page.commands import reproduce
 
 def _recorded() -> list[tuple[Path, UnlearningResults]]:
     """One repair of each method and variant among the measured ones."""
-    found = {(e.experiment, e.name): e for e in read_folders([MODELS], strict=True).repairs()}
+    found = {(e.experiment, e.name): e for e in read_folders(KEPT, strict=True).repairs()}
     return [(e.folder, e.results) for e in found.values() if isinstance(e.results, UnlearningResults)]
 
 

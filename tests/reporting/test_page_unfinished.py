@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from support.paths import FIXTURES
 from support.report_pages import write_page
-from support.report_trees import CELL, MODELS, SOURCE, change, fail, make_tree
+from support.report_trees import CELL, SOURCE, change, fail, make_tree
 from unlearning.errors import InputError
 from unlearning.reporting.page import write_report
 from unlearning.reporting.page.gather import gather
@@ -101,7 +102,7 @@ class TestBadInput:
         assert done.exit_code == 2 and "--force" in done.output and out.read_bytes() == first
         done = CliRunner().invoke(cli.main, ["report", str(tmp_path / "nowhere"), "--out", str(out), "--force"])
         assert done.exit_code == 2 and "no folder" in done.output and out.read_bytes() == first
-        other = MODELS / "digits-symmetric-objectives" / "mixup"
+        other = FIXTURES / "digits-symmetric-objectives" / "mixup"
         done = CliRunner().invoke(cli.main, ["report", str(other), "--out", str(out), "--force"])
         assert done.exit_code == 0 and out.read_bytes() != first
         assert [p.name for p in tmp_path.iterdir()] == ["report.html"]

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from matplotlib.colors import to_hex
 
 import cli
-from support.paths import MODELS, ROOT
+from support.paths import FIXTURES, PUBLISHED, ROOT
 from unlearning.drawing import palette
 from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
@@ -24,7 +24,7 @@ from unlearning.reporting.figures.experiment import list_experiments
 from unlearning.reporting.figures.parts import give_letters
 from unlearning.reporting.figures.study import DRAWN
 
-TEMPLATE = MODELS / "cifar10-20000-cnn_small-symmetric/budget-10000/seed-42/second-order/unlearning_results.json"
+TEMPLATE = FIXTURES / "cifar10-20000-cnn_small-symmetric/budget-10000/seed-42/second-order/unlearning_results.json"
 CLASSES = {str(k): {"precision": 0.5, "recall": 0.4 + 0.05 * k, "f1-score": 0.5, "support": 50.0} for k in range(3)}
 
 
@@ -143,8 +143,8 @@ class TestFiles:
         drawn = draw_study([folder], tmp_path / "out")
         assert [p.name for p in drawn.paths] == ["accuracy-over-budget.png"] and len(drawn.left_out) == 4
 
-    def test_all_committed_results_can_be_drawn(self) -> None:
-        experiments = list_experiments(read_folders([MODELS], strict=True))
+    def test_all_published_results_can_be_drawn(self) -> None:
+        experiments = list_experiments(read_folders([PUBLISHED], strict=True))
         assert len(experiments) > 5
         for name, (draw_one, _) in DRAWN.items():
             drawn = [figure for figure in map(draw_one, experiments[:3]) if figure is not None]

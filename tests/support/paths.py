@@ -6,4 +6,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-MODELS = ROOT / "models"
+FIXTURES = ROOT / "tests" / "fixtures" / "version-0.1"
+PUBLISHED = ROOT / "models" / "published"
+KEPT = (PUBLISHED, FIXTURES)
+"""Folders whose records stay good in every version."""
+
+
+def kept(pattern: str) -> list[Path]:
+    """Returns the files of a name in all of them."""
+    return sorted(path for folder in KEPT for path in folder.rglob(pattern))

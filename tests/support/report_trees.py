@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from support.paths import MODELS
+import numpy as np
 
-SOURCE = MODELS / "cifar10-20000-cnn_small-flip-pairs"
+from support.paths import FIXTURES
+from unlearning.drawing.figures import draw_confusions
+
+SOURCE = FIXTURES / "cifar10-20000-cnn_small-flip-pairs"
 CELL = SOURCE / "budget-4000" / "seed-42"
 METHODS = (
     "fine-tuning",
@@ -22,6 +27,8 @@ METHODS = (
     "second-order-lissa",
     "second-order-single",
 )
+PICTURED = tuple(name for name in METHODS if "order" in name and "sap" not in name)
+"""Those whose confusion matrices version 0.1 drew, and did not record."""
 NAMES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOSTILE = "<img src=x onerror=window.pwned=1></script><script>window.pwned=2</script>"
 FAILURE = '</script><script>window.pwned=3</script> & "quotes"'
@@ -32,6 +39,15 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(content | values))
 
 
+@functools.cache
+def draw_matrix(when: str, seed: int) -> bytes:
+    """A confusion matrix as version 0.1 drew it."""
+    matrix = np.random.default_rng(seed).integers(0, 40, (10, 10)) + 300 * np.eye(10, dtype=int)
+    with tempfile.TemporaryDirectory() as folder:
+        draw_confusions(Path(folder), {when: matrix}, NAMES)
+        return Path(folder, f"confusion_{when}.png").read_bytes()
+
+
 def make_tree(
     folder: Path,
     budgets: Sequence[int] = (1000, 2000, 4000, 8000),
@@ -39,7 +55,7 @@ def make_tree(
     methods: Sequence[str] = METHODS,
     class_names: Sequence[str] | None = NAMES,
 ) -> Path:
-    """A grid whose numbers differ a little from cell to cell; matrices are counts in the records of even seeds."""
+    """A grid whose numbers differ a little from cell to cell; matrices are drawn, and recorded of even seeds."""
     shutil.copytree(SOURCE / "clean", folder / "clean")
     for i, budget in enumerate(budgets):
         for j, seed in enumerate(seeds):
@@ -51,6 +67,10 @@ def make_tree(
             change(cell / "poison_config.json", seed=seed, budget=budget)
             for k, name in enumerate(methods):
                 shutil.copytree(CELL / name, cell / name)
+                if name in PICTURED:
+                    (cell / name / "figures").mkdir()
+                    for when, drawn in (("before", len(METHODS)), ("after", METHODS.index(name))):
+                        (cell / name / "figures" / f"confusion_{when}.png").write_bytes(draw_matrix(when, drawn))
                 results = cell / name / "unlearning_results.json"
                 content = json.loads(results.read_text())
                 after = content["acc_after_fix"] - 0.02 * i + 0.005 * j

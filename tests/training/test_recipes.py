@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.command import assert_refused, cli
-from support.paths import MODELS
+from support.paths import kept
 from unlearning.errors import InputError
 from unlearning.experiments.cell.line import write_configs
 from unlearning.experiments.cell.reopening import reopen
@@ -95,10 +95,10 @@ class TestRecords:
             write_json(tmp_path / "c.json", config)
             assert read_json(tmp_path / "c.json", type(config)) == config
 
-    def test_hashes_are_those_of_committed_folders(self) -> None:
-        """Every committed training's hash is recomputed from its configuration files."""
+    def test_hashes_are_those_of_kept_folders(self) -> None:
+        """Every kept training's hash is recomputed from its configuration files."""
         checked = 0
-        for path in MODELS.rglob("train_results.json"):
+        for path in kept("train_results.json"):
             configs = [read_json(path.with_name("train_config.json"), TrainConfig)]
             poison = path.with_name("poison_config.json")
             configs += [read_json(poison, PoisonConfig)] if poison.is_file() else []

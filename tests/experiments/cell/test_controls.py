@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.paths import MODELS
+from support.paths import kept
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import label_loss, membership_auc, predict, probabilities
@@ -29,8 +29,8 @@ from unlearning.streams import stream_seed
 from unlearning.training import TrainSettings
 
 
-class TestCommittedResults:
-    FILES = sorted(MODELS.rglob("unlearning_results.json"))
+class TestKeptResults:
+    FILES = kept("unlearning_results.json")
 
     def test_still_validate_and_keep_their_hashes(self) -> None:
         assert self.FILES
@@ -45,9 +45,9 @@ class TestCommittedResults:
             assert results.config_hash == config_hash(clean, train, poison, config), path
 
     def test_hyperparameters_of_finished_controls_are_those_of_today(self) -> None:
-        """Otherwise `run` would refuse the committed folders."""
+        """Otherwise `run` would refuse the folders that are kept."""
         for name in ("fine-tuning", "retraining-unflagged"):
-            for path in MODELS.rglob(f"{name}/unlearn_config.json"):
+            for path in kept(f"{name}/unlearn_config.json"):
                 there = json.loads(path.read_text())["hyperparameters"]
                 train = read_json(path.parent.parent / "train_config.json", TrainConfig)
                 recipe = train.model_dump(exclude={"schema_version", "data", "model", "deterministic", "seed"})

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import MODELS
+from support.paths import FIXTURES
 from unlearning.errors import InputError
 from unlearning.experiments.results.compare import FEWEST_PAIRS, compare_methods, compare_pairs, mean_std
 from unlearning.experiments.results.reader import read_folders
@@ -20,7 +20,7 @@ from unlearning.experiments.results.tree import Repair
 from unlearning.records.schema import schema_of
 from unlearning.reporting.tables import format_comparison, format_results
 
-SYMMETRIC = MODELS / "cifar10-20000-cnn_small-symmetric"
+SYMMETRIC = FIXTURES / "cifar10-20000-cnn_small-symmetric"
 BUDGET = 5000  # one budget of it: others were measured with other methods
 
 
@@ -126,14 +126,14 @@ class TestMethods:
         assert f"{mean:.1f} ± {std:.1f}" in line
 
     def test_different_experiments_are_not_averaged(self) -> None:
-        """Seven objectives with three seeds each share budget and method: seven means over three, none over 21."""
-        done = CliRunner().invoke(cli.main, ["show", str(MODELS / "digits-symmetric-objectives")])
+        """Two objectives with three seeds each share budget and method: two means over three, none over six."""
+        done = CliRunner().invoke(cli.main, ["show", str(FIXTURES / "digits-symmetric-objectives")])
         lines = done.output.splitlines()
-        assert done.exit_code == 0 and lines.count("Mean ± standard deviation over seeds:") == 7
-        assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 7
+        assert done.exit_code == 0 and lines.count("Mean ± standard deviation over seeds:") == 2
+        assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 2
         assert max(map(len, lines)) <= 100
         assert len([line for line in lines if line.startswith("clean, before, after:")]) == 1
-        everything = CliRunner().invoke(cli.main, ["show", str(MODELS)]).output.splitlines()
+        everything = CliRunner().invoke(cli.main, ["show", str(FIXTURES)]).output.splitlines()
         assert max(map(len, everything)) <= 100
 
 
@@ -141,7 +141,7 @@ class TestCommand:
     @pytest.mark.parametrize("folder", ["cifar10-20000-cnn_small-symmetric", "digits-symmetric-objectives", "."])
     def test_table(self, folder: str) -> None:
         control = "sap" if "digits" in folder else "fine-tuning"
-        done = CliRunner().invoke(cli.main, ["compare", str(MODELS / folder), "--control", control])
+        done = CliRunner().invoke(cli.main, ["compare", str(FIXTURES / folder), "--control", control])
         assert done.exit_code == 0, done.output
         assert max(map(len, done.output.splitlines())) <= 100 and "±" in done.output
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.paths import MODELS
+from support.paths import FIXTURES, KEPT
 from unlearning.errors import InputError
 from unlearning.experiments.results import walk
 from unlearning.experiments.results.reader import read_folders
@@ -22,7 +22,7 @@ SAP = f"{CELL}/sap"
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    return shutil.copytree(MODELS / "digits-symmetric-objectives" / "cross-entropy", tmp_path / "e")
+    return shutil.copytree(FIXTURES / "digits-symmetric-objectives" / "cross-entropy", tmp_path / "e")
 
 
 def problems(tree: Tree, folder: Path) -> list[tuple[str, str]]:
@@ -30,11 +30,12 @@ def problems(tree: Tree, folder: Path) -> list[tuple[str, str]]:
 
 
 class TestRecognised:
-    def test_every_committed_result_in_its_place(self) -> None:
-        tree = read_folders([MODELS], strict=True)
+    @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+    def test_every_kept_result_in_its_place(self, folder: Path) -> None:
+        tree = read_folders([folder], strict=True)
         repairs = tree.repairs()
-        assert {r.layout.results for r in repairs} == set(MODELS.rglob("unlearning_results.json"))
-        assert {t.layout.results for t in tree.trainings()} == set(MODELS.rglob("train_results.json"))
+        assert {r.layout.results for r in repairs} == set(folder.rglob("unlearning_results.json"))
+        assert {t.layout.results for t in tree.trainings()} == set(folder.rglob("train_results.json"))
         keys = [(r.experiment, r.budget, r.seed, r.name) for r in repairs]
         assert keys == sorted(keys) and len(set(keys)) == len(keys)
         for repair in repairs:
@@ -43,9 +44,10 @@ class TestRecognised:
             assert repair.training.results is not None and repair.training.poison_config.seed == repair.seed
         assert tree.problems == [] and tree.foreign == 0
 
-    def test_detections_of_the_program_and_of_users(self) -> None:
-        found = [d for cell in read_folders([MODELS]).cells() for d in cell.detections]
-        records = [path for path in MODELS.rglob("*.json") if "detector" in json.loads(path.read_text())]
+    @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+    def test_detections_of_the_program_and_of_users(self, folder: Path) -> None:
+        found = [d for cell in read_folders([folder]).cells() for d in cell.detections]
+        records = [path for path in folder.rglob("*.json") if "detector" in json.loads(path.read_text())]
         assert sorted(d.record for d in found if isinstance(d.results, DetectionResults)) == sorted(records)
         assert any(d.name.startswith("detect-") for d in found)
 

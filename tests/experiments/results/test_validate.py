@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import MODELS
+from support.paths import FIXTURES, PUBLISHED
 from unlearning.errors import InputError
 from unlearning.experiments.results.validate import validate_folders
 from unlearning.files import file_sha256
 from unlearning.noise import Corruption
 from unlearning.records import write_rows
 
-COMMITTED = MODELS / "digits-symmetric-objectives" / "cross-entropy"
+KEPT = FIXTURES / "digits-symmetric-objectives" / "cross-entropy"
 SAP = "budget-314/seed-42/sap"
 
 
@@ -41,9 +41,9 @@ def write_weights(path: Path, record: Path) -> None:
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    """A committed experiment with three weight files and a corruption."""
+    """A kept experiment with three weight files and a corruption."""
     folder = tmp_path / "experiment"
-    shutil.copytree(COMMITTED, folder)
+    shutil.copytree(KEPT, folder)
     for weights, record in (
         ("clean/best_model.keras", "clean/train_results.json"),
         ("budget-314/seed-42/poisoned_model.keras", "budget-314/seed-42/train_results.json"),
@@ -63,9 +63,9 @@ def problems(folder: Path) -> list[tuple[str, str, str]]:
 
 
 class TestWhole:
-    def test_the_committed_results_are_clean(self) -> None:
-        """Hashes of all committed files are those that today's code computes from their configurations."""
-        report = validate_folders([MODELS])
+    def test_the_published_results_are_clean(self) -> None:
+        """Hashes of all published files are those that today's code computes from their configurations."""
+        report = validate_folders([PUBLISHED])
         assert report.problems == []
         assert report.records > 250 and report.logs > 50 and report.weights_checked + report.weights_not_kept > 100
 
@@ -230,7 +230,7 @@ class TestForeign:
     def test_files_that_do_not_belong(self, experiment: Path, name: str, kind: str) -> None:
         path = experiment / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = COMMITTED / (f"{SAP}/unlearn_config.json" if "unlearn" in name else f"{CELL}/poison_config.json")
+        source = KEPT / (f"{SAP}/unlearn_config.json" if "unlearn" in name else f"{CELL}/poison_config.json")
         path.write_text(source.read_text())
         assert [(p, k) for p, k, _ in problems(experiment)] == [(name, kind)]
 

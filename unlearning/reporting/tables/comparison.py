@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from unlearning.experiments.results.compare import METRICS, Comparison
-from unlearning.reporting.tables.text import render, shorten, spread
+from unlearning.reporting.tables.text import WIDTH, render, shorten, spread
 
 _METRIC_TITLES = {
     "acc_after_fix": ("test accuracy after the repair, in %", 100.0),
@@ -43,7 +43,8 @@ def format_comparison(comparison: Comparison) -> str:
                         f"{100 * comparison.level:.0f} % interval": interval,
                     }
                 rows.append(shown)
-            lines += [f"{experiment[-60:]}: {title}", render(pd.DataFrame(rows), "method"), ""]
+            ending = experiment[-(WIDTH - len(title) - 2) :]  # folders end with what tells them apart
+            lines += [f"{ending}: {title}", render(pd.DataFrame(rows), "method"), ""]
     found = [difference for row in comparison.methods for difference in row.differences.values()]
     lines.append(
         f"difference: method minus {shorten(comparison.control)}, paired by seed; ±: over seeds or pairs (n - 1)."
