@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -104,6 +105,23 @@ def test_detection_once_for_all_methods(tmp_path: Path) -> None:
     assert all(result.details["flagged_by"][0]["suspects"] == 40 for result in results)
     seconds = {result.details["detection"]["detection_duration_s"] for result in results}
     assert len(seconds) == 1, "the second method found the suspects that were there"
+
+
+def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) -> None:
+    """What the detector has drawn, or not, does not reach the method, dropout included."""
+    choices = (MethodChoice(name="fspmu", overrides={"epochs": 2, "learning_rate": 0.001}),)
+    detect = DetectSettings(detector="probe", options={"epochs": 1})
+    settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect)
+    run_grid(Setup(settings))
+    (folder,) = (tmp_path / "e/budget-40/seed-1").glob("fspmu-*")
+    first = load_model(folder / "repaired_model.keras").get_weights()
+    shutil.rmtree(folder)
+    keras.utils.set_random_seed(99)
+    run_grid(Setup(settings))
+    for ours, theirs in zip(first, load_model(folder / "repaired_model.keras").get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    poisoned = load_model(folder.parent / "poisoned_model.keras").get_weights()
+    assert any(not np.array_equal(a, b) for a, b in zip(first, poisoned, strict=True)), "nothing was repaired"
 
 
 @pytest.mark.parametrize(
