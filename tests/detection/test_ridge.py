@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 
-from unlearning.detection.cuts import estimate_noise_rate, log_odds
+from unlearning.detection.base import Evidence
+from unlearning.detection.cuts import AnchoredCut, estimate_noise_rate, log_odds
 from unlearning.detection.ridge import calibrate, leave_one_out
 from unlearning.errors import InputError
+from unlearning.task import Split
 
 
 class TestLeaveOneOut:
@@ -75,3 +80,25 @@ class TestProbabilities:
         given = np.where(rng.random(len(true)) < 0.3, (true + 1) % 5, true)
         assert estimate_noise_rate(probabilities, given) == pytest.approx(0.3, abs=0.04)
         assert np.mean(predicted != given) > 0.45  # what counting all disagreements would say
+
+
+class Told(AnchoredCut):
+    """A detector that is told the probabilities."""
+
+    table: Any
+
+    def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+        return self.table, {}
+
+
+def test_no_row_is_suspect_whose_given_label_is_the_likeliest() -> None:
+    """Anchors may expect more wrong labels than there are rows with a likelier class."""
+    labels = np.array([0, 1] * 50)
+    table = np.where(labels[:, np.newaxis] == np.arange(2), 0.6, 0.4)
+    # The six surest rows speak against their labels.
+    table[:6] = np.where(labels[:6, np.newaxis] == np.arange(2), 0.1, 0.9)
+    split = Split(np.zeros((100, 1, 1, 1), np.float32), labels)
+    evidence = Evidence(keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten()]), split, 2, 0)
+    found = Told(table=table).examine(evidence)
+    assert found.details["estimated_noise_rate"] == 1.0, "all anchors are wrong: by them, all rows would be"
+    np.testing.assert_array_equal(np.sort(found.suspects), np.arange(6))

@@ -170,6 +170,9 @@ class TestProjection:
             ([0.5, 0.4, 0.4], [1e5, 1e4]),
             ([0.5, 0.4, 0.6, 0.4, 0.4], [1e5, 1e4, 1e3, 1e2]),  # a success starts the count again
             ([0.5, 0.4, 0.5, 0.4, 0.4], [1e5, 1e4, 1e3, 1e2]),
+            ([0.5, 0.495, 0.492, 0.491, 0.6, 0.5], [1e5, 1e4, 1e3, 1e2, 1e1]),  # a dip of a few rows is no loss
+            ([0.5, 0.6, 0.495, 0.492, 0.491, 0.6], [1e5, 1e4, 1e3, 1e2, 1e1]),  # it counts from where the search began
+            ([0.5, 0.489, 0.488], [1e5, 1e4]),
         ],
     )
     def test_search_stops_where_it_only_hurts(self, scores, tried, monkeypatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -57,8 +59,21 @@ class TestDetectedRows:
         assert same(inside.model, before.model)
         assert inside.found is not None and inside.found.record.detector == "neighbours"
         assert inside.corrections.rows.tolist() == found.suspected.rows.tolist()
-        assert before.outcome.duration_s > found.record.detection_duration_s, "detection is part of the time"
         assert before.outcome.details["detection"]["status"] == found.record.status
+
+    def test_detection_is_part_of_the_time(self, poisoned) -> None:
+        """Whether it ran now or was found on disk: a repair costs what led to it."""
+        model, task = poisoned
+        how = DetectSettings(detector="neighbours", options={"neighbours": 10})
+        data = {"validation": task.validation, "method": "first-order", "detect_by": how}
+        found = detect(model, task.train, 3, detector=how.build(), name="neighbours")
+        times = {"detection_duration_s": 5000.0, "detection_cpu_s": 3000.0}
+        slow = dataclasses.replace(found, record=found.record.model_copy(update=times))
+        done = repair(model, task.train, found=slow, **data)
+        assert 5000 < done.outcome.duration_s < 6000 and 3000 < done.cpu_s < 4000
+        assert done.outcome.details["detection"]["detection_cpu_s"] == 3000
+        inside = repair(model, task.train, **data)
+        assert inside.found is not None and inside.outcome.duration_s > inside.found.record.detection_duration_s
 
     def test_a_name_is_enough(self, poisoned) -> None:
         model, task = poisoned

@@ -66,6 +66,19 @@ def test_a_cell_is_repaired_as_a_users_model_is(finished: Setup) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_noisy_validation_is_as_wrong_as_the_training_rows(finished: Setup) -> None:
+    """The rule that everything else stands on: what chooses has the labels that a user would have."""
+    cell = Cell(finished, 40, 1)
+    true = finished.data.validation.labels
+    assert finished.settings.validation == "noisy" and cell.validation is cell.noisy_validation
+    wrong = np.flatnonzero(cell.validation.labels != true)
+    assert abs(len(wrong) / len(true) - 40 / 200) < 0.05
+    np.testing.assert_array_equal(cell.validation.labels[wrong], 9 - true[wrong])  # flipped in pairs, as they are
+    assert cell.given.labels.shape == (200,) and np.sum(cell.given.labels != finished.data.train.labels) == 40
+    honest = Cell(Setup(SETTINGS.changed(output=finished.folder, validation="clean")), 40, 1)
+    np.testing.assert_array_equal(honest.validation.labels, true)
+
+
 def test_configurations_first_then_the_rest(finished: Setup, tmp_path: Path) -> None:
     setup = Setup(SETTINGS.changed(output=tmp_path / "e"))
     written = write_configs(setup)
