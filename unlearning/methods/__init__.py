@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unlearning.methods.base import Method
 
 _FLAGGED = frozenset({"flagged"})
+_RIGHT_LABELS = frozenset({"flagged", "corrected"})
 
 METHODS = Registry(
     "method",
@@ -37,21 +38,21 @@ METHODS = Registry(
             "unlearning.methods.first_order:FirstOrder",
             "one gradient-difference step, its length chosen on validation",
             family="first-order",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
         ),
         Entry(
             "second-order",
             "unlearning.methods.second_order:SecondOrder",
             "damped Gauss-Newton steps by conjugate gradients, re-linearised",
             family="second-order",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
         ),
         Entry(
             "second-order-single",
             "unlearning.methods.second_order:SecondOrder",
             "the closed form: one damped Gauss-Newton solve",
             family="second-order",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
             preset={"steps": 1},
         ),
         Entry(
@@ -60,7 +61,7 @@ METHODS = Registry(
             "the published schedule: fixed tau on 512 misclassified rows a step",
             Role.PUBLISHED,
             family="first-order",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
             preset={"rows": "errors", "error_rows": 512, "tau": 2e-5, "steps": 10},
         ),
         Entry(
@@ -69,7 +70,7 @@ METHODS = Registry(
             "the published schedule: LiSSA on 1,024 misclassified rows a step",
             Role.PUBLISHED,
             family="second-order",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
             preset={"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
         ),
         Entry(
@@ -115,7 +116,7 @@ METHODS = Registry(
             "the gold standard: the same recipe on corrected labels",
             Role.GOLD,
             family="retraining",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
         ),
         Entry(
             "retraining-unflagged",
@@ -132,7 +133,7 @@ METHODS = Registry(
             "SISA: an ensemble on disjoint shards, of which few are retrained",
             Role.CONTROL,
             family="sharding",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
         ),
         Entry(
             "ssd",
@@ -145,18 +146,35 @@ METHODS = Registry(
         Entry(
             "fine-tuning",
             "unlearning.methods.fine_tuning:FineTuning",
-            "a tenth of the epochs again, on corrected labels",
+            "a tenth of the epochs again on corrected labels, the learning rate falling to zero",
             Role.CONTROL,
             family="fine-tuning",
-            needs=_FLAGGED,
+            needs=_RIGHT_LABELS,
+        ),
+        Entry(
+            "fine-tuning-constant",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "the same at three constant learning rates, as in version 0.1",
+            Role.CONTROL,
+            family="fine-tuning",
+            needs=_RIGHT_LABELS,
+            preset={"schedule": "constant", "learning_rates": (1e-3, 3e-4, 1e-4)},
         ),
         Entry(
             "fine-tuning-trusted",
             "unlearning.methods.fine_tuning:FineTuning",
-            "the same on trusted rows; no labels flagged",
+            "fine-tuning on trusted rows; no labels flagged",
             Role.CONTROL,
             family="fine-tuning",
             preset={"rows": "trusted"},
+        ),
+        Entry(
+            "annealing",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "the steps of fine-tuning on the given labels, wrong ones included: what no correction brings",
+            Role.CONTROL,
+            family="fine-tuning",
+            preset={"rows": "given"},
         ),
     ),
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.methods.base import FLAGGED, RIGHT_LABELS, Method, conclude, corrected_rows
 from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 from unlearning.training.settings import TrainSettings
@@ -46,6 +46,11 @@ class Retraining(Method):
     def _check_recipe(self) -> Retraining:
         self.settings()
         return self
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Method.needs`."""
+        return RIGHT_LABELS if self.rows == "corrected" else FLAGGED
 
     def adapt(self, recipe: TrainSettings) -> Retraining:
         """See `Method.adapt`."""
