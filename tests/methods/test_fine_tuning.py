@@ -71,6 +71,14 @@ class TestSchedule:
         assert methods.get("fine-tuning", {"seconds": 9, "epochs": 2}).adapt(recipe).config()["epochs"] == 2
         assert methods.get("fine-tuning-constant", {"seconds": 9}).adapt(recipe).config()["epochs"] == 3
 
+    def test_every_kind_of_rows_gets_the_same_steps(self) -> None:
+        task, _ = poisoned_task(rows=120, flips=30)
+        for rows in ("corrected", "unflagged", "trusted", "given"):
+            settings = EAGER | {"rows": rows, "trusted_count": 40}
+            outcome = methods.get("fine-tuning", settings).unlearn(small_model(), task)
+            assert outcome.work.gradient_rows == 4 * 8 * 16, rows
+            assert outcome.history[1]["last_learning_rate"] == pytest.approx(0.01 / 32), rows
+
 
 class TestAnnealing:
     def test_takes_the_steps_of_fine_tuning_on_the_given_labels(self) -> None:

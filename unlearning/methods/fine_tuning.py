@@ -50,7 +50,8 @@ class FineTuning(Method):
     `"trusted"`: a selection that needs no flagged rows; `"given"`: all rows as they are, which repairs nothing."""
     epochs: Positive | None = None
     """Passes for each learning rate; null for a tenth of the epochs the model was trained for, or, with a falling rate
-    and a limit of time, for as many as there is time for."""
+    and a limit of time, for as many as there is time for. With a falling rate they are counted in steps: whichever
+    `rows` are trained on, there are as many steps as in so many passes over all training rows."""
     learning_rates: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (1e-3,)
     """To be tried, each from the trained weights, with an equal share of the time. Of Adam."""
     schedule: Annotated[Literal["linear", "constant"], since("0.2", before="constant")] = "linear"
@@ -144,10 +145,11 @@ class FineTuning(Method):
         tuned = as_logit_model(model)
         self._freeze(tuned)
         initial = tuned.get_weights()
+        falling = self.schedule == "linear"
         watch = Watch(
             task.validation,
             budget,
-            falling=self.schedule == "linear",
+            falling=falling,
             recalibration=self._recalibration(rows, task.seed),
         )
         watch.score(tuned, learning_rate=None)
@@ -157,6 +159,7 @@ class FineTuning(Method):
         optimizer.build(tuned.trainable_variables)
         start = OptimizerStart(optimizer)
         epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
+        steps = epochs * -(-len(task.train) // self.batch_size)
         for number, rate in enumerate(self.learning_rates, start=1):
             if number > 1 and watch.is_over:
                 break  # the rates before have taken their share and more
@@ -167,13 +170,13 @@ class FineTuning(Method):
             batches = ShuffledBatches(
                 rows.images, rows.labels, batch_size=self.batch_size, seed=task.seed, augment=bool(self.augment)
             )
-            watch.begin(rate, epochs * len(batches), number, len(self.learning_rates))
-            feeding.fit(tuned, batches, epochs=epochs, callbacks=[watch])
+            watch.begin(rate, steps, number, len(self.learning_rates))
+            feeding.fit(tuned, batches, epochs=-(-steps // len(batches)) if falling else epochs, callbacks=[watch])
         proposal = None
         if watch.best_weights is not None:
             proposal = copy_model(model)
             proposal.set_weights(watch.best_weights)
-        steps = WorkCount(
+        work += WorkCount(
             forward_rows=len(watch.history) * len(task.validation), gradient_rows=watch.batches * self.batch_size
         )
         return conclude(
@@ -181,7 +184,7 @@ class FineTuning(Method):
             proposal,
             task,
             started=budget.started,
-            work=work + steps,
+            work=work,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
             details=limits,

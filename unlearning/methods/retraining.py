@@ -1,6 +1,7 @@
 """Retraining: the gold standard that every repair is measured against, and what it costs.
 
-The same architecture, fresh weights and the same recipe, on the corrected rows or without the flagged ones.
+The same architecture, fresh weights and the same recipe (schedule and choice of the epoch included), on the corrected
+rows or without the flagged ones. The recipe counts epochs: without the flagged rows the same number has fewer steps.
 
 Example:
     >>> from unlearning.methods.retraining import Retraining

@@ -77,12 +77,12 @@ class Watch(keras.callbacks.Callback):
         """Whether the budget has no time left for one more training."""
         return self._budget.spent + self._after(1) >= 1
 
-    def begin(self, peak: float, steps: float, run: int, runs: int) -> None:
+    def begin(self, peak: float, steps: int, run: int, runs: int) -> None:
         """Prepares for a training.
 
         Args:
             peak: The learning rate that it begins with.
-            steps: Number of its steps; infinite where only the budget ends it.
+            steps: Number of its steps, after which a falling rate is zero; very many where only the budget ends it.
             run: Its number, from 1.
             runs: Number of all trainings, which share the budget.
         """
@@ -120,7 +120,7 @@ class Watch(keras.callbacks.Callback):
             self._begun = self._budget.spent
             left = 1 - self._begun - self._after(self._runs_left)
             self._end = self._begun + left / self._runs_left
-        if self._spent() >= 1:
+        if self._spent() >= 1 or (self._falling and self._made >= self._steps):
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
