@@ -22,6 +22,8 @@ METHODS = (
     "second-order-lissa",
     "second-order-single",
 )
+CALLED = tuple("fine-tuning (constant)" if name == "fine-tuning" else name for name in METHODS)
+"""What they are called: the records are of version 0.1."""
 NAMES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOSTILE = "<img src=x onerror=window.pwned=1></script><script>window.pwned=2</script>"
 FAILURE = '</script><script>window.pwned=3</script> & "quotes"'
