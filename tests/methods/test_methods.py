@@ -19,7 +19,8 @@ from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
 from unlearning.interop import copy_model
-from unlearning.methods.base import FLAGGED, NOTHING, RIGHT_LABELS, Method, conclude
+from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
+from unlearning.methods.base import Method, conclude
 from unlearning.methods.sharding import Sharding
 from unlearning.records import UnlearnConfig, config_hash
 from unlearning.registry import Role

@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from unlearning.training import TrainSettings
 
 
-NOTHING: frozenset[str] = frozenset()
-"""What a method needs to be told of bad rows, in an entry's `needs`: nothing at all,"""
-FLAGGED = frozenset({"flagged"})
-"""which rows they are,"""
-RIGHT_LABELS = frozenset({"flagged", "corrected"})
-"""or what their labels should have been, besides."""
-
-
 class Took(NamedTuple):
     """How long another method took."""
 

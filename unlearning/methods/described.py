@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from unlearning.errors import InputError
-from unlearning.methods import METHODS
-from unlearning.methods.base import FLAGGED, NOTHING, RIGHT_LABELS, Method
+from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
+from unlearning.methods.base import Method
 from unlearning.settings import added_later, fill_older
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from unlearning import detection
-from unlearning.methods.base import NOTHING, Method, Took
+from unlearning.methods import NOTHING
+from unlearning.methods.base import Method, Took
 from unlearning.settings import Positive
 from unlearning.task import REMOVED, Corrections, UnlearningOutcome, UnlearningTask, WorkCount
 

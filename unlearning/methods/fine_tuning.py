@@ -25,7 +25,8 @@ from annotated_types import MinLen
 from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.methods.base import FLAGGED, NOTHING, RIGHT_LABELS, Method, Took, conclude, corrected_rows
+from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
+from unlearning.methods.base import Method, Took, conclude, corrected_rows
 from unlearning.projection.selection import select_trusted
 from unlearning.projection.settings import Selection
 from unlearning.settings import Count, Positive, PositiveFloat, since
@@ -176,9 +177,7 @@ class FineTuning(Method):
         if watch.best_weights is not None:
             proposal = copy_model(model)
             proposal.set_weights(watch.best_weights)
-        work += WorkCount(
-            forward_rows=len(watch.history) * len(task.validation), gradient_rows=watch.batches * self.batch_size
-        )
+        work += WorkCount(forward_rows=watch.forward_rows, gradient_rows=watch.batches * self.batch_size)
         return conclude(
             model,
             proposal,

@@ -26,7 +26,8 @@ from pydantic import Field, model_validator
 from unlearning import detection
 from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError, invalid
-from unlearning.methods.base import FLAGGED, NOTHING, Method, conclude
+from unlearning.methods import FLAGGED, NOTHING
+from unlearning.methods.base import Method, conclude
 from unlearning.settings import NonNegative, Positive, PositiveFloat
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 

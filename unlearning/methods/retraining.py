@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.methods.base import FLAGGED, RIGHT_LABELS, Method, conclude, corrected_rows
+from unlearning.methods import FLAGGED, RIGHT_LABELS
+from unlearning.methods.base import Method, conclude, corrected_rows
 from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 from unlearning.training.settings import TrainSettings

@@ -55,6 +55,7 @@ class Watch(keras.callbacks.Callback):
     Attributes:
         history: One mapping a scored model.
         batches: Steps taken.
+        forward_rows: Rows that were passed forward for scores.
         broken: Whether a weight was not finite.
         best_weights: Of the best model; None where none beats the model as it came.
     """
@@ -67,7 +68,7 @@ class Watch(keras.callbacks.Callback):
         self._falling, self._recalibration = falling, recalibration
         self._scorings: list[float] = []  # shares of the budget; the first one compiles, as those at the very end do
         self.history: list[dict[str, Any]] = []
-        self.batches = 0
+        self.batches = self.forward_rows = 0
         self.broken = False
         self.best_weights: list[np.ndarray] | None = None
         self._best = -1.0
@@ -95,11 +96,13 @@ class Watch(keras.callbacks.Callback):
         spent = self._budget.spent
         if self.history and self._recalibration is not None:
             recalibrate_batch_norm(model, self._recalibration)
+            self.forward_rows += len(self._recalibration)
         weights = model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):
             self.broken = model.stop_training = True
             return
         score = accuracy(model, self._validation)
+        self.forward_rows += len(self._validation)
         row = {"step": len(self.history), "validation_accuracy": score, "seconds": self._budget.seconds}
         self.history.append({**row, **columns})
         if score > self._best:
@@ -145,4 +148,9 @@ class Watch(keras.callbacks.Callback):
 
     def _after(self, runs: int) -> float:
         """The share of the budget for what follows: a score a training, and those of the old model and the new one."""
-        return runs * self._scorings[-1] + 2 * self._scorings[0] if self._falling else 0.0
+        if not self._falling:
+            return 0.0
+        one = self._scorings[-1]
+        if len(self._scorings) == 1 and self._recalibration is not None:
+            one *= 1 + len(self._recalibration) / len(self._validation)
+        return runs * one + 2 * self._scorings[0]
