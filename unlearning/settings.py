@@ -204,12 +204,21 @@ def fill_older(cls: type[BaseModel], values: Any) -> Any:
     """
     if not isinstance(values, dict):
         return values
-    filled = {n: m.before for n, m in _marks(cls).items() if n not in values and m.before is not _MISSING} | values
+    filled = added_later(cls) | values
     for name, field in cls.model_fields.items():
         kind = field.annotation
         if name in filled and isinstance(kind, type) and issubclass(kind, Fields):
             filled[name] = fill_older(kind, filled[name])
     return filled
+
+
+def added_later(cls: type[BaseModel]) -> dict[str, Any]:
+    """Returns the fields that files of earlier versions lack, with the value that means "as before".
+
+    Args:
+        cls: Settings or a record.
+    """
+    return {name: mark.before for name, mark in _marks(cls).items() if mark.before is not _MISSING}
 
 
 def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> InputError:

@@ -19,6 +19,7 @@ from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
 from unlearning.interop import copy_model
+from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, conclude
 from unlearning.methods.sharding import Sharding
 from unlearning.records import UnlearnConfig, config_hash
@@ -44,6 +45,8 @@ QUICK = {
     "retraining-unflagged": {"epochs": 40, "recipe": {"learning_rate": 0.01, "batch_size": 32}},
     "sharding": {"shards": 2, "epochs": 3, "recipe": {"learning_rate": 0.02, "batch_size": 4}},
     "fine-tuning": {"epochs": 15, "learning_rates": [0.01], "batch_size": 32},
+    "fine-tuning-constant": {"epochs": 15, "learning_rates": [0.01], "batch_size": 32},
+    "annealing": {"epochs": 15, "learning_rates": [0.01], "batch_size": 32},
     "fine-tuning-trusted": {"epochs": 10, "learning_rates": [0.01, 0.003], "batch_size": 16, "trusted_count": 90},
 }
 """The published constants belong to a network of a million weights; these fit the toy one."""
@@ -52,6 +55,11 @@ QUICK = {
 @pytest.fixture(params=[*methods.METHODS.names(), "sap+first-order"])
 def method(request) -> Method:
     return methods.get(request.param, QUICK.get(request.param))
+
+
+def may_stay(method: Method) -> bool:
+    """Whether a method promises no repair: annealing trains on the wrong labels."""
+    return getattr(method, "rows", "") == "given"
 
 
 class Contract:
@@ -83,7 +91,7 @@ class Contract:
     def test_improves_the_poisoned_model(self, method: Method, poisoned) -> None:
         """A method replaced by a no-op fails here."""
         outcome = method.unlearn(*poisoned)
-        assert outcome.applied
+        assert outcome.applied or may_stay(method)
         work = outcome.work
         assert work.gradient_rows or work.forward_rows > 2 * len(poisoned[1].validation)
 
@@ -129,7 +137,7 @@ class Contract:
         hidden = keras.layers.Dense(16, activation="relu")(keras.layers.Flatten()(inputs))
         model = fitted(keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden)), task.train)
         outcome = method.unlearn(model, task)
-        assert outcome.applied
+        assert outcome.applied or may_stay(method)
         np.testing.assert_allclose(outcome.model.predict(task.validation.images, verbose=0).sum(-1), 1, atol=1e-5)
 
     def test_a_model_of_another_shape_is_refused(self, method: Method, poisoned) -> None:
@@ -224,12 +232,15 @@ class TestRegistry:
 
     def test_entries_say_what_the_methods_need(self) -> None:
         for name in methods.available():
-            assert methods.entry(name).needs == ({"flagged"} if methods.needs_flagged(name) else set()), name
+            needs, own = methods.entry(name).needs, methods.get(name).needs
+            assert needs in (NOTHING, FLAGGED, RIGHT_LABELS) and needs == (needs if own is None else own), name
+            assert ("flagged" in needs) == methods.needs_flagged(name), name
         assert set(methods.summaries()) == set(methods.available())
 
     def test_the_entry_of_a_chain_is_that_of_its_stages(self) -> None:
         entry = methods.entry("sap+second-order-lissa")
-        assert (entry.name, entry.family, entry.needs) == ("sap+second-order-lissa", "sap+second-order", {"flagged"})
+        assert (entry.name, entry.family) == ("sap+second-order-lissa", "sap+second-order")
+        assert entry.needs == RIGHT_LABELS
         assert entry.role is Role.PUBLISHED and methods.entry("fspmu-gmm+sap").needs == set()
         with pytest.raises(InputError, match="third-order"):
             methods.entry("sap+third-order")

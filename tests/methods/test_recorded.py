@@ -12,6 +12,7 @@ from support.paths import ROOT, kept
 from unlearning import methods
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected
+from unlearning.settings import fill_older
 
 RECORDS = kept("unlearn_config.json")
 
@@ -28,7 +29,8 @@ def rebuild(name: str, recorded: dict[str, Any]) -> Method:
         )
     if "+" in name:
         recorded = {f"{stage}.{field}": value for stage, part in recorded.items() for field, value in part.items()}
-    return methods.get(name, recorded)
+        return methods.get(name, recorded)
+    return methods.get(name, fill_older(methods.METHODS.load(name), recorded))
 
 
 def test_there_are_records_of_most_methods() -> None:

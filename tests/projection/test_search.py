@@ -112,18 +112,21 @@ class TestProjection:
         assert searched == ["out"] * searched.count("out") + ["hidden"] * searched.count("hidden")
         assert {"out", "hidden"} == set(searched)
 
-    def test_isotropic_control_shrinks_as_much_but_turns_nothing(self) -> None:
+    @pytest.mark.parametrize("kind", ["isotropic", "isotropic-step"])
+    def test_isotropic_control_shrinks_as_much_but_turns_nothing(self, kind: str) -> None:
+        """To the norm that the projection leaves, or by a step as long as the projection's."""
         model, train = two_layers(), random_split(60)
         before = model.get_weights()
         directed = projected_weights(before, train.images[self.ROWS], 10.0)
         target = [
-            old * (np.linalg.norm(new) / np.linalg.norm(old)) if old.ndim == 2 else old
+            (old * left / np.linalg.norm(old) if old.ndim == 2 else old)
             for old, new in zip(before, directed, strict=True)
+            for left in [
+                np.linalg.norm(new) if kind == "isotropic" else np.linalg.norm(old) - np.linalg.norm(old - new)
+            ]
         ]
         validation = labelled_by(target, random_split(300, seed=1).images)
-        report = attached(
-            model, train, validation, alphas=(10.0,), trusted_rows=self.ROWS, statistics="isotropic"
-        ).project()
+        report = attached(model, train, validation, alphas=(10.0,), trusted_rows=self.ROWS, statistics=kind).project()
         holds(report, model, validation, before)
         assert report.validation_accuracy_after == 1.0
         for weight, expected in zip(model.get_weights(), target, strict=True):

@@ -29,6 +29,8 @@ METHODS = (
 )
 PICTURED = tuple(name for name in METHODS if "order" in name and "sap" not in name)
 """Those whose confusion matrices version 0.1 drew, and did not record."""
+CALLED = tuple("fine-tuning (constant)" if name == "fine-tuning" else name for name in METHODS)
+"""What they are called: the records are of version 0.1."""
 NAMES = ("airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOSTILE = "<img src=x onerror=window.pwned=1></script><script>window.pwned=2</script>"
 FAILURE = '</script><script>window.pwned=3</script> & "quotes"'

@@ -101,7 +101,8 @@ def _family(method: str) -> str:
 
 
 def _entry(method: str) -> Entry | None:
-    """What the registry knows of a method, whatever variant stands behind its name."""
+    """What the registry knows of a method, whatever variant stands behind its name, or values in brackets."""
+    method = method.partition(" (")[0]
     while method:
         try:
             return methods.entry(method)

@@ -3,9 +3,9 @@
 Methods compose: `sap+second-order` runs the second on what the first returns (see `chain`).
 
 To add a method, write `unlearning/methods/<name>.py` with a class that derives from `base.Method`, and add one entry to
-`METHODS`; other packages call `register`, or name an entry point in the group `unlearning.methods`. The command line,
-the contract test and the result files pick it up from there. Importing this package imports no TensorFlow; a method's
-module is imported when the method is asked for.
+`METHODS`, whose `needs` say what it is told of bad rows; other packages call `register`, or name an entry point in the
+group `unlearning.methods`. The command line, the contract test and the result files pick it up from there. Importing
+this package imports no TensorFlow; a method's module is imported when the method is asked for.
 
 Example:
     >>> from unlearning import methods
@@ -26,7 +26,12 @@ from unlearning.registry import Entry, Registry, Role
 if TYPE_CHECKING:
     from unlearning.methods.base import Method
 
-_FLAGGED = frozenset({"flagged"})
+NOTHING: frozenset[str] = frozenset()
+"""What a method needs to be told of bad rows, in an entry's `needs`: nothing at all,"""
+FLAGGED = frozenset({"flagged"})
+"""which rows they are,"""
+RIGHT_LABELS = frozenset({"flagged", "corrected"})
+"""or what their labels should have been, besides."""
 
 METHODS = Registry(
     "method",
@@ -37,21 +42,21 @@ METHODS = Registry(
             "unlearning.methods.first_order:FirstOrder",
             "one gradient-difference step, its length chosen on validation",
             family="first-order",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
         ),
         Entry(
             "second-order",
             "unlearning.methods.second_order:SecondOrder",
             "damped Gauss-Newton steps by conjugate gradients, re-linearised",
             family="second-order",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
         ),
         Entry(
             "second-order-single",
             "unlearning.methods.second_order:SecondOrder",
             "the closed form: one damped Gauss-Newton solve",
             family="second-order",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
             preset={"steps": 1},
         ),
         Entry(
@@ -60,7 +65,7 @@ METHODS = Registry(
             "the published schedule: fixed tau on 512 misclassified rows a step",
             Role.PUBLISHED,
             family="first-order",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
             preset={"rows": "errors", "error_rows": 512, "tau": 2e-5, "steps": 10},
         ),
         Entry(
@@ -69,7 +74,7 @@ METHODS = Registry(
             "the published schedule: LiSSA on 1,024 misclassified rows a step",
             Role.PUBLISHED,
             family="second-order",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
             preset={"rows": "errors", "error_rows": 1024, "solver": "lissa", "steps": 10, "curvature": "hessian"},
         ),
         Entry(
@@ -83,7 +88,7 @@ METHODS = Registry(
             "unlearning.methods.fspmu:Fspmu",
             "push flagged rows off the class centroids, pull the others onto theirs",
             family="fspmu",
-            needs=_FLAGGED,
+            needs=FLAGGED,
         ),
         Entry(
             "fspmu-gmm",
@@ -107,7 +112,7 @@ METHODS = Registry(
             "part from the old model on flagged rows, stay with it on the others",
             Role.PUBLISHED,
             family="scrub",
-            needs=_FLAGGED,
+            needs=FLAGGED,
         ),
         Entry(
             "retraining",
@@ -115,7 +120,7 @@ METHODS = Registry(
             "the gold standard: the same recipe on corrected labels",
             Role.GOLD,
             family="retraining",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
         ),
         Entry(
             "retraining-unflagged",
@@ -123,7 +128,7 @@ METHODS = Registry(
             "the same recipe without the flagged rows",
             Role.GOLD,
             family="retraining",
-            needs=_FLAGGED,
+            needs=FLAGGED,
             preset={"rows": "unflagged"},
         ),
         Entry(
@@ -132,7 +137,7 @@ METHODS = Registry(
             "SISA: an ensemble on disjoint shards, of which few are retrained",
             Role.CONTROL,
             family="sharding",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
         ),
         Entry(
             "ssd",
@@ -140,23 +145,40 @@ METHODS = Registry(
             "dampen weights that matter far more to flagged rows than to all rows",
             Role.CONTROL,
             family="ssd",
-            needs=_FLAGGED,
+            needs=FLAGGED,
         ),
         Entry(
             "fine-tuning",
             "unlearning.methods.fine_tuning:FineTuning",
-            "a tenth of the epochs again, on corrected labels",
+            "a tenth of the epochs again on corrected labels, the learning rate falling to zero",
             Role.CONTROL,
             family="fine-tuning",
-            needs=_FLAGGED,
+            needs=RIGHT_LABELS,
+        ),
+        Entry(
+            "fine-tuning-constant",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "the same at three constant learning rates, as in version 0.1",
+            Role.CONTROL,
+            family="fine-tuning",
+            needs=RIGHT_LABELS,
+            preset={"schedule": "constant", "learning_rates": (1e-3, 3e-4, 1e-4)},
         ),
         Entry(
             "fine-tuning-trusted",
             "unlearning.methods.fine_tuning:FineTuning",
-            "the same on trusted rows; no labels flagged",
+            "fine-tuning on trusted rows; no labels flagged",
             Role.CONTROL,
             family="fine-tuning",
             preset={"rows": "trusted"},
+        ),
+        Entry(
+            "annealing",
+            "unlearning.methods.fine_tuning:FineTuning",
+            "the steps of fine-tuning on the given labels, wrong ones included: what no correction brings",
+            Role.CONTROL,
+            family="fine-tuning",
+            preset={"rows": "given"},
         ),
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.training import TrainSettings
+
+
+class Took(NamedTuple):
+    """How long another method took."""
+
+    seconds: float
+    """Wall-clock seconds."""
+    cpu_seconds: float
+    """Processor seconds."""
 
 
 class Method(Settings, abc.ABC):
@@ -53,6 +62,11 @@ class Method(Settings, abc.ABC):
         """Whether the method, with these hyperparameters, does nothing without flagged rows."""
         return True
 
+    @property
+    def needs(self) -> frozenset[str] | None:
+        """What it needs to be told of bad rows where its hyperparameters decide that; None: what its entry says."""
+        return None
+
     def adapt(self, recipe: TrainSettings) -> Self:
         """Returns the method with what it left open filled in from the recipe that the model was trained with.
 
@@ -65,11 +79,11 @@ class Method(Settings, abc.ABC):
         """Returns the names of results, in the same cell of an experiment, whose durations the method asks for."""
         return ()
 
-    def resolve(self, durations: Mapping[str, float]) -> Self:
+    def resolve(self, durations: Mapping[str, Took]) -> Self:
         """Returns the method with the durations that it waits for filled in.
 
         Args:
-            durations: Wall-clock seconds, by name.
+            durations: What the others took, by name.
         """
         return self
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.methods.base import Method
+from unlearning.methods.base import Method, Took
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Chain(Method):
         """See `Method.waits_for`: what any stage does."""
         return tuple(dict.fromkeys(name for _, method in self.stages for name in method.waits_for()))
 
-    def resolve(self, durations: Mapping[str, float]) -> Chain:
+    def resolve(self, durations: Mapping[str, Took]) -> Chain:
         """See `Method.resolve`: each stage is."""
         return Chain(stages=tuple((name, method.resolve(durations)) for name, method in self.stages))
 

@@ -21,7 +21,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from unlearning import detection
-from unlearning.methods.base import Method
+from unlearning.methods import NOTHING
+from unlearning.methods.base import Method, Took
 from unlearning.settings import Positive
 from unlearning.task import REMOVED, Corrections, UnlearningOutcome, UnlearningTask, WorkCount
 
@@ -59,6 +60,11 @@ class Detected(Method):
         """See `Method.needs_flagged`: the detector flags."""
         return False
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Method.needs`: the detector flags, and suggests labels."""
+        return NOTHING
+
     def config(self) -> dict[str, Any]:
         """See `Method.config`."""
         return {
@@ -80,7 +86,7 @@ class Detected(Method):
         """See `Method.waits_for`."""
         return self.method.waits_for()
 
-    def resolve(self, durations: Mapping[str, float]) -> Detected:
+    def resolve(self, durations: Mapping[str, Took]) -> Detected:
         """See `Method.resolve`."""
         return self.changed(method=self.method.resolve(durations))
 

@@ -1,8 +1,14 @@
 """Fine-tuning: a little more training, on better rows. The control for every cheap repair.
 
-Each learning rate starts from the trained weights; after every epoch the model is scored on validation, and the best
-one is kept. `seconds` ends it all at the time another method took, search included; in an experiment `like:NAME` looks
-that time up.
+    rate(step) = peak * (1 - step / steps)
+
+A learning rate that falls linearly to zero is what makes this control hard to beat: each step at a high rate adds noise
+to the weights, which the fall takes out again. Each rate starts from the trained weights, and the model after its last
+step is its candidate; the best one on validation is kept. `seconds` and `cpu_seconds` end it all at the time another
+method took, search included (in an experiment `like:NAME` looks that time up), and the rate is then at zero, too.
+
+`rows="given"` is annealing: the same steps on the labels as they are. What fine-tuning restores beyond it is owed to
+the correction, and not to training on.
 
 Example:
     >>> from unlearning.methods.fine_tuning import FineTuning
@@ -11,19 +17,20 @@ Example:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from annotated_types import MinLen
 from pydantic import model_validator
 
 from unlearning.errors import invalid
-from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
+from unlearning.methods.base import Method, Took, conclude, corrected_rows
 from unlearning.projection.selection import select_trusted
 from unlearning.projection.settings import Selection
-from unlearning.settings import Positive, PositiveFloat
-from unlearning.streams import stream_seed
+from unlearning.settings import Count, Positive, PositiveFloat, since
+from unlearning.streams import stream, stream_seed
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -32,28 +39,41 @@ if TYPE_CHECKING:
     from unlearning.training import TrainSettings
 
 _EPOCHS = 3
+_ENDLESS = 10**9
 _LIKE = "like:"
+_NEEDS = {"corrected": RIGHT_LABELS, "unflagged": FLAGGED, "trusted": NOTHING, "given": NOTHING}
 
 
 class FineTuning(Method):
     """A few more epochs."""
 
-    rows: Literal["corrected", "unflagged", "trusted"] = "corrected"
+    rows: Literal["corrected", "unflagged", "trusted", "given"] = "corrected"
     """`"corrected"`: all rows with corrected labels, less the removed ones; `"unflagged"`: those nobody flagged;
-    `"trusted"`: a selection that needs no flagged rows."""
+    `"trusted"`: a selection that needs no flagged rows; `"given"`: all rows as they are, which repairs nothing."""
     epochs: Positive | None = None
-    """Passes for each learning rate; null for a tenth of the epochs the model was trained for."""
-    learning_rates: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (1e-3, 3e-4, 1e-4)
-    """To be tried, each from the trained weights."""
+    """Passes for each learning rate; null for a tenth of the epochs the model was trained for, or, with a falling rate
+    and a limit of time, for as many as there is time for. With a falling rate they are counted in steps: whichever
+    `rows` are trained on, there are as many steps as in so many passes over all training rows."""
+    learning_rates: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (1e-3,)
+    """To be tried, each from the trained weights, with an equal share of the time. Of Adam."""
+    schedule: Annotated[Literal["linear", "constant"], since("0.2", before="constant")] = "linear"
+    """`"linear"`: the learning rate falls to zero, over the epochs or the time, whichever ends first, and the model
+    after the last step is scored; `"constant"`: the model is scored after every epoch."""
     batch_size: Positive = 128
     """Rows a step."""
     augment: bool | None = None
     """Random shifts and mirroring; null for what the model was trained with."""
     trainable_from: str | None = None
     """First layer to update; null for all."""
+    batch_norm_rows: Annotated[Count, since("0.2", before=0)] = 0
+    """Re-estimate batch normalisation from this many random rows of the training before scoring, as the field of that
+    name of `sap` and `fspmu` does; 0: off, so that its statistics are the moving averages of the training."""
     seconds: float | str | None = None
-    """Most wall-clock seconds, shared evenly by the learning rates; `epochs` is then only an upper limit.
+    """Most wall-clock seconds, shared evenly by the learning rates; given `epochs` are then only an upper limit.
     `"like:NAME"`, in an experiment, for as long as the result `NAME` of the same cell took."""
+    cpu_seconds: Annotated[float | str | None, since("0.2", before=None)] = None
+    """The same in processor seconds, all cores together, which depend little on what else the machine does. They do
+    not count what a GPU does."""
     trusted_count: Positive = 1000
     """See `select_trusted`."""
     selection: Selection = "loss"
@@ -61,32 +81,49 @@ class FineTuning(Method):
 
     @model_validator(mode="after")
     def _check(self) -> FineTuning:
-        seconds = self.seconds
-        named = isinstance(seconds, str) and seconds.startswith(_LIKE) and seconds != _LIKE
-        if not (named or seconds is None or (isinstance(seconds, float | int) and seconds > 0)):
-            raise invalid("seconds", "a positive number, null, or like:NAME", seconds)
+        for name in ("seconds", "cpu_seconds"):
+            value = getattr(self, name)
+            named = isinstance(value, str) and value.startswith(_LIKE) and value != _LIKE
+            if not (named or value is None or (isinstance(value, float | int) and value > 0)):
+                raise invalid(name, "a positive number, null, or like:NAME", value)
         return self
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Method.needs`."""
+        return _NEEDS[self.rows]
 
     @property
     def needs_flagged(self) -> bool:
         """See `Method.needs_flagged`."""
-        return self.rows != "trusted"
+        return bool(self.needs)
+
+    @property
+    def _is_endless(self) -> bool:
+        """Whether only the time ends a training."""
+        return self.epochs is None and self.schedule == "linear" and (self.seconds or self.cpu_seconds) is not None
 
     def adapt(self, recipe: TrainSettings) -> FineTuning:
         """See `Method.adapt`."""
+        open_ended = self.epochs is not None or self._is_endless
         return self.changed(
-            epochs=max(1, round(recipe.epochs / 10)) if self.epochs is None else self.epochs,
+            epochs=self.epochs if open_ended else max(1, round(recipe.epochs / 10)),
             augment=recipe.augment if self.augment is None else self.augment,
         )
 
     def waits_for(self) -> tuple[str, ...]:
         """See `Method.waits_for`."""
-        return (self.seconds.removeprefix(_LIKE),) if isinstance(self.seconds, str) else ()
+        limits = (self.seconds, self.cpu_seconds)
+        return tuple(dict.fromkeys(limit.removeprefix(_LIKE) for limit in limits if isinstance(limit, str)))
 
-    def resolve(self, durations: Mapping[str, float]) -> FineTuning:
+    def resolve(self, durations: Mapping[str, Took]) -> FineTuning:
         """See `Method.resolve`."""
-        names = self.waits_for()
-        return self.changed(seconds=durations[names[0]]) if names else self
+        found = {}
+        for name in ("seconds", "cpu_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                found[name] = getattr(durations[value.removeprefix(_LIKE)], name)
+        return self.changed(**found) if found else self
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
@@ -94,58 +131,76 @@ class FineTuning(Method):
 
         from unlearning import feeding
         from unlearning.interop import as_logit_model, check_classifier, copy_model
-        from unlearning.methods.watch import Watch
+        from unlearning.methods.watch import Budget, Watch
         from unlearning.training import OptimizerStart, ShuffledBatches
 
-        started = time.perf_counter()
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
-        limit = self.seconds
-        if isinstance(limit, str):
-            raise invalid("seconds", "a number (like:NAME needs a cell of an experiment with that result)", limit)
+        limits: dict[str, float] = {}
+        for name in ("seconds", "cpu_seconds"):
+            limit = getattr(self, name)
+            if isinstance(limit, str):
+                raise invalid(name, "a number (like:NAME needs a cell of an experiment with that result)", limit)
+            if limit is not None:
+                limits[name] = limit
+        budget = Budget(**limits)
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
         tuned = as_logit_model(model)
         self._freeze(tuned)
         initial = tuned.get_weights()
-        watch = Watch(task.validation, started)
+        falling = self.schedule == "linear"
+        watch = Watch(
+            task.validation,
+            budget,
+            falling=falling,
+            recalibration=self._recalibration(rows, task.seed),
+        )
         watch.score(tuned, learning_rate=None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
         optimizer = tuned.optimizer  # with mixed precision, Keras has wrapped it
         optimizer.build(tuned.trainable_variables)
         start = OptimizerStart(optimizer)
+        epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
+        steps = epochs * -(-len(task.train) // self.batch_size)
+        order = stream_seed(task.seed, "method", "order")
         for number, rate in enumerate(self.learning_rates, start=1):
-            if number > 1 and limit is not None and time.perf_counter() - started > limit:
+            if number > 1 and watch.is_over:
                 break  # the rates before have taken their share and more
             tuned.set_weights(initial)
             start.restore()
             optimizer.learning_rate = rate
-            if limit is not None:
-                watch.deadline = started + limit * number / len(self.learning_rates)
-            watch.rate = rate
             batches = ShuffledBatches(
-                rows.images, rows.labels, batch_size=self.batch_size, seed=task.seed, augment=bool(self.augment)
+                rows.images, rows.labels, batch_size=self.batch_size, seed=order, augment=bool(self.augment)
             )
-            feeding.fit(tuned, batches, epochs=self.epochs or _EPOCHS, callbacks=[watch])
+            watch.begin(rate, steps, number, len(self.learning_rates))
+            feeding.fit(tuned, batches, epochs=-(-steps // len(batches)) if falling else epochs, callbacks=[watch])
         proposal = None
         if watch.best_weights is not None:
             proposal = copy_model(model)
             proposal.set_weights(watch.best_weights)
-        steps = WorkCount(
-            forward_rows=len(watch.history) * len(task.validation), gradient_rows=watch.batches * self.batch_size
-        )
+        work += WorkCount(forward_rows=watch.forward_rows, gradient_rows=watch.batches * self.batch_size)
         return conclude(
             model,
             proposal,
             task,
-            started=started,
-            work=work + steps,
+            started=budget.started,
+            work=work,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
-            details={} if limit is None else {"seconds": limit},
+            details=limits,
         )
 
+    def _recalibration(self, rows: Split, seed: int) -> np.ndarray | None:
+        """Images from which batch normalisation is re-estimated, in random order; None: it is not."""
+        if not self.batch_norm_rows:
+            return None
+        chosen = stream(seed, "method", "batch-norm rows").permutation(len(rows))[: self.batch_norm_rows]
+        return rows.subset(chosen).images
+
     def _rows(self, model: keras.Model, task: UnlearningTask) -> tuple[Split, WorkCount]:
+        if self.rows == "given":
+            return task.train, WorkCount()
         if self.rows != "trusted":
             return corrected_rows(task, keep_flagged=self.rows == "corrected"), WorkCount()
         if task.trusted_rows is not None:

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from unlearning import detection
 from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError, invalid
+from unlearning.methods import FLAGGED, NOTHING
 from unlearning.methods.base import Method, conclude
 from unlearning.settings import NonNegative, Positive, PositiveFloat
 from unlearning.streams import stream_seed
@@ -107,6 +108,11 @@ class Fspmu(CentroidSettings, Method):
     def needs_flagged(self) -> bool:
         """See `Method.needs_flagged`."""
         return self.pred == "known"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Method.needs`: the right labels are never looked at."""
+        return FLAGGED if self.needs_flagged else NOTHING
 
     def adapt(self, recipe: TrainSettings) -> Self:
         """See `Method.adapt`."""

@@ -1,6 +1,7 @@
 """Retraining: the gold standard that every repair is measured against, and what it costs.
 
-The same architecture, fresh weights and the same recipe, on the corrected rows or without the flagged ones.
+The same architecture, fresh weights and the same recipe (schedule and choice of the epoch included), on the corrected
+rows or without the flagged ones. The recipe counts epochs: without the flagged rows the same number has fewer steps.
 
 Example:
     >>> from unlearning.methods.retraining import Retraining
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from unlearning.errors import invalid
+from unlearning.methods import FLAGGED, RIGHT_LABELS
 from unlearning.methods.base import Method, conclude, corrected_rows
 from unlearning.settings import Positive
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
@@ -46,6 +48,11 @@ class Retraining(Method):
     def _check_recipe(self) -> Retraining:
         self.settings()
         return self
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Method.needs`."""
+        return RIGHT_LABELS if self.rows == "corrected" else FLAGGED
 
     def adapt(self, recipe: TrainSettings) -> Retraining:
         """See `Method.adapt`."""

@@ -4,7 +4,8 @@
 
 Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", NeurIPS 2023. It is `fspmu`
 without the centroids; schedule, clipping and the factors are those of its comparison run in
-github.com/meruemon/FSPMU, which lists `alpha` but never applies it.
+github.com/meruemon/FSPMU, which lists `alpha` but never applies it. At the same learning rate
+its steps are shorter than those of `fspmu`, whose pull has a factor of hundreds.
 
 Example:
     >>> from unlearning.methods.scrub import Scrub

@@ -36,7 +36,9 @@ class SecondOrder(CurvatureSettings, StepwiseUpdate):
     """The second-order update, and its repetition."""
 
     steps: Positive = 6
-    """Most steps; the loop ends earlier when `patience` steps in a row bring nothing on validation."""
+    """Most steps; with `rows="flagged"` the loop ends earlier when `patience` steps in a row bring nothing on
+    validation, with `rows="errors"`, as published, it never does: what compares the two has different numbers of
+    steps."""
     error_rows: Positive = 1024
     """Rows a step with `rows="errors"`."""
     patience: Positive = 2

@@ -214,11 +214,13 @@ class Search:
         return chosen
 
     def _project(self, projector: Projector, kernel: np.ndarray, alpha: float) -> np.ndarray:
-        projected = projector.project(kernel, alpha)
-        if self._settings.statistics == "isotropic":
-            size = float(np.linalg.norm(kernel))
-            return kernel * (float(np.linalg.norm(projected)) / size) if size else kernel
-        return projected
+        projected, kind = projector.project(kernel, alpha), self._settings.statistics
+        size = float(np.linalg.norm(kernel))
+        if kind == "activations" or not size:
+            return projected
+        if kind == "isotropic":
+            return kernel * (float(np.linalg.norm(projected)) / size)
+        return kernel * (1 - float(np.linalg.norm(kernel - projected)) / size)
 
     def _try(self, number: int, alpha: float | None, layer: str | None = None) -> bool:
         """Scores the network as it stands and keeps its weights if it is the best so far."""

@@ -38,11 +38,14 @@ class ProjectionSettings(Settings):
     rounds: Positive = 1
     """Repetitions, each with statistics of the network projected so far."""
     batch_norm_rows: Count = 0
-    """Re-estimate batch normalisation from this many random training rows after projecting; 0: off."""
+    """Re-estimate batch normalisation from this many random training rows after projecting; 0: off. What that does
+    without a projection, `alphas=[1e12]` shows, which chooses among one candidate and the old network."""
     per_layer: bool = False
     """After the common alpha, choose one for each layer in turn (or none), on validation."""
-    statistics: Literal["activations", "isotropic"] = "activations"
-    """`"activations"`, or `"isotropic"`: the control that shrinks every kernel as much, all directions alike."""
+    statistics: Literal["activations", "isotropic", "isotropic-step"] = "activations"
+    """`"activations"`, or a control that shrinks every kernel, all directions alike: `"isotropic"` to the norm that the
+    projection leaves (so that it moves less far than the projection), `"isotropic-step"` by a step as long as the
+    projection's (so that less is left)."""
 
     @model_validator(mode="after")
     def _check(self) -> ProjectionSettings:

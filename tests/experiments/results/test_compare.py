@@ -90,13 +90,14 @@ class TestMethods:
     def test_pairs_are_of_one_seed(self) -> None:
         entries = measured()
         comparison = compare_methods(entries, "fine-tuning")
+        assert comparison.control == "fine-tuning (constant)", "the records are of version 0.1"
         (row,) = [row for row in comparison.methods if row.method == "sap"]
         after = {(e.name, e.seed): e.results.acc_after_fix for e in entries}
         expected = [after["sap", seed] - after["fine-tuning", seed] for seed in (42, 43, 44)]
         assert row.seeds == [42, 43, 44]
         assert row.differences["acc_after_fix"].mean == pytest.approx(np.mean(expected))
         assert row.differences["acc_after_fix"].std == pytest.approx(np.std(expected, ddof=1))
-        assert row.differences["seconds"].pairs == 3 and comparison.methods[0].method == "fine-tuning"
+        assert row.differences["seconds"].pairs == 3 and comparison.methods[0].method == comparison.control
         assert comparison.methods[0].differences == {}
 
     def test_seeds_without_control_are_left_out(self, tmp_path: Path) -> None:
@@ -107,6 +108,21 @@ class TestMethods:
         assert row.seeds == [42, 43, 44] and row.differences["acc_after_fix"].pairs == 2
         assert row.differences["acc_after_fix"].low is None
         assert "no interval from fewer than 3 pairs" in format_comparison(comparison)
+
+    def test_one_name_of_two_versions_is_two_methods(self, tmp_path: Path) -> None:
+        """Neither is averaged with the other, or taken for it."""
+        shutil.copytree(SYMMETRIC, tmp_path / "e")
+        path = tmp_path / "e/budget-5000/seed-43/fine-tuning/unlearning_results.json"
+        content = json.loads(path.read_text())
+        content["config"]["hyperparameters"]["schedule"] = "linear"
+        path.write_text(json.dumps(content))
+        entries = measured(tmp_path / "e")
+        comparison = compare_methods(entries, "fine-tuning")
+        seeds = {row.method: row.seeds for row in comparison.methods}
+        assert comparison.control == "fine-tuning"
+        assert (seeds["fine-tuning"], seeds["fine-tuning (constant)"]) == ([43], [42, 44])
+        table = format_results([e.results for e in entries])
+        assert " fine-tuning (constant)      2 " in table and " fine-tuning      1 " in table
 
     def test_unknown_control_and_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="fine-tuning"):
@@ -151,7 +167,7 @@ class TestCommand:
         done = CliRunner().invoke(cli.main, ["compare", str(SYMMETRIC), "--json"])
         content = json.loads(done.output)
         Draft202012Validator(schema_of("comparison")).validate(content)
-        assert content["control"] == "fine-tuning"
+        assert content["control"] == "fine-tuning (constant)"
         groups = {(entry.budget, entry.name) for entry in repairs_below(SYMMETRIC)}
         assert len(content["methods"]) == len(groups) > 1
 

@@ -73,6 +73,7 @@ class TestTidy:
             for name, value in scalars(content, ""):
                 assert row[name] == ("" if value is None else str(value)), name
             assert (row["folder"], row["budget"]) == (entry.folder.name, str(content["budget"]))
+            assert row["information"] in ("nothing", "bad rows", "right labels")
             assert row["source"] == "keras-unlearning" and row["train.model"] == "cnn_small" and row["poison.noise"]
 
     def test_others_can_read_it(self, tmp_path: Path) -> None:
@@ -80,7 +81,10 @@ class TestTidy:
         frame = pd.read_csv(tmp_path / "r.csv")
         assert frame.acc_after_fix.dtype == float and frame.applied.dtype == bool and frame.n_gradients.dtype == int
         assert not frame.columns.duplicated().any()
-        assert list(frame.columns[:5]) == ["source", "experiment", "budget", "seed", "folder"]
+        assert list(frame.columns[:6]) == ["source", "experiment", "budget", "seed", "folder", "information"]
+        told = {name: set(frame.information[frame.folder == name]) for name in ("sap", "retraining-unflagged")}
+        assert told == {"sap": {"nothing"}, "retraining-unflagged": {"bad rows"}}
+        assert set(frame.information[frame.folder == "second-order-detected-patches"]) == {"nothing"}
 
     def test_the_order_does_not_depend_on_how_it_is_asked_for(self, tmp_path: Path) -> None:
         one, two = (FIXTURES / f"cifar10-20000-cnn_small-{noise}" for noise in ("flip-pairs", "symmetric"))

@@ -15,6 +15,7 @@ from unlearning.experiments.cell.scoring import Scorer
 from unlearning.experiments.cell.stages import agrees, claim, finished
 from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned
 from unlearning.files import file_sha256, write_table
+from unlearning.methods.base import Took
 from unlearning.records import UnlearningResults, config_hash, read_json, write_json
 from unlearning.repairs.environment import describe_environment
 
@@ -43,8 +44,8 @@ def repair_hash(cell: Cell, planned: PlannedRepair) -> str:
     return config_hash(clean, cell.train_config, cell.poison_config, planned.config(cell.seed))
 
 
-def awaited_duration(cell: Cell, planned: PlannedRepair, name: str) -> float:
-    """Returns the seconds that another method took in the same cell.
+def awaited_duration(cell: Cell, planned: PlannedRepair, name: str) -> Took:
+    """Returns how long another method took in the same cell, less a detection that the two share.
 
     Raises:
         InputError: If it has not been run there.
@@ -54,7 +55,12 @@ def awaited_duration(cell: Cell, planned: PlannedRepair, name: str) -> float:
         raise invalid(
             "seconds", f"like:NAME with a finished result in {cell.files.folder} (name that method first)", name
         )
-    return read_json(files.results, UnlearningResults).unlearning_duration_s
+    found = read_json(files.results, UnlearningResults)
+    shared = found.details.get("detection", {})  # its time is in the record, and comes on top of the limit again
+    return Took(
+        found.unlearning_duration_s - shared.get("detection_duration_s", 0.0),
+        found.unlearning_cpu_s - (shared.get("detection_cpu_s") or 0.0),
+    )
 
 
 def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = None) -> UnlearningResults:

@@ -102,7 +102,8 @@ def compare_methods(repairs: Sequence[Repair], control: str) -> Comparison:
 
     Args:
         repairs: Repairs, as `Tree.repairs` returns them.
-        control: Folder name of the control (method and variant), such as `fine-tuning`.
+        control: The control (method and variant) as tables call it, such as `fine-tuning`, or the name of its folder
+            where all of that name are called the same.
 
     Returns:
         The comparison, in the order of the repairs' experiments, budgets and methods; the control comes first.
@@ -111,13 +112,17 @@ def compare_methods(repairs: Sequence[Repair], control: str) -> Comparison:
         InputError: If there are no repairs of ours, or none by the control.
     """
     groups: dict[tuple[str, int], dict[str, dict[int, UnlearningResults]]] = {}
+    folders: dict[str, set[str]] = {}
     for repair in repairs:
         if (results := repair.ours) is not None:
             group = groups.setdefault((repair.experiment, repair.budget), {})
-            group.setdefault(repair.name, {})[repair.seed] = results
+            group.setdefault(repair.label, {})[repair.seed] = results
+            folders.setdefault(repair.name, set()).add(repair.label)
     if not groups:
         raise invalid("directory", "a folder with repairs by this program", "none")
     names = sorted({name for group in groups.values() for name in group})
+    if control not in names and len(labels := folders.get(control, set())) == 1:
+        control = labels.pop()  # all of that name are of an earlier version, where it meant something else
     if control not in names:
         raise invalid("control", f"one of {', '.join(names)}", control)
     compared = []

@@ -14,11 +14,12 @@ from unlearning.errors import InputError, invalid
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Repair
 from unlearning.files import check_outputs, write_text
+from unlearning.methods.described import information
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 
 OURS = "keras-unlearning"
-_LEAD = ("source", "experiment", "budget", "seed", "folder")
+_LEAD = ("source", "experiment", "budget", "seed", "folder", "information")
 _REFERENCE_COLUMNS = ("# Poisoned Labels", "method", "seed", "acc_before", "ACC after fix", "# Gradients", "Time (s)")
 
 
@@ -29,7 +30,8 @@ def export_results(
 
     The form `tidy` has a column for every scalar field of the records, named by its path with dots
     (`work.gradient_rows`, `config.hyperparameters.steps`, `train.model`, `poison.noise`); lists are left out. Numbers
-    have all their digits; what is not known is empty. Rows of the published implementation say so in the column
+    have all their digits; what is not known is empty. `information` is what the repair was told of bad rows: `nothing`,
+    `bad rows` or their `right labels`. Rows of the published implementation say so in the column
     `source` and carry `note`, since some of their fields mean something else (see `reference.NOTES`).
 
     The form `reference` has the columns that the published implementation exports, unnamed row number included. There,
@@ -81,6 +83,7 @@ def tidy_row(repair: Repair) -> dict[str, Any]:
         if results.diverged or results.acc_after_fix < 0:
             row |= {"acc_after_fix": None, "acc_perc_restored": None}
         return row | {"note": "; ".join(NOTES)}
+    row["information"] = information(results.method, results.config.hyperparameters)
     row |= _flatten(results)
     for prefix, config in (("train", repair.training.config), ("poison", repair.training.poison_config)):
         if config is not None:

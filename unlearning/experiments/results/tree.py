@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.files import check_file
+from unlearning.methods.described import label
 from unlearning.records import (
     CellFailure,
     DetectionResults,
@@ -199,6 +200,12 @@ class Repair:
         """Its scores, if this program made them."""
         results = self.results
         return results if isinstance(results, UnlearningResults) else None
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it: its name, with what that meant in an earlier version."""
+        found = self.ours
+        return self.name if found is None else label(self.name, found.method, found.config.hyperparameters)
 
     @property
     def features(self) -> FeatureResults | None:

@@ -96,8 +96,8 @@ def list_experiments(tree: Tree) -> list[Experiment]:
             for repair in cell.repairs:
                 if isinstance(repair.results, UnlearningResults):
                     methods = one.repairs.setdefault(cell.budget, {})
-                    methods.setdefault(repair.name, {})[cell.seed] = repair.results
-                    one.logs[cell.budget, repair.name, cell.seed] = repair.layout.solver_log
+                    methods.setdefault(repair.label, {})[cell.seed] = repair.results
+                    one.logs[cell.budget, repair.label, cell.seed] = repair.layout.solver_log
         if not one.repairs:
             continue
         if (other := folders.setdefault(one.name, found.folder)) != found.folder:

@@ -12,6 +12,7 @@ from unlearning import detection
 from unlearning.experiments.cell.reopening import recorded_settings
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup
+from unlearning.methods.described import complete
 from unlearning.noise import NOISES
 from unlearning.records import PoisonConfig, TrainConfig, UnlearnConfig
 from unlearning.repairs.settings import DetectSettings
@@ -77,7 +78,8 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
         words += ["--suspects", "remove"] if detect.suspects == "remove" else []
         words += ["--rounds", str(detect.rounds)] if detect.rounds > 1 else []
     plain = _plain(train, poison, unlearn, detect)
-    own, found = (config["method"] if detect else config for config in (plain.hyperparameters, found))
+    both = (config["method"] if detect else config for config in (plain.hyperparameters, found))
+    own, found = (complete(unlearn.method, config) for config in both)
     for key, value in _changes(own, found, chain="+" in unlearn.method).items():
         words += ["--set", f"{unlearn.method}.{key}={_text(value)}"]
     variant = unlearn.variant.removesuffix(plain.variant).removesuffix("-") if plain.variant else unlearn.variant

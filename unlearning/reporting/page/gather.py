@@ -129,6 +129,7 @@ class _Gatherer:
         unfinished: State = "failed" if found.layout.folder.name in failed else "missing"
         return Repair(
             name=found.name,
+            label=found.label,
             files=found.layout,
             state=unfinished if results is None else "done",
             config=results.config if found.config is None and results is not None else found.config,

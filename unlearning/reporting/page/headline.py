@@ -7,6 +7,7 @@ from typing import Any, get_args
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.experiments.results.compare import mean_std
+from unlearning.methods.described import information
 from unlearning.records import UnlearningResults
 from unlearning.registry import Role
 from unlearning.reporting.page.shown import Gathered, Shown, State
@@ -27,13 +28,13 @@ def headline(experiment: Shown) -> list[dict[str, Any]]:
         experiment: The experiment.
 
     Returns:
-        Rows with `budget`, `name`, `method`, `seeds`, `control`, `tag`, `best`, and `(mean, std)` under `clean`,
-        `before`, `after`, `restored` (fractions) and `seconds`; the best of a budget is the one, of those that are no
-        controls, whose mean accuracy is highest.
+        Rows with `budget`, `name`, `method`, `seeds`, `control`, `tag`, `told`, `best`, and `(mean, std)` under
+        `clean`, `before`, `after`, `restored` (fractions) and `seconds`; the best of a budget is the one, of those that
+        are no controls, whose mean accuracy is highest.
     """
     groups: dict[tuple[int, str], list[UnlearningResults]] = {}
     for cell, repair, results in experiment.repairs():
-        groups.setdefault((cell.budget, repair.name), []).append(results)
+        groups.setdefault((cell.budget, repair.label), []).append(results)
     rows: list[dict[str, Any]] = []
     for (budget, name), found in sorted(groups.items()):
         tag = find_tag(found[0].method)
@@ -45,6 +46,7 @@ def headline(experiment: Shown) -> list[dict[str, Any]]:
                 "seeds": len(found),
                 "control": bool(tag),
                 "tag": tag,
+                "told": information(found[0].method, found[0].config.hyperparameters),
                 "clean": mean_std([r.acc_clean for r in found]),
                 "before": mean_std([r.acc_before_fix for r in found]),
                 "after": mean_std([r.acc_after_fix for r in found]),

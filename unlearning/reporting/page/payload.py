@@ -41,7 +41,7 @@ def make_payload(
                     "e": number,
                     "b": cell.budget,
                     "s": cell.seed,
-                    "m": repair.name,
+                    "m": repair.label,
                     **_scores(results),
                     "measure": repair.measure,
                     "curves": [{"k": c.name, "d": c.damped, "x": c.iterations, "y": c.values} for c in repair.curves],

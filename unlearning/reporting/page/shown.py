@@ -44,6 +44,7 @@ class Repair:
 
     Attributes:
         name: Its folder: method and variant.
+        label: What it is called: its name, with what that meant in an earlier version.
         files: Where its files are.
         state: How far it is.
         config: Its configuration, or None.
@@ -54,6 +55,7 @@ class Repair:
     """
 
     name: str
+    label: str
     files: layout.MethodFiles
     state: State
     config: UnlearnConfig | None

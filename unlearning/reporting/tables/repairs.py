@@ -9,6 +9,7 @@ import pandas as pd
 
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.tree import Repair
+from unlearning.methods.described import information, label
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, ReferenceResults
 from unlearning.reporting.tables.text import WIDTH, render, spread
@@ -17,6 +18,7 @@ _COLUMNS = (
     "budget",
     "seed",
     "method",
+    "told",
     "clean",
     "before",
     "after",
@@ -35,14 +37,16 @@ def tabulate(results: Sequence[UnlearningResults]) -> pd.DataFrame:
         results: Repairs.
 
     Returns:
-        A frame with percentages (`clean`, `before`, `after`: test accuracy; `restored`: share of the lost accuracy that
-        came back), seconds, and thousands of per-example gradients and curvature products.
+        A frame with what the method was told of bad rows (`nothing`, `rows`, `labels`), percentages (`clean`, `before`,
+        `after`: test accuracy; `restored`: share of the lost accuracy that came back), seconds, and thousands of
+        per-example gradients and curvature products.
     """
     rows = [
         {
             "budget": r.budget,
             "seed": str(r.seed),
             "method": _describe_method(r),
+            "told": information(r.method, r.config.hyperparameters).rpartition(" ")[2],
             "clean": 100 * r.acc_clean,
             "before": 100 * r.acc_before_fix,
             "after": 100 * r.acc_after_fix,
@@ -71,13 +75,13 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
         return "No repairs yet."
     frame = tabulate(results)
     formatted = frame.copy()
-    for name in _COLUMNS[3:]:
+    for name in _COLUMNS[4:]:
         sign = "+" if name == "val." else ""
         formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
     lines = [render(formatted, "method")]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
-        numbers = [*_COLUMNS[4:7], "seconds"]
+        numbers = ["before", "after", "restored", "seconds"]
         summary = pd.DataFrame(
             [
                 {
@@ -135,11 +139,13 @@ def _describe_method(result: UnlearningResults) -> str:
     """The method with its variant; the validation protocol is shortened to keep the table narrow."""
     variant = result.variant.removesuffix("clean-validation").removesuffix("-")
     name = f"{result.method}-{variant}" if variant else result.method
+    name = label(name, result.method, result.config.hyperparameters)
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
 def _legend(results: Sequence[UnlearningResults]) -> str:
     lines = [
+        "told: nothing of bad rows, which rows they are, or their right labels, too;",
         "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
         "val.: points gained on validation rows; grads, products: thousands of per-example evaluations.",
     ]
