@@ -77,7 +77,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
     lines = [render(formatted, "method")]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
-        numbers = [*_COLUMNS[4:7], "seconds"]
+        numbers = [*_COLUMNS[3:7], "seconds"]
         summary = pd.DataFrame(
             [
                 {
