@@ -65,6 +65,9 @@ class TestSettings:
         np.savez(path, images=images, labels=np.arange(60)[::-1] % 3)
         with pytest.raises(InputError, match="are not those"):
             ensure_clean(Setup(settings), 42)
+        with pytest.raises(InputError, match="are not those"):
+            ensure_clean(Setup(settings.changed(seeds=(7,))), 7)
+        assert not (tmp_path / "e/clean/seed-7").exists()
 
     def test_variants_and_protocols_have_folders_of_their_own(self, tmp_path: Path) -> None:
         shared = {"budgets": (50,), "output": tmp_path / "e"}
