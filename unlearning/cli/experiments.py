@@ -87,7 +87,7 @@ _sweep_options = together(
 def run(as_json: bool, quiet: bool, **options: Any) -> None:
     """Train, poison, repair and score: every budget, seed and method.
 
-    A seed has one clean model, trained on true labels, and one poisoned model a budget; restored shares lie between.
+    A seed has one clean model, trained on true labels, and one poisoned model a budget.
     What is already there is found again and not recomputed; an interrupted run continues. A cell (one budget and seed)
     that fails leaves a failure.json, the others go on, and the exit code is 1.
     """
