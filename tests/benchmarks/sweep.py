@@ -5,7 +5,7 @@
 Three measurements on the digits:
 - resume: `run` on a tree of finished cells, made from one real cell by changing seeds and hashes; it finds everything
   done. Printed are the seconds of the search itself and those of the whole command, TensorFlow's import included.
-- overhead: seconds of a grid run in one process that are not spent inside its cells or its clean model.
+- overhead: seconds of a grid run in one process that are not spent inside its cells or their clean models.
 - workers: the same grid with one worker and with two.
 """
 
@@ -40,7 +40,14 @@ def multiply(folder: Path, cells: int, settings) -> None:  # type: ignore[no-unt
     source = layout.cell_files(folder, budget, 0).folder
     setup = Setup(settings.changed(seeds=tuple(range(cells))))
     (planned,) = setup.repairs
+    clean = layout.clean_of(folder, 0).folder
     for seed in range(1, cells):
+        config = setup.clean_config(seed)
+        changes = {"train_config.json": {"seed": seed}, "train_results.json": {"config_hash": config_hash(config)}}
+        own = layout.clean_of(folder, seed).folder
+        own.mkdir()
+        for name, changed in changes.items():
+            (own / name).write_text(json.dumps(json.loads((clean / name).read_text()) | changed))
         target = layout.cell_files(folder, budget, seed)
         target.folder.mkdir()
         train, poison = setup.train_config(seed), setup.poison_config(budget, seed)
@@ -115,10 +122,10 @@ class _Inside:
         self.seconds, self._depth = 0.0, 0
 
     def watch(self) -> None:
-        from unlearning.experiments.grid import cells, sweep
+        from unlearning.experiments.grid import cells
 
-        for module, name in ((sweep, "ensure_clean"), (cells, "ensure_poisoned"), (cells, "ensure_repaired")):
-            setattr(module, name, self._timed(getattr(module, name)))
+        for name in ("ensure_clean", "ensure_poisoned", "ensure_repaired"):
+            setattr(cells, name, self._timed(getattr(cells, name)))
 
     def _timed(self, function):  # type: ignore[no-untyped-def]
         def timed(*arguments, **named):  # type: ignore[no-untyped-def]

@@ -34,7 +34,10 @@ def experiment(tmp_path_factory) -> Path:
 class TestRun:
     def test_the_tree(self, experiment: Path) -> None:
         assert sorted(tree(experiment)) == sorted(
-            [f"clean/{n}" for n in ("best_model.keras", "train_config.json", "train_log.csv", "train_results.json")]
+            [
+                f"clean/seed-1/{n}"
+                for n in ("best_model.keras", "train_config.json", "train_log.csv", "train_results.json")
+            ]
             + [
                 f"budget-60/seed-1/{n}"
                 for n in (
@@ -73,7 +76,7 @@ class TestRun:
         results = json.loads((cell / "second-order/unlearning_results.json").read_text())
         scores = {}
         for name, path in (
-            ("acc_clean", experiment / "clean/best_model.keras"),
+            ("acc_clean", experiment / "clean/seed-1/best_model.keras"),
             ("acc_before_fix", cell / "poisoned_model.keras"),
             ("acc_after_fix", cell / "second-order/repaired_model.keras"),
         ):
@@ -146,7 +149,7 @@ class TestRun:
 
     def test_a_damaged_result_is_named(self, experiment: Path, tmp_path: Path) -> None:
         shutil.copytree(experiment, tmp_path / "e")
-        (tmp_path / "e/clean/train_results.json").write_text("{")
+        (tmp_path / "e/clean/seed-1/train_results.json").write_text("{")
         done = cli("run", *TINY, "--output", "e", cwd=tmp_path)
         assert done.returncode == 2 and "train_results.json is not valid JSON" in done.stderr
 
@@ -197,7 +200,7 @@ class TestOtherCommands:
         options = ("--objective", "mixup", "--objective-option", "alpha=0.4")
         done = cli("train", *TINY, *options, "--output", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        config = json.loads((tmp_path / "e/clean/train_config.json").read_text())
+        config = json.loads((tmp_path / "e/clean/seed-1/train_config.json").read_text())
         assert (config["objective"], config["objective_options"]) == ("mixup", {"alpha": 0.4})
         again = cli("run", *TINY, "--output", "e", "--methods", "first-order", cwd=tmp_path)
         assert_refused(again, "another configuration")
@@ -205,12 +208,12 @@ class TestOtherCommands:
     def test_train_then_run(self, tmp_path: Path) -> None:
         done = cli("train", *TINY, "--output", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "budget-60/seed-1" in done.stdout and "clean" in done.stdout
+        assert "budget-60/seed-1" in done.stdout and "clean/seed-1" in done.stdout
         assert not list(tmp_path.rglob("unlearning_results.json"))
 
     def test_configs(self, tmp_path: Path) -> None:
         done = cli("configs", "--budgets", "50,100", "--seeds", "1,2", "--output", "e", cwd=tmp_path)
-        assert done.returncode == 0 and len(done.stdout.splitlines()) == 1 + 4 * 4
+        assert done.returncode == 0 and len(done.stdout.splitlines()) == 2 + 4 * 4
         assert {p.suffix for p in (tmp_path / "e").rglob("*") if p.is_file()} == {".json"}
 
     def test_help_is_instant_and_imports_no_tensorflow(self, tmp_path: Path) -> None:

@@ -96,7 +96,14 @@ class TestJson:
             (("run", *TINY, "--seeds", "1,3", "--methods", "sap", "--dry-run"), "memory_bytes"),
             (("detect", "e/budget-40/seed-1", "--out", "found.csv", "--quiet"), "suspects"),
             (
-                ("repair", "e/clean/best_model.keras", "--data=digits", "--method=sap", "--out=mine.keras", "--quiet"),
+                (
+                    "repair",
+                    "e/clean/seed-1/best_model.keras",
+                    "--data=digits",
+                    "--method=sap",
+                    "--out=mine.keras",
+                    "--quiet",
+                ),
                 "test_accuracy_after",
             ),
         ],

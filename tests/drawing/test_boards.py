@@ -106,7 +106,7 @@ class TestCommands:
         board = experiment.parent / "board"
         cell = "e/budget-40/seed-1"
         folders = {p.parent.relative_to(board).as_posix() for p in board.rglob("events*")}
-        assert folders == {"e/clean/train", f"{cell}/train", f"{cell}/sap+second-order"}
+        assert folders == {"e/clean/seed-1/train", f"{cell}/train", f"{cell}/sap+second-order"}
         with (experiment / "budget-40/seed-1/train_log.csv").open() as file:
             log = [float(row["loss"]) for row in csv.DictReader(file)]
         assert [v for _, v in scalars(board / cell / "train")["epoch_loss"]] == pytest.approx(log, rel=1e-6)
@@ -133,7 +133,7 @@ class TestCommands:
         found = scalars(Path("more", cell, "first-order"))
         assert [step for step, _ in found["steps/validation_accuracy"]] == [0, 1]
         arguments = ["--data", "digits", "--method", "sap", "--set", "trusted_count=50", "--out", "mine.keras"]
-        model = ["repair", "e/clean/best_model.keras"]
+        model = ["repair", "e/clean/seed-1/best_model.keras"]
         done = CliRunner().invoke(cli.main, [*model, *arguments, "--tensorboard", "more", "--quiet"])
         assert done.exit_code == 0, done.output
         assert "steps/validation_accuracy" in scalars(Path("more/mine"))

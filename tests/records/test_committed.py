@@ -75,8 +75,8 @@ def test_repairs_hash_as_recorded() -> None:
     paths = kept("unlearning_results.json")
     assert len(paths) > 100
     for path in paths:
-        experiment, _, _ = layout.parse_cell(path.parent.parent)
-        clean = read_json(layout.clean_files(experiment).config, TrainConfig)
+        experiment, _, seed = layout.parse_cell(path.parent.parent)
+        clean = read_json(layout.clean_of(experiment, seed).config, TrainConfig)
         config = read_json(path.with_name("unlearn_config.json"), UnlearnConfig)
         results = read_json(path, UnlearningResults)
         assert results.config == config

@@ -49,7 +49,7 @@ def test_validates_without_problems() -> None:
 def test_hashes_as_recorded() -> None:
     (repair,) = read_folders([FOLDER], strict=True).repairs()
     experiment = next(e for e in read_folders([FOLDER], strict=True).experiments if e.label == repair.experiment)
-    clean, trained = experiment.clean, repair.training
+    clean, trained = experiment.clean[repair.seed], repair.training
     assert repair.ours is not None and repair.config is not None
     configs: list[Record | None] = [clean.config, trained.config, trained.poison_config, repair.config]
     known = [config for config in configs if config is not None]

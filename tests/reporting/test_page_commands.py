@@ -52,7 +52,8 @@ class TestCommands:
             assert planned.config(results.seed) == results.config, folder
             assert setup.settings.seeds == (results.seed,)
             if setup.settings.labels_file is None:
-                cell = Cell(setup, results.budget, results.seed)
+                there = Setup(setup.settings.changed(output=place.parent.parent))  # with the clean model of version 0.1
+                cell = Cell(there, results.budget, results.seed)
                 assert repair_hash(cell, planned) == results.config_hash, folder
                 trained = read_json(place / "train_results.json", TrainResults)
                 assert config_hash(train, poison) == trained.config_hash

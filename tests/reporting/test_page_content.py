@@ -74,7 +74,9 @@ class TestContent:
 
     def test_each_repair_has_classes_matrices_and_solver(self, measured) -> None:
         data = measured[1].data
-        assert data["experiments"][0]["classes"][3] == "cat" and len(data["experiments"][0]["clean"]) == 10
+        assert data["experiments"][0]["classes"][3] == "cat"
+        recalls = data["experiments"][0]["clean"]
+        assert set(recalls) >= {"42", "43", "44"} and {len(own) for own in recalls.values()} == {10}
         found = {(r["b"], r["s"], r["m"]): r for r in data["repairs"]}
         counted, drawn = found[1000, 42, "second-order"], found[1000, 43, "second-order"]
         assert counted["confusion"][0][2][2] == 400 and counted["figures"] == {}

@@ -126,7 +126,7 @@ class TestCommandLine:
     def test_configs_of_the_recipe(self, tmp_path: Path) -> None:
         done = cli("configs", "--recipe", "preact-sgd", "--methods", "first-order", "--output", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        config = json.loads((tmp_path / "e/clean/train_config.json").read_text())
+        config = json.loads((tmp_path / "e/clean/seed-42/train_config.json").read_text())
         assert {key: config[key] for key in PREACT} == PREACT
 
     def test_explicit_options_win_and_a_training_follows_them(self, tmp_path: Path) -> None:
@@ -135,13 +135,13 @@ class TestCommandLine:
         rest = ("--train-rows", "200", "--budgets", "40", "--seeds", "1", "--output", "e")
         done = cli("train", "--recipe", "preact-sgd", *options, *rest, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        config = json.loads((tmp_path / "e/clean/train_config.json").read_text())
+        config = json.loads((tmp_path / "e/clean/seed-1/train_config.json").read_text())
         changed = {"model": "cnn_small", "epochs": 2, "augment": False, "milestones": [1]}
         expected = {**PREACT, **changed}
         del expected["nesterov"]
         assert {key: config[key] for key in expected} == expected and "nesterov" not in config
         setup = reopen(tmp_path / "e/budget-40/seed-1").setup
-        assert ensure_clean(setup).epochs_for_min in (1, 2), "found again from its configuration files"
+        assert ensure_clean(setup, 1).epochs_for_min in (1, 2), "found again from its configuration files"
 
     @pytest.mark.parametrize(
         ("arguments", "match"),

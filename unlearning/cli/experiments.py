@@ -87,6 +87,7 @@ _sweep_options = together(
 def run(as_json: bool, quiet: bool, **options: Any) -> None:
     """Train, poison, repair and score: every budget, seed and method.
 
+    A seed has one clean model, trained on true labels, and one poisoned model a budget.
     What is already there is found again and not recomputed; an interrupted run continues. A cell (one budget and seed)
     that fails leaves a failure.json, the others go on, and the exit code is 1.
     """
@@ -108,7 +109,7 @@ def run(as_json: bool, quiet: bool, **options: Any) -> None:
 @json_option
 @quiet_option
 def train(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Train the clean model and the poisoned ones, without repairing them."""
+    """Train the clean model of every seed and the poisoned ones, without repairing them."""
     from unlearning.cli.results import show_training
 
     no_methods = {"method_names": "", "overrides": {}, "variant": "", "validation": "noisy"}
@@ -148,16 +149,13 @@ def configs(**options: Any) -> None:
 def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
     """Repair the poisoned model in RUN_DIR (.../budget-B/seed-S) by METHOD."""
     from unlearning.experiments.cell.reopening import reopen
-    from unlearning.experiments.cell.repairing import ensure_repaired
-    from unlearning.experiments.grid.locks import lock_cell
+    from unlearning.experiments.grid.cells import run_repair
     from unlearning.reporting.tables import format_results
 
     methods.get(method, overrides)
     detect = take_detection(options)
     prepare(quiet)
-    cell = reopen(run_dir, method, overrides, detect=detect, **options)
-    with lock_cell(cell.setup.folder, cell.budget, cell.seed, timeout=0):
-        result = ensure_repaired(cell, cell.setup.repairs[0])
+    result = run_repair(reopen(run_dir, method, overrides, detect=detect, **options))
     if as_json:
         print_json([result])
     else:

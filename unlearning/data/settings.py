@@ -17,7 +17,7 @@ class DataSettings(Settings):
     data_dir: str | None = None
     """Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR)."""
     data_seed: Annotated[int, Ge(0), Lt(2**32)] = 42
-    """Seed of the splits and of the clean model."""
+    """Seed of the splits."""
     train_rows: int | None = None
     """Keep only this many training rows, drawn at random and left in order."""
     image_size: Positive | None = None

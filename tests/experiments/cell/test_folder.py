@@ -15,7 +15,10 @@ class TestLayout:
         folder = layout.default_experiment("cifar10", "cnn", "flip-pairs", None)
         cell = layout.cell_files(folder, 10000, 42)
         method = layout.method_files(cell.folder, "second-order")
-        assert layout.clean_files(folder).results == Path("models/poisoning/clean/train_results.json")
+        assert layout.clean_files(folder, None).results == Path("models/poisoning/clean/train_results.json")
+        clean = layout.clean_files(folder, 42)
+        assert clean.results == Path("models/poisoning/clean/seed-42/train_results.json")
+        assert layout.parse_clean(clean.folder) == 42 and layout.parse_clean(cell.folder) is None
         assert cell.model == Path("models/poisoning/budget-10000/seed-42/poisoned_model.keras")
         assert method.results == cell.folder / "second-order" / "unlearning_results.json"
         assert layout.parse_cell(cell.folder) == (folder, 10000, 42)

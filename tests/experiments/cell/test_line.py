@@ -38,11 +38,11 @@ def test_stages_stand_alone_and_are_found_again(tmp_path: Path) -> None:
     setup = Setup(SETTINGS.changed(output=tmp_path / "e"))
     check_grid(setup)
     assert not (tmp_path / "e").exists(), "checking writes nothing"
-    assert find_clean(setup) is None
+    assert find_clean(setup, 1) is None
     (cell,) = cells(setup)
     assert find_poisoned(cell) is None and not (tmp_path / "e").exists(), "looking writes nothing"
-    clean = ensure_clean(setup)
-    assert find_clean(setup) == clean == ensure_clean(setup)
+    clean = ensure_clean(setup, 1)
+    assert find_clean(setup, 1) == clean == ensure_clean(setup, 1)
     done = dict(run_repairs(cell))
     (planned,) = setup.repairs
     assert find_repaired(Cell(Setup(setup.settings), 40, 1), planned) == done[planned]

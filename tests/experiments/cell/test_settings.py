@@ -42,7 +42,7 @@ class TestSettings:
             "methods": (MethodChoice(name="first-order"),),
         }
         paths = write_configs(Setup(RunSettings(**settings)))
-        assert len(paths) == len(set(paths)) == 1 + 4 * 3
+        assert len(paths) == len(set(paths)) == 2 + 4 * 3
         config = read_json(tmp_path / "e/budget-100/seed-2/first-order/unlearn_config.json", UnlearnConfig)
         assert config.method == "first-order" and config.hyperparameters["steps"] == 1
         before = {path: path.read_bytes() for path in paths}
@@ -60,11 +60,14 @@ class TestSettings:
         first = Setup(settings)
         wanted = config_hash(read_json(write_configs(first)[0], TrainConfig))
         results = {**TRAIN_RESULTS, "config_hash": wanted, "data_sha256": first.data_sha256}
-        write_json(tmp_path / "e/clean/train_results.json", TrainResults.model_validate(results))
-        assert ensure_clean(Setup(settings)).config_hash == wanted
+        write_json(tmp_path / "e/clean/seed-42/train_results.json", TrainResults.model_validate(results))
+        assert ensure_clean(Setup(settings), 42).config_hash == wanted
         np.savez(path, images=images, labels=np.arange(60)[::-1] % 3)
         with pytest.raises(InputError, match="are not those"):
-            ensure_clean(Setup(settings))
+            ensure_clean(Setup(settings), 42)
+        with pytest.raises(InputError, match="are not those"):
+            ensure_clean(Setup(settings.changed(seeds=(7,))), 7)
+        assert not (tmp_path / "e/clean/seed-7").exists()
 
     def test_variants_and_protocols_have_folders_of_their_own(self, tmp_path: Path) -> None:
         shared = {"budgets": (50,), "output": tmp_path / "e"}

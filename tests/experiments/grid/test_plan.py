@@ -54,7 +54,7 @@ class TestPlan:
         before = {p: p.stat().st_mtime_ns for p in (folder, *folder.rglob("*"))}
         found = sweep.plan(setup(folder))
         assert {p: p.stat().st_mtime_ns for p in (folder, *folder.rglob("*"))} == before
-        assert [cell.done for cell in found.cells] == [True, False] and found.clean_done
+        assert [cell.done for cell in found.cells] == [True, False] and found.clean == {1: True, 2: True}
         recorded = json.loads((folder / "budget-40/seed-1/train_results.json").read_text())["time"]
         repair = json.loads((folder / "budget-40/seed-1/first-order/unlearning_results.json").read_text())
         assert found.seconds == pytest.approx(recorded + repair["unlearning_duration_s"])
@@ -86,11 +86,11 @@ class TestPlan:
             MethodChoice(name="sap+first-order"),
         )
         found = sweep.plan(setup(tmp_path / "e", methods=methods))
-        assert not (tmp_path / "e").exists() and not found.clean_done
+        assert not (tmp_path / "e").exists() and found.clean == {1: False, 2: False}
         assert not found.training.measured
         each = 0.1 * found.training.seconds + 5
         assert [e.seconds for e in found.methods.values()] == pytest.approx([each, found.training.seconds, 2 * each])
-        assert found.seconds == pytest.approx(3 * found.training.seconds + 2 * (3 * each + found.training.seconds))
+        assert found.seconds == pytest.approx(4 * found.training.seconds + 2 * (3 * each + found.training.seconds))
         assert 1e9 < found.memory_bytes < 2e9
 
     def test_forward_operations(self) -> None:

@@ -21,7 +21,7 @@ class TestProcesses:
         """One grid: stopped by SIGTERM, killed, robbed of a worker, and in the end like the undisturbed one."""
         folder = tmp_path / "e"
         process = start(folder)
-        wait_for(lambda: bool(list(folder.glob("clean/backup/state-*"))), process)
+        wait_for(lambda: bool(list(folder.glob("clean/seed-1/backup/state-*"))), process)
         # While it runs: others are refused with its name, dry runs are not.
         with pytest.raises(locks.LockedError, match=f"process {process.pid} on .*--wait"):
             sweep.sweep(setup(folder))
@@ -30,7 +30,7 @@ class TestProcesses:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
         assert not unfinished(folder) and not list(folder.rglob("failure.json"))
-        assert not (folder / "clean/train_results.json").exists()
+        assert not (folder / "clean/seed-1/train_results.json").exists()
 
         process = start(folder, "--workers", "2")
         wait_for(lambda: under_way(folder), process)

@@ -56,7 +56,8 @@ class TestRecognised:
         tree = read_folders([experiment / part], strict=True)
         assert len(tree.repairs()) == count
         (found,) = tree.experiments
-        assert found.folder == experiment.resolve() and isinstance(found.clean.config, TrainConfig)
+        assert found.folder == experiment.resolve() and len(set(map(id, found.clean.values()))) == 1
+        assert all(isinstance(clean.config, TrainConfig) for clean in found.clean.values())
         assert all(repair.training.config for repair in tree.repairs())
 
     def test_from_inside_with_a_relative_path(self, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
-"""The path grammar of an experiment folder. Paths only; nothing here reads or writes.
+"""The path grammar of an experiment folder. Nothing here reads or writes.
 
-<experiment>/clean/                                  train_config, train_results, best_model.keras, train_log.csv
+<experiment>/clean/seed-<S>/                         train_config, train_results, best_model.keras, train_log.csv
 <experiment>/budget-<B>/seed-<S>/                    + poison_config, corruption.npz, poisoned_model.keras
 <experiment>/budget-<B>/seed-<S>/detect-<detector>[-<variant>]/  detection_results, suspects.csv, scores.png
 <experiment>/budget-<B>/seed-<S>/<method>[-<variant>]/  unlearn_config, unlearning_results, repaired_model.keras,
                                                      rows.npz, logs
+
+Version 0.1 trained one clean model for all seeds, with the seed of the data, and put its files right into `clean/`. A
+folder whose `clean/` holds such files keeps that model for every cell, also for those that are added; in every other
+folder each seed has its own (see `has_one_clean`).
 """
 
 from __future__ import annotations
@@ -130,9 +134,21 @@ class MethodFiles:
         return self.folder / "figures"
 
 
-def clean_files(experiment: Path) -> TrainedFiles:
-    """Returns the clean model's files."""
-    return TrainedFiles(experiment / "clean", "best_model.keras")
+def clean_files(experiment: Path, seed: int | None) -> TrainedFiles:
+    """Returns the files of a seed's clean model; None: of the one that version 0.1 trained for all seeds."""
+    folder = experiment / "clean"
+    return TrainedFiles(folder if seed is None else folder / f"seed-{seed}", "best_model.keras")
+
+
+def has_one_clean(experiment: Path) -> bool:
+    """Whether one clean model stands for all seeds: what version 0.1 began stays so, and nothing else becomes so."""
+    shared = clean_files(experiment, None)
+    return shared.config.is_file() or shared.results.is_file()
+
+
+def clean_of(experiment: Path, seed: int) -> TrainedFiles:
+    """Returns the files of the clean model that cells of a seed are compared with."""
+    return clean_files(experiment, None if has_one_clean(experiment) else seed)
 
 
 def cell_files(experiment: Path, budget: int, seed: int) -> TrainedFiles:
@@ -175,6 +191,14 @@ def detection_files(cell: Path, detector: str, variant: str = "") -> DetectionFi
     """Returns a detection's files inside a cell."""
     name = f"detect-{detector}-{variant}" if variant else f"detect-{detector}"
     return DetectionFiles(cell / check_name("detector", name))
+
+
+def parse_clean(folder: Path) -> int | None:
+    """Returns the seed of a clean model's folder, or None where it is none; see `clean_files`."""
+    seed = re.fullmatch(r"seed-(\d+)", folder.name)
+    if seed is None or folder.parent != clean_files(folder.parent.parent, None).folder:
+        return None
+    return int(seed[1])
 
 
 def parse_cell(folder: Path) -> tuple[Path, int, int]:

@@ -12,7 +12,7 @@ from unlearning.experiments.cell.rows import Cell, cells
 from unlearning.experiments.cell.scoring import Scorer
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import claim
-from unlearning.experiments.cell.training import ensure_poisoned
+from unlearning.experiments.cell.training import check_clean, ensure_clean, ensure_poisoned
 from unlearning.records import UnlearningResults
 
 
@@ -25,6 +25,7 @@ def run_grid(setup: Setup) -> list[UnlearningResults]:
     check_grid(setup)
     results = []
     for cell in cells(setup):
+        ensure_clean(setup, cell.seed)
         ensure_poisoned(cell)
         done = dict(run_repairs(cell))
         results += [done[planned] for planned in setup.repairs]
@@ -45,6 +46,7 @@ def check_grid(setup: Setup) -> None:
         InputError: If settings contradict each other or the data, or the folder cannot be written.
     """
     setup.check()
+    check_clean(setup)
     for cell in cells(setup):
         before: set[Path] = set()
         for planned in setup.order:
@@ -63,8 +65,7 @@ def write_configs(setup: Setup) -> list[Path]:
         Their paths, in order.
     """
     check_grid(setup)
-    clean = setup.train_config(setup.settings.data_seed)
-    written = [claim(layout.clean_files(setup.folder).config, clean)]
+    written = [claim(layout.clean_of(setup.folder, s).config, setup.clean_config(s)) for s in setup.clean_seeds]
     for cell in cells(setup):
         written.append(claim(cell.files.config, cell.train_config))
         written.append(claim(cell.files.poison_config, cell.poison_config))

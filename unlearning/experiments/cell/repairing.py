@@ -40,7 +40,7 @@ def find_repaired(cell: Cell, planned: PlannedRepair) -> UnlearningResults | Non
 
 def repair_hash(cell: Cell, planned: PlannedRepair) -> str:
     """Returns the hash of everything that determines a repair's numbers."""
-    clean = cell.setup.train_config(cell.setup.settings.data_seed)
+    clean = cell.setup.clean_config(cell.seed)
     return config_hash(clean, cell.train_config, cell.poison_config, planned.config(cell.seed))
 
 
@@ -88,7 +88,7 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     from unlearning.repairs.outcome import has_diverged, outcome_fields, write_row_lists
 
     setup, settings, data = cell.setup, cell.setup.settings, cell.setup.data
-    clean, poisoned = ensure_clean(setup), ensure_poisoned(cell, need_model=True)
+    clean, poisoned = ensure_clean(setup, cell.seed), ensure_poisoned(cell, need_model=True)
     set_determinism(cell.seed, settings.deterministic)
     setup.check_data(poisoned)
     model = load_model(cell.files.model)

@@ -138,9 +138,12 @@ def budgets(setup: Setup) -> tuple[int, ...]:
 
 
 def _training_rows(setup: Setup) -> int:
-    wanted = config_hash(setup.train_config(setup.settings.data_seed))
-    found = finished(layout.clean_files(setup.folder).results, TrainResults, wanted)
-    return len(setup.data.train) if found is None else found.rows
+    for seed in setup.clean_seeds:
+        wanted = config_hash(setup.clean_config(seed))
+        found = finished(layout.clean_of(setup.folder, seed).results, TrainResults, wanted)
+        if found is not None:
+            return found.rows
+    return len(setup.data.train)
 
 
 def _budget_of_the_file(setup: Setup) -> int:

@@ -34,7 +34,7 @@ class GridSettings(Settings):
     rates: Annotated[tuple[OpenShare, ...] | None, Option(metavar="SHARE,...")] = None
     """Shares of rows to corrupt, such as 0.1,0.2 [default: 0.2]."""
     seeds: Annotated[tuple[Seed, ...], Option(metavar="N,...")] = (42,)
-    """Seeds of noise, poisoned model and method, one a cell."""
+    """Seeds of clean model, noise, poisoned model and method, one a cell."""
 
 
 class RunSettings(GridSettings, NoiseSettings, ModelRecipe, DataSettings):

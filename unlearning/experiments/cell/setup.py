@@ -81,6 +81,16 @@ class Setup:
         asked = {name: getattr(self.settings, name) for name in shared}
         return TrainConfig(**{**asked, "data": self._data_config, "seed": seed})
 
+    @property
+    def clean_seeds(self) -> tuple[int, ...]:
+        """Seeds that have a clean model each; of those that share one, the first."""
+        seeds = self.settings.seeds
+        return seeds[:1] if layout.has_one_clean(self.folder) else seeds
+
+    def clean_config(self, seed: int) -> TrainConfig:
+        """Returns how the clean model is trained that cells of a seed are compared with."""
+        return self.train_config(self.settings.data_seed if layout.has_one_clean(self.folder) else seed)
+
     def poison_config(self, budget: int, seed: int) -> PoisonConfig:
         """Returns how the labels of a cell are corrupted."""
         return PoisonConfig(noise=self.settings.noise, budget=budget, seed=seed, **self.settings.recorded_noise)

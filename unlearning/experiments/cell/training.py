@@ -1,4 +1,4 @@
-"""The clean model of an experiment and the poisoned model of a cell, trained where they are missing."""
+"""The clean model of a seed and the poisoned model of a cell, trained where they are missing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from unlearning.repairs.environment import describe_environment
 logger = logging.getLogger(__name__)
 
 
-def find_clean(setup: Setup) -> TrainResults | None:
-    """Returns the clean model's results, or None where it is not trained; writes nothing.
+def find_clean(setup: Setup, seed: int) -> TrainResults | None:
+    """Returns the results of the clean model that cells of a seed are compared with; writes nothing.
+
+    Args:
+        setup: The experiment.
+        seed: The cells' seed.
+
+    Returns:
+        The results, or None where the model is not trained.
 
     Raises:
-        InputError: If the folder holds another configuration or a damaged file, or if the user's data file is not the
+        InputError: If its folder holds another configuration or a damaged file, or if the user's data file is not the
             one that was trained on.
     """
-    files, config = layout.clean_files(setup.folder), setup.train_config(setup.settings.data_seed)
+    files, config = layout.clean_of(setup.folder, seed), setup.clean_config(seed)
     agrees(files.config, config)
     found = finished(files.results, TrainResults, config_hash(config))
     if found is not None and sources.is_users_own(setup.settings.dataset):
@@ -32,12 +39,28 @@ def find_clean(setup: Setup) -> TrainResults | None:
     return found
 
 
-def ensure_clean(setup: Setup) -> TrainResults:
-    """Trains the clean model unless it is there."""
-    files, config = layout.clean_files(setup.folder), setup.train_config(setup.settings.data_seed)
-    found = find_clean(setup)
+def ensure_clean(setup: Setup, seed: int) -> TrainResults:
+    """Trains the clean model of a seed unless it is there; see `find_clean`."""
+    found = find_clean(setup, seed)
+    if found is not None:
+        return found
+    check_clean(setup)
+    files, config = layout.clean_of(setup.folder, seed), setup.clean_config(seed)
     claim(files.config, config)
-    return _train(setup, files, config, config_hash(config), cell=None) if found is None else found
+    return _train(setup, files, config, config_hash(config), cell=None)
+
+
+def check_clean(setup: Setup) -> None:
+    """Raises `InputError` unless all clean models of the folder are trained as those asked for: seeds share a recipe.
+
+    A cell of a new seed has a folder of its own, where nothing would say that the others were made in another way.
+    """
+    if layout.has_one_clean(setup.folder):
+        find_clean(setup, setup.settings.seeds[0])
+        return
+    for folder in sorted(layout.clean_files(setup.folder, None).folder.glob("*/")):
+        if (seed := layout.parse_clean(folder)) is not None:
+            find_clean(setup, seed)
 
 
 def find_poisoned(cell: Cell) -> TrainResults | None:
@@ -53,7 +76,6 @@ def find_poisoned(cell: Cell) -> TrainResults | None:
 
 def ensure_poisoned(cell: Cell, need_model: bool = False) -> TrainResults:
     """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
-    ensure_clean(cell.setup)
     claim(cell.files.config, cell.train_config)
     claim(cell.files.poison_config, cell.poison_config)
     found = find_poisoned(cell)

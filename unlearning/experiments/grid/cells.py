@@ -1,7 +1,8 @@
-"""Running one cell of a grid, and writing down what goes wrong there."""
+"""Running one cell of a grid, with the clean model of its seed, and writing down what goes wrong there."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import logging
@@ -13,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unlearning.experiments.cell import folder as layout
-from unlearning.experiments.cell.repairing import ensure_repaired
+from unlearning.experiments.cell.repairing import awaited_duration, ensure_repaired, find_repaired
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.scoring import Scorer
 from unlearning.experiments.cell.setup import Setup
-from unlearning.experiments.cell.training import ensure_poisoned
-from unlearning.experiments.grid.locks import lock_cell
+from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned, find_clean
+from unlearning.experiments.grid.locks import LockedError, lock_cell, lock_clean
 from unlearning.files import PARTIAL
-from unlearning.records import CellFailure, FailedStage, write_json
+from unlearning.records import CellFailure, FailedStage, UnlearningResults, write_json
 from unlearning.repairs.environment import describe_environment
 
 logger = logging.getLogger(__name__)
@@ -39,19 +40,47 @@ class CellOutcome:
 
     Attributes:
         duration_s: Wall-clock seconds.
+        clean_s: How many of them the training of a clean model took; 0 where it was there, or another cell trained it.
         failure: What went wrong, or None.
         no_space: Whether it was the disk, so that other cells would fail, too.
     """
 
     duration_s: float
+    clean_s: float = 0.0
     failure: CellFailure | None = None
     no_space: bool = False
+
+
+def train_clean(setup: Setup, seed: int, timeout: float | None = None) -> float:
+    """Trains the clean model of a seed unless it is there; of several processes that want it, one trains it.
+
+    Args:
+        setup: The experiment.
+        seed: The seed.
+        timeout: Seconds to wait for whoever trains it; None is as long as it takes.
+
+    Returns:
+        Wall-clock seconds of the training; 0 where there was none.
+
+    Raises:
+        LockedError: If another process trains it for longer than `timeout`.
+    """
+    if find_clean(setup, seed) is not None:
+        return 0.0
+    with lock_clean(setup.folder, seed, timeout):
+        if find_clean(setup, seed) is not None:
+            return 0.0
+        started = time.perf_counter()
+        clear_leftovers(layout.clean_of(setup.folder, seed).folder)
+        ensure_clean(setup, seed)
+        return time.perf_counter() - started
 
 
 def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
     """Runs what is missing in a cell, and records what goes wrong instead of raising.
 
-    A method that fails does not keep the others from being run.
+    The first of the cells of a seed trains their clean model; meanwhile the others train their poisoned ones. A method
+    that fails does not keep the others from being run.
 
     Args:
         setup: The experiment.
@@ -64,12 +93,16 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
     started = time.perf_counter()
     failures: list[FailedStage] = []
     no_space = False
+    clean_s = 0.0
     cell = Cell(setup, budget, seed)
     with lock_cell(setup.folder, budget, seed):
         files = cell.files
         clear_leftovers(files.folder)
         try:
+            with contextlib.suppress(LockedError):
+                clean_s = train_clean(setup, seed, timeout=0)
             ensure_poisoned(cell)
+            clean_s += train_clean(setup, seed)
         except Exception as error:
             failures.append(describe_error(error, "training"))
             no_space = is_no_space(error)
@@ -83,9 +116,31 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
                     no_space = no_space or is_no_space(error)
         if not failures:
             files.failure.unlink(missing_ok=True)
-            return CellOutcome(time.perf_counter() - started)
+            return CellOutcome(time.perf_counter() - started, clean_s)
         failure = record_failure(setup.folder, budget, seed, failures)
-    return CellOutcome(time.perf_counter() - started, failure, no_space)
+    return CellOutcome(time.perf_counter() - started, clean_s, failure, no_space)
+
+
+def run_repair(cell: Cell) -> UnlearningResults:
+    """Makes the one repair of a reopened cell unless it is there, with the models that it needs.
+
+    Args:
+        cell: The cell; see `reopening`.
+
+    Returns:
+        The results.
+
+    Raises:
+        LockedError: If another process computes in the cell.
+        InputError: If the repair does not fit what is there.
+    """
+    (planned,) = cell.setup.repairs
+    with lock_cell(cell.setup.folder, cell.budget, cell.seed, timeout=0):
+        if find_repaired(cell, planned) is None:
+            for name in planned.method.waits_for():
+                awaited_duration(cell, planned, name)  # that it is there, before anything is trained
+            train_clean(cell.setup, cell.seed)
+        return ensure_repaired(cell, planned)
 
 
 def record_failure(experiment: Path, budget: int, seed: int, failures: Sequence[FailedStage]) -> CellFailure:
@@ -143,9 +198,16 @@ def clear_leftovers(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+def clear_cell(experiment: Path, budget: int, seed: int) -> None:
+    """As `clear_leftovers`, in a cell, whose lock the caller holds, and beside its clean model, if nobody trains it."""
+    clear_leftovers(layout.cell_files(experiment, budget, seed).folder)
+    with contextlib.suppress(LockedError), lock_clean(experiment, seed, timeout=0):
+        clear_leftovers(layout.clean_of(experiment, seed).folder)
+
+
 def record_death(experiment: Path, cell: Place, how: str, duration_s: float) -> CellOutcome:
     """Records that the process that ran a cell ended."""
     stage = FailedStage(stage="worker", error_type="WorkerDied", message=how)
     with lock_cell(experiment, *cell):
-        clear_leftovers(layout.cell_files(experiment, *cell).folder)
-        return CellOutcome(duration_s, record_failure(experiment, *cell, [stage]))
+        clear_cell(experiment, *cell)
+        return CellOutcome(duration_s, failure=record_failure(experiment, *cell, [stage]))

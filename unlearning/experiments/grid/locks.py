@@ -6,7 +6,8 @@ file names its owner, for the message that others get.
 
 - `sweep.lock` or `shard-<i>-of-<n>.lock`: held for the whole of a run; one run excludes another, except that different
   shards of the same division may run side by side.
-- `clean.lock` and `budget-<B>-seed-<S>.lock`: held while something is computed there.
+- `clean-seed-<S>.lock` (`clean.lock` where all seeds share one clean model) and `budget-<B>-seed-<S>.lock`: held while
+  something is computed there.
 
 Commands that only read take no lock: files appear whole (written aside, then renamed).
 """
@@ -28,6 +29,7 @@ import filelock
 import psutil
 
 from unlearning.errors import InputError
+from unlearning.experiments.cell import folder as layout
 
 logger = logging.getLogger(__name__)
 
@@ -79,15 +81,23 @@ def lock_run(experiment: Path, shard: tuple[int, int] = (1, 1), wait: bool = Fal
                 _remove_stale(experiment)
 
 
-@contextlib.contextmanager
-def lock_clean(experiment: Path) -> Iterator[None]:
-    """Holds the clean model of an experiment, once whoever trains it is done."""
-    with _waited_for(experiment, "clean"):
-        yield
+def lock_clean(experiment: Path, seed: int, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
+    """Holds the clean model that cells of a seed are compared with.
+
+    Args:
+        experiment: The experiment folder.
+        seed: The cells' seed.
+        timeout: Seconds to wait for whoever trains it; None is as long as it takes.
+
+    Raises:
+        LockedError: If another process trains it for longer.
+    """
+    return _lock(experiment, "clean" if layout.has_one_clean(experiment) else f"clean-seed-{seed}", timeout)
 
 
-@contextlib.contextmanager
-def lock_cell(experiment: Path, budget: int, seed: int, timeout: float | None = None) -> Iterator[None]:
+def lock_cell(
+    experiment: Path, budget: int, seed: int, timeout: float | None = None
+) -> contextlib.AbstractContextManager[None]:
     """Holds one cell.
 
     Args:
@@ -99,7 +109,11 @@ def lock_cell(experiment: Path, budget: int, seed: int, timeout: float | None = 
     Raises:
         LockedError: If another process computes there for longer.
     """
-    name = f"budget-{budget}-seed-{seed}"
+    return _lock(experiment, f"budget-{budget}-seed-{seed}", timeout)
+
+
+@contextlib.contextmanager
+def _lock(experiment: Path, name: str, timeout: float | None) -> Iterator[None]:
     if timeout is None:
         with _waited_for(experiment, name):
             yield

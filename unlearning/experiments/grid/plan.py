@@ -22,11 +22,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning import methods
+from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.repairing import find_repaired
 from unlearning.experiments.cell.rows import Cell
@@ -53,6 +54,7 @@ class CellState:
     Attributes:
         budget: The cell's budget.
         seed: The cell's seed.
+        clean_s: Recorded seconds of training the clean model of its seed, or None where it is not trained.
         training_s: Recorded seconds of its training, or None where the model is not trained.
         repairs: Results by method; None where a repair is missing.
         failed: Whether an earlier run left a `failure.json`.
@@ -60,6 +62,7 @@ class CellState:
 
     budget: int
     seed: int
+    clean_s: float | None
     training_s: float | None
     repairs: tuple[tuple[PlannedRepair, UnlearningResults | None], ...]
     failed: bool
@@ -67,7 +70,8 @@ class CellState:
     @property
     def done(self) -> bool:
         """Whether nothing is missing."""
-        return self.training_s is not None and all(result is not None for _, result in self.repairs)
+        trained = self.clean_s is not None and self.training_s is not None
+        return trained and all(result is not None for _, result in self.repairs)
 
 
 def find_cell(setup: Setup, budget: int, seed: int) -> CellState:
@@ -77,10 +81,11 @@ def find_cell(setup: Setup, budget: int, seed: int) -> CellState:
         InputError: If the cell holds another configuration, or a damaged file.
     """
     cell = Cell(setup, budget, seed)
-    trained = find_poisoned(cell)
+    clean, trained = find_clean(setup, seed), find_poisoned(cell)
     return CellState(
         budget,
         seed,
+        None if clean is None else clean.time,
         None if trained is None else trained.time,
         tuple((planned, find_repaired(cell, planned)) for planned in setup.repairs),
         cell.files.failure.is_file(),
@@ -105,14 +110,14 @@ class Plan:
     """A grid's missing work.
 
     Attributes:
-        clean_done: Whether the clean model is trained.
+        clean: Whether each clean model is trained, by seed; of cells that share one, under the seed of the first.
         cells: State of every cell.
         training: Estimated duration of one training.
         methods: Estimated durations of the methods, by folder name.
         memory_bytes: Estimated memory of one process.
     """
 
-    clean_done: bool
+    clean: dict[int, bool]
     cells: tuple[CellState, ...]
     training: Estimate
     methods: dict[str, Estimate]
@@ -121,7 +126,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Estimated seconds of all that is missing, one thing after the other."""
-        total = 0.0 if self.clean_done else self.training.seconds
+        total = self.training.seconds * sum(not done for done in self.clean.values())
         for cell in self.cells:
             total += self.training.seconds if cell.training_s is None else 0.0
             total += sum(self.methods[planned.label].seconds for planned, result in cell.repairs if result is None)
@@ -130,7 +135,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """Returns the plan as JSON-ready values; durations in seconds."""
         return {
-            "clean_done": self.clean_done,
+            "clean": [{"seed": seed, "training_done": done} for seed, done in self.clean.items()],
             "cells": [
                 {
                     "budget": cell.budget,
@@ -158,11 +163,9 @@ def make_plan(setup: Setup, cells: Sequence[CellState]) -> Plan:
     Returns:
         The plan.
     """
-    clean = find_clean(setup)
     size = _measure_model(setup)
     recorded = [cell.training_s for cell in cells if cell.training_s is not None]
-    if not recorded and clean is not None:
-        recorded = [clean.time]
+    recorded = recorded or [cell.clean_s for cell in cells if cell.clean_s is not None]
     if recorded:
         training = Estimate(sum(recorded) / len(recorded), True)
     else:
@@ -179,7 +182,13 @@ def make_plan(setup: Setup, cells: Sequence[CellState]) -> Plan:
         ]
         measured = Estimate(sum(seconds) / len(seconds), True) if seconds else None
         estimates[planned.label] = measured or Estimate(_rule(planned, training.seconds), False)
-    return Plan(clean is not None, tuple(cells), training, estimates, size.memory_bytes)
+    return Plan(clean_states(setup, cells), tuple(cells), training, estimates, size.memory_bytes)
+
+
+def clean_states(setup: Setup, cells: Iterable[CellState]) -> dict[int, bool]:
+    """Returns whether each clean model of some cells is trained, by seed; see `Plan`."""
+    states = {cell.seed: cell.clean_s is not None for cell in cells}
+    return dict(list(states.items())[:1]) if layout.has_one_clean(setup.folder) else states
 
 
 def _rule(planned: PlannedRepair, training_s: float) -> float:

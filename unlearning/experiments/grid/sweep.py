@@ -1,8 +1,8 @@
 """Grids as independent cells: who runs what, in how many processes, and what happens when something goes wrong.
 
-The clean model is trained once, before the cells. A cell, one `(budget, seed)`, trains its poisoned model once and
-runs all its methods on it. Cells share nothing but the clean model, so they may run side by side: in worker processes,
-on a Ray cluster, or as shards of a batch queue. The results do not depend on which (see `workers`).
+A cell, one `(budget, seed)`, trains its poisoned model once and runs all its methods on it. Cells share nothing but the
+clean model of their seed, which the first of them trains, so they may run side by side: in worker processes, on a Ray
+cluster, or as shards of a batch queue. The results do not depend on which (see `workers`).
 
 A cell that fails leaves a `failure.json`, and the others go on. Whatever ends a run, the same command continues it.
 """
@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from unlearning.errors import invalid
@@ -21,10 +21,9 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.line import check_grid
 from unlearning.experiments.cell.rows import cells as all_cells
 from unlearning.experiments.cell.setup import Setup
-from unlearning.experiments.cell.training import ensure_clean, find_clean
-from unlearning.experiments.grid.cells import Place, clear_leftovers
+from unlearning.experiments.grid.cells import CellOutcome, Place, clear_cell
 from unlearning.experiments.grid.cluster import RayPool, connected, import_ray
-from unlearning.experiments.grid.locks import LockedError, clear_stale, lock_cell, lock_clean, lock_run
+from unlearning.experiments.grid.locks import LockedError, clear_stale, lock_cell, lock_run
 from unlearning.experiments.grid.plan import (
     CellState,
     Plan,
@@ -48,8 +47,8 @@ class SweepOptions:
 
     Attributes:
         workers: Processes that run cells; 1 runs them in this process.
-        threads: Size of TensorFlow's thread pools in worker processes; None for that of this process, where the clean
-            model is trained. The size does change the last bits of results, and is recorded in them.
+        threads: Size of TensorFlow's thread pools in worker processes; None for that of this process. The size does
+            change the last bits of results, and is recorded in them.
         executor: `local`, or `ray`.
         address: A running Ray cluster; None starts one on this machine.
         shard: `(i, n)`: only cells whose number modulo `n` is `i - 1`.
@@ -118,19 +117,15 @@ def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     if options.executor == "ray":
         import_ray()
     states = scan(setup, options.shard)
-    if find_clean(setup) is not None and all(state.done and not state.failed for state in states.values()):
+    if all(state.done and not state.failed for state in states.values()):
         clear_stale(setup.folder)  # of a run that was killed when all was done
         return SweepReport(_results(states))
     with lock_run(setup.folder, options.shard, options.wait), _cluster(options):
-        with lock_clean(setup.folder):
-            if find_clean(setup) is None:
-                clear_leftovers(layout.clean_files(setup.folder).folder)
-                ensure_clean(setup)
         # Anew: another run may have finished them while this one waited.
         states |= {cell: find_cell(setup, *cell) for cell, state in states.items() if not state.done}
         missing = [cell for cell, state in states.items() if not state.done]
         _forget_failures(setup, states)
-        failed, left = _run_cells(setup, missing, len(states), options) if missing else ([], [])
+        failed, left = _run_cells(setup, states, missing, options) if missing else ([], [])
         states |= {cell: find_cell(setup, *cell) for cell in missing}
     return SweepReport(_results(states), tuple(failed), tuple(left))
 
@@ -160,7 +155,6 @@ def scan(setup: Setup, shard: tuple[int, int] = (1, 1)) -> dict[Place, CellState
     Raises:
         InputError: If the settings contradict each other, the data, or what is in the folder.
     """
-    find_clean(setup)
     check_grid(setup)
     cells = [
         (cell.budget, cell.seed) for number, cell in enumerate(all_cells(setup)) if number % shard[1] == shard[0] - 1
@@ -181,21 +175,21 @@ def _forget_failures(setup: Setup, states: dict[Place, CellState]) -> None:
 
 
 def _run_cells(
-    setup: Setup, cells: Sequence[Place], total: int, options: SweepOptions
+    setup: Setup, states: Mapping[Place, CellState], cells: Sequence[Place], options: SweepOptions
 ) -> tuple[list[CellFailure], list[Place]]:
     """Runs cells in a pool; returns the failures and the cells not tried."""
     pool = _open_pool(setup, len(cells), options)
     failed: list[CellFailure] = []
     left = list(cells)
     stopped = True
-    progress = _Progress(total, total - len(cells))
+    progress = _Progress(setup, states)
     try:
         with contextlib.closing(pool.run(cells)) as events:
             for event in events:
                 if event is not None:
                     cell, outcome = event
                     left.remove(cell)
-                    progress.count(cell, outcome.duration_s, outcome.failure)
+                    progress.count(cell, outcome)
                     if outcome.failure is not None:
                         failed.append(outcome.failure)
                     if outcome.no_space:
@@ -210,7 +204,7 @@ def _run_cells(
         if stopped:
             for cell in running:
                 with contextlib.suppress(LockedError), lock_cell(setup.folder, *cell, timeout=10):
-                    clear_leftovers(layout.cell_files(setup.folder, *cell).folder)
+                    clear_cell(setup.folder, *cell)
     return failed, left
 
 
@@ -249,25 +243,34 @@ def fit_memory(workers: int, needed: int, available: int) -> int:
 
 
 class _Progress:
-    """One line: how many cells are done, run and failed, and how long the rest will take."""
+    """One line: how many cells are done, run and failed, with their clean models, and how long the rest will take."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._done, self._failed, self._ended = total, done, 0, 0
+    def __init__(self, setup: Setup, states: Mapping[Place, CellState]) -> None:
+        self._total, self._done = len(states), sum(state.done for state in states.values())
+        self._failed, self._ended, self._busy_s = 0, 0, 0.0
+        self._clean_files = {layout.clean_of(setup.folder, seed).results for _, seed in states}
+        self._clean_s = [state.clean_s for state in states.values() if state.clean_s is not None]
+        self._trained_s = 0.0
         self._started = time.perf_counter()
-        self._bar = progress_bar(total=total, description="cells", unit="cell")
+        self._bar = progress_bar(total=self._total, description="cells", unit="cell")
         self._bar.delay = 0
         self._bar.bar_format = "{desc}"
         self.show(())
 
-    def count(self, cell: Place, duration_s: float, failure: CellFailure | None) -> None:
+    def count(self, cell: Place, outcome: CellOutcome) -> None:
+        failure = outcome.failure
         self._ended += 1
+        self._busy_s += outcome.duration_s
+        if outcome.clean_s:
+            self._clean_s.append(outcome.clean_s)
+            self._trained_s += outcome.clean_s
         self._failed += failure is not None
         self._done += failure is None
         name = f"budget {cell[0]}, seed {cell[1]}"
         if failure is not None:
             logger.warning("%s failed: %s", name, summarise(failure))
         elif self._bar.disable:  # a file or a pipe: lines that stay
-            logger.info("%s: done in %.0f s (%s)", name, duration_s, self._text(()))
+            logger.info("%s: done in %.0f s (%s)", name, outcome.duration_s, self._text(()))
 
     def show(self, running: Sequence[Place]) -> None:
         self._bar.set_description_str(self._text(running))
@@ -278,11 +281,16 @@ class _Progress:
     def _text(self, running: Sequence[Place]) -> str:
         parts = [f"cells: {self._done}/{self._total} done"]
         parts += [f"{len(running)} running"] if running else []
-        parts += [f"{self._failed} failed"]
+        trained = sum(path.is_file() for path in self._clean_files)
+        parts += [f"{self._failed} failed", f"clean models: {trained}/{len(self._clean_files)}"]
         remaining = self._total - self._done - self._failed
-        if remaining and self._ended:
+        if remaining and self._busy_s:
+            # Seconds of work, of which the cells that run side by side do several in one second.
+            work = (self._busy_s - self._trained_s) / self._ended * remaining
+            if self._clean_s:
+                work += sum(self._clean_s) / len(self._clean_s) * (len(self._clean_files) - trained)
             elapsed = time.perf_counter() - self._started
-            parts.append(f"about {describe_duration(elapsed / self._ended * remaining)} left")
+            parts.append(f"about {describe_duration(elapsed / self._busy_s * work)} left")
         return ", ".join(parts)
 
 

@@ -17,9 +17,9 @@ class Place:
 
     Attributes:
         experiment: The experiment's folder.
-        cell: The cell's folder, or None for the clean model's files.
-        budget: The cell's budget, or None.
-        seed: The cell's seed, or None.
+        cell: The cell's folder, or None for a clean model's files.
+        budget: The cell's budget, or 0.
+        seed: The cell's or the clean model's seed, or 0 where all seeds share the clean model.
         inside: The folder in the cell that holds the file (a method's, a detection's, or the user's), or None.
     """
 
@@ -33,8 +33,10 @@ class Place:
 def place(path: Path) -> Place | None:
     """Returns where a file stands, or None where it stands in no experiment."""
     folder = path.parent.resolve()
-    if folder.name == "clean":
+    if folder == layout.clean_files(folder.parent, None).folder:
         return Place(folder.parent)
+    if (seed := layout.parse_clean(folder)) is not None:
+        return Place(folder.parent.parent, seed=seed)
     below: Path | None = None
     for cell in (folder, *folder.parents[:2]):
         try:
@@ -52,7 +54,7 @@ def room(path: Path) -> layout.Files | None:
     if found is None:
         return None
     if found.cell is None:
-        return layout.TrainedFiles(folder, layout.clean_files(folder).model_name)
+        return layout.TrainedFiles(folder, layout.clean_files(folder, None).model_name)
     if found.inside is None:
         return layout.TrainedFiles(folder, layout.cell_files(folder, 0, 0).model_name)
     if folder.resolve() != found.inside or folder.resolve().name in _NO_METHODS:

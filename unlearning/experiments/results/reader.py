@@ -68,7 +68,9 @@ def _add(finder: _Finder, path: Path, root: Path, read: Files) -> None:
             expected = f"{_RESULTS} in budget-<B>/seed-<S>/<method>"
             read.fail(path, "path", invalid("folder", expected, str(path)))
         else:
-            read.problem(path, "path", "its folder is not clean/, budget-<B>/seed-<S>/ or a method's folder in a cell")
+            read.problem(
+                path, "path", "its folder is not clean/seed-<S>/, budget-<B>/seed-<S>/ or a method's folder in a cell"
+            )
 
 
 @dataclasses.dataclass
@@ -85,10 +87,12 @@ class _Finder:
     def __init__(self) -> None:
         self._labels: dict[Path, tuple[str, str]] = {}
         self._cells: dict[Path, dict[Path, _FoundCell]] = {}
+        self._seeds: dict[Path, set[int]] = {}
 
     def add(self, found: Place, path: Path, root: Path) -> None:
         experiment = found.experiment
         cells = self._cells.setdefault(experiment, {})
+        self._seeds.setdefault(experiment, set()).add(found.seed)
         if experiment not in self._labels:
             inside = experiment.is_relative_to(root)
             name = Path(root.name, experiment.relative_to(root)) if inside else Path(experiment.name)
@@ -115,7 +119,9 @@ class _Finder:
         for folder, cells in self._cells.items():
             label, name = self._labels[folder]
             made = sorted((_cell(label, cell, read) for cell in cells.values()), key=lambda c: (c.budget, c.seed))
-            clean = Training(layout.clean_files(folder), read)
+            files = {seed: layout.clean_of(folder, seed) for seed in sorted(self._seeds[folder])}
+            models = {own: Training(own, read) for own in files.values()}
+            clean = {seed: models[own] for seed, own in files.items()}
             found.append(Experiment(label, name, folder, clean, tuple(made)))
         return tuple(sorted(found, key=lambda experiment: experiment.label))
 

@@ -126,7 +126,7 @@ def reason(error: Exception, path: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A trained model: the clean one of an experiment, or the poisoned one of a cell.
+    """A trained model: the clean one of a seed, or the poisoned one of a cell.
 
     Attributes:
         layout: Its files.
@@ -143,7 +143,7 @@ class Training:
 
     @property
     def poison_config(self) -> PoisonConfig | None:
-        """How its labels were corrupted; None for the clean model."""
+        """How its labels were corrupted; None for a clean model."""
         return self.read.config(self.layout.poison_config, PoisonConfig)
 
     @property
@@ -284,14 +284,15 @@ class Experiment:
         label: Its name, unlike that of all others; no absolute path.
         name: Its name without what makes it unlike others.
         folder: Where it is.
-        clean: Its clean model.
+        clean: Its clean models by the seed of the cells that are compared with them: for every seed that has a cell
+            or a clean model. Where all seeds share one, it is the same for all.
         cells: Its cells, by budget and seed.
     """
 
     label: str
     name: str
     folder: Path
-    clean: Training
+    clean: dict[int, Training]
     cells: tuple[Cell, ...]
 
 
@@ -330,7 +331,12 @@ class Tree:
 
     def trainings(self) -> list[Training]:
         """Returns all trained models that have results, clean ones first, then by path; in any folder."""
-        paths = [path for path, _ in self.files if path.name == layout.clean_files(path).results.name]
+        paths = [path for path, _ in self.files if path.name == layout.clean_files(path, None).results.name]
         models = [Training(layout.TrainedFiles(path.parent, ""), self.read) for path in paths]
-        models.sort(key=lambda model: (model.layout.folder.name != "clean", model.layout.folder))
+        models.sort(key=lambda model: (not _is_clean(model.layout.folder), model.layout.folder))
         return [model for model in models if model.results is not None]
+
+
+def _is_clean(folder: Path) -> bool:
+    real = folder.resolve()
+    return layout.parse_clean(real) is not None or real == layout.clean_files(real.parent, None).folder

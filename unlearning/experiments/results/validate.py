@@ -169,15 +169,16 @@ class _Check:
 
     def training(self, path: Path, record: BaseModel, files: layout.TrainedFiles) -> None:
         """Checks a file of a clean or a poisoned model against its path, its configurations and its weights."""
-        clean = files == layout.TrainedFiles(files.folder, layout.clean_files(files.folder).model_name)
+        folder = files.folder.resolve()
+        clean = files.model_name == layout.clean_files(folder, None).model_name
         if not clean:
-            _, budget, seed = layout.parse_cell(files.folder.resolve())
+            _, budget, seed = layout.parse_cell(folder)
             if isinstance(record, PoisonConfig) and (record.budget, record.seed) != (budget, seed):
                 self.problem(path, "path", f"it is of budget {record.budget}, seed {record.seed}")
             if isinstance(record, TrainConfig) and record.seed != seed:
                 self.problem(path, "path", f"it is of seed {record.seed}")
-        elif isinstance(record, TrainConfig) and record.seed != record.data.data_seed:
-            self.problem(path, "disagreement", "a clean model has the seed of its data")
+        elif isinstance(record, TrainConfig):
+            self.clean_seed(path, record, folder)
         if not isinstance(record, TrainResults):
             return
         configs = [(files.config, TrainConfig)] + ([] if clean else [(files.poison_config, PoisonConfig)])
@@ -185,6 +186,16 @@ class _Check:
         self.weights(files.model, record.model_sha256)
         if clean and record.corrupted_rows:
             self.problem(path, "disagreement", f"a clean model with {record.corrupted_rows} corrupted rows")
+
+    def clean_seed(self, path: Path, config: TrainConfig, folder: Path) -> None:
+        """Checks the seed of a clean model: that of its folder or, where all seeds share it, that of the data."""
+        seed = layout.parse_clean(folder)
+        if seed is None and config.seed != config.data.data_seed:
+            self.problem(path, "disagreement", "a clean model of all seeds has the seed of its data")
+        if seed is not None and config.seed != seed:
+            self.problem(path, "path", f"it is of seed {config.seed}")
+        if seed is not None and layout.has_one_clean(folder.parent.parent):
+            self.problem(path, "path", "it is of one seed, and the folder above holds a clean model of all seeds")
 
     def detection(self, path: Path, record: DetectionResults, files: layout.DetectionFiles) -> None:
         """Checks the detection of a cell against the model it looked at and its own options."""
@@ -208,7 +219,7 @@ class _Check:
             return
         if record.budget != budget:
             self.problem(path, "path", f"it is of budget {record.budget}")
-        cell, clean = layout.cell_files(experiment, budget, seed), layout.clean_files(experiment)
+        cell, clean = layout.cell_files(experiment, budget, seed), layout.clean_of(experiment, seed)
         config = self.read.record(files.config, UnlearnConfig)
         if config is not None and config != record.config:
             self.problem(path, "disagreement", f"its config is not that of {files.config.name}")
@@ -237,7 +248,7 @@ class _Check:
             results = self.read.record(trained.results, TrainResults)
             for ours, theirs in fields:
                 if results is not None and abs(getattr(record, ours) - getattr(results, theirs)) > 1e-6:
-                    message = f"{ours} is not the {theirs} of {trained.folder.name}/{trained.results.name}"
+                    message = f"{ours} is not the {theirs} of {trained.results.relative_to(experiment)}"
                     self.problem(path, "disagreement", message)
 
     def hash(self, path: Path, recorded: str, configs: Sequence[Record | None]) -> None:

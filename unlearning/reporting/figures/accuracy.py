@@ -54,7 +54,7 @@ def _draw_models(axes: Any, experiment: Experiment) -> None:
     budgets = experiment.budgets
     cells = [experiment.cells(budget) for budget in budgets]
     for label, key, colour, dash in (
-        ("clean model", "acc_clean", palette.CLEAN, CLEAN_DASH),
+        (f"clean model {experiment.count_clean(experiment.seeds)}".strip(), "acc_clean", palette.CLEAN, CLEAN_DASH),
         (f"poisoned model {count_seeds(cells)}", "acc_before_fix", palette.POISONED, POISONED_DASH),
     ):
         values = [[100 * getattr(r, key) for r in found.values()] for found in cells]

@@ -1,4 +1,4 @@
-"""Recall of every class: of the clean model, before the repair and after it."""
+"""Recall of every class: of the clean models, before the repair and after it."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def _tabulate(experiment: Experiment, budget: int) -> _Table | None:
     if not repaired:
         return None
     models = {f"poisoned (n = {len(before)})": list(before.values())}
-    clean = {} if experiment.clean is None else _recall(experiment.clean.__pydantic_extra__ or {})
-    if clean:
-        models = {"clean": [clean], **models}
+    clean = [_recall(experiment.clean[seed].__pydantic_extra__ or {}) for seed in before if seed in experiment.clean]
+    if any(clean):
+        models = {f"clean {experiment.count_clean(before)}": clean, **models}
     rows = [*models.items(), *((f"{method} (n = {len(found)})", found) for method, found in repaired.items())]
     classes = sorted({int(k) for _, found in rows for row in found for k in row if k.isdigit()})
     means = [[mean_std([100 * row[str(k)] for row in found if str(k) in row])[0] for k in classes] for _, found in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 from unlearning.drawing.palette import sort_methods
@@ -17,13 +18,13 @@ class Experiment:
 
     Attributes:
         name: Its name; see `Tree`.
-        clean: Scores of the clean model, or None.
+        clean: Scores of the clean models by the seed of the cells that are compared with them; not all are there.
         repairs: Results by budget, method (folder name) and seed.
         logs: Solver logs by the same; not all are there.
     """
 
     name: str
-    clean: TrainResults | None
+    clean: dict[int, TrainResults]
     repairs: dict[int, dict[str, dict[int, UnlearningResults]]]
     logs: dict[tuple[int, str, int], Path]
 
@@ -59,6 +60,11 @@ class Experiment:
         """One result a seed: for what all methods share, the poisoned and the clean model."""
         return {seed: r for cells in self.repairs[budget].values() for seed, r in sorted(cells.items())}
 
+    def count_clean(self, seeds: Iterable[int]) -> str:
+        """The number of clean models of some seeds' cells, as `(n = 3)`; empty where none is there."""
+        found = {self.clean[seed].config_hash for seed in seeds if seed in self.clean}
+        return f"(n = {len(found)})" if found else ""
+
     def rate(self, budget: int) -> float:
         """The share of wrong rows among all."""
         return next(iter(self.cells(budget).values())).rate
@@ -90,8 +96,9 @@ def list_experiments(tree: Tree) -> list[Experiment]:
     experiments: list[Experiment] = []
     folders: dict[str, Path] = {}
     for found in tree.experiments:
-        clean = found.clean.results
-        one = Experiment(found.name, clean if isinstance(clean, TrainResults) else None, {}, {})
+        scores = {seed: model.results for seed, model in found.clean.items()}
+        clean = {seed: results for seed, results in scores.items() if isinstance(results, TrainResults)}
+        one = Experiment(found.name, clean, {}, {})
         for cell in found.cells:
             for repair in cell.repairs:
                 if isinstance(repair.results, UnlearningResults):

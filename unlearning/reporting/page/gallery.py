@@ -138,7 +138,7 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
 def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -> OpenCell:
     from unlearning.experiments.cell.reopening import reopen
 
-    config = cell.train_config or shown.clean_config
+    config = next(filter(None, (cell.train_config, *shown.clean_configs)), None)
     name = config.data.dataset if config is not None else ""
     if dataset is None and (is_users_own(name) or not is_at_hand(name, data_dir)):
         raise InputError(

@@ -47,7 +47,7 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
     shown: list[Shown] = []
     for experiment in found.experiments:
         one = gatherer.experiment(experiment)
-        if one.cells or one.clean or one.clean_config:
+        if one.cells or one.clean or one.clean_configs:
             shown.append(one)
     roots = [root for folder in folders for root in (folder.resolve().parent, folder.parent)]
     # That a record contradicts itself is for `validate` to say; it can be shown.
@@ -88,8 +88,8 @@ class _Gatherer:
         return Shown(
             label=found.label,
             folder=found.folder,
-            clean_config=found.clean.config,
-            clean=_own(found.clean),
+            clean_configs=tuple(model.config for model in found.clean.values() if model.config is not None),
+            clean={seed: own for seed, model in found.clean.items() if (own := _own(model)) is not None},
             cells=tuple(cells[key] for key in sorted(cells)),
             writers=writers,
         )

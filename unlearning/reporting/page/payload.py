@@ -64,7 +64,11 @@ def make_payload(
                 )
     return {
         "experiments": [
-            {"label": label, "classes": own, "clean": _recalls(shown.clean)}
+            {
+                "label": label,
+                "classes": own,
+                "clean": {seed: _recalls(results) for seed, results in shown.clean.items()},
+            }
             for label, shown, own in zip(labels, gathered.experiments, names, strict=True)
         ],
         "looks": {row["name"]: describe_look(row["name"]) for found in rows for row in found},
@@ -146,10 +150,8 @@ def _scores(results: UnlearningResults) -> dict[str, Any]:
     }
 
 
-def _recalls(clean: TrainResults | None) -> list[float | None] | None:
-    """The clean model's recall by class."""
-    if clean is None:
-        return None
+def _recalls(clean: TrainResults) -> list[float | None]:
+    """A clean model's recall by class."""
     found = clean.__pydantic_extra__
     return [_rounded(found[str(k)].recall) if str(k) in found else None for k in range(len(found))]
 

@@ -194,7 +194,8 @@ def _environments(gathered: Gathered) -> list[dict[str, Any]]:
     """The environments that results were made with, and how many of each."""
     counts: dict[str, tuple[dict[str, Any], int]] = {}
     for shown in gathered.experiments:
-        trained = (shown.clean, *(cell.training for cell in shown.cells))
+        clean = {results.config_hash: results for results in shown.clean.values()}
+        trained = (*clean.values(), *(cell.training for cell in shown.cells))
         found = [result.environment for result in trained if result is not None]
         for environment in (*found, *(results.environment for _, _, results in shown.repairs())):
             content = environment.model_dump()

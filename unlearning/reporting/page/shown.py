@@ -141,16 +141,16 @@ class Shown:
     Attributes:
         label: Its name on the page; no absolute path.
         folder: Where it is.
-        clean_config: How the clean model was trained, or None.
-        clean: Scores of the clean model, or None.
+        clean_configs: How the clean models were trained.
+        clean: Scores of the clean models by the seed of the cells that are compared with them; not all are there.
         cells: Its cells, by budget and seed; cells that are only to be expected are `missing`.
         writers: Since when locks are held, by lock.
     """
 
     label: str
     folder: Path
-    clean_config: TrainConfig | None
-    clean: TrainResults | None
+    clean_configs: tuple[TrainConfig, ...]
+    clean: dict[int, TrainResults]
     cells: tuple[Cell, ...]
     writers: dict[str, str]
 

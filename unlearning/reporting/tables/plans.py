@@ -22,7 +22,7 @@ def format_plan(plan: Plan, workers: int = 1) -> str:
     lines = [
         table,
         "",
-        f"clean model: {'done' if plan.clean_done else 'missing'}; cells: {done} of {len(plan.cells)} done",
+        f"clean models: {sum(plan.clean.values())} of {len(plan.clean)} done; cells: {done} of {len(plan.cells)} done",
         "",
         "Estimated seconds:",
         _format_estimate("training", plan.training),
@@ -40,6 +40,7 @@ def _plan_table(plan: Plan, *, each: bool) -> str:
     rows = []
     for cell in plan.cells:
         row = {"budget": str(cell.budget), "seed": str(cell.seed)}
+        row["clean"] = "missing" if cell.clean_s is None else "done"
         row["training"] = "missing" if cell.training_s is None else "done"
         found = {name: repair is not None for name, (_, repair) in zip(plan.methods, cell.repairs, strict=True)}
         if each:

@@ -81,7 +81,7 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
     lines = [render(formatted, "method")]
     groups = frame.groupby(["budget", "method"], sort=False)
     if any(len(group) > 1 for _, group in groups):
-        numbers = ["before", "after", "restored", "seconds"]
+        numbers = ["clean", "before", "after", "restored", "seconds"]
         summary = pd.DataFrame(
             [
                 {

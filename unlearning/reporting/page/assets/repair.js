@@ -45,7 +45,7 @@ const showRepair = () => {
   if (known) {
     const head = add(add(list, "thead"), "tr"), body = add(list, "tbody");
     for (const [text, cls] of [["class", "text"], ["clean %", ""], ["before %", ""], ["after %", ""]]) { const th = add(head, "th", text, cls); th.scope = "col"; }
-    const clean = data.experiments[r.e].clean;
+    const clean = data.experiments[r.e].clean[r.s];
     classes(r).forEach((name, k) => {
       const row = add(body, "tr");
       add(row, "th", name, "text").scope = "row";
@@ -72,7 +72,7 @@ const showRepair = () => {
 register("chart-recall", () => {
   const r = repair;
   if (!r || !r.recall[0] || !r.recall[1]) return null;
-  const names = classes(r), y = names.map((_, k) => k), clean = data.experiments[r.e].clean;
+  const names = classes(r), y = names.map((_, k) => k), clean = data.experiments[r.e].clean[r.s];
   const points = (values, name, marker) => ({
     x: values.map((v) => (v === null ? null : 100 * v)), y, mode: "markers", type: "scatter", name, marker,
     text: names.map(plain), hovertemplate: `<b>%{text}</b><br>${name} %{x:.1f} %<extra></extra>`,
