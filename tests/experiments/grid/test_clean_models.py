@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.grid import SETTINGS, copy, setup
-from support.paths import MODELS, ROOT
+from support.paths import PUBLISHED, ROOT
 from support.trees import contents
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
@@ -173,7 +173,7 @@ class TestVersion01:
     """One clean model for all seeds, right in `clean/`, trained with the seed of the data."""
 
     def test_committed_results_are_found_again(self) -> None:
-        paths = sorted(MODELS.rglob("unlearning_results.json"))
+        paths = sorted(PUBLISHED.rglob("unlearning_results.json"))
         assert len(paths) > 100
         for path in paths:
             cell = reopen(path.parent.parent)
@@ -185,7 +185,7 @@ class TestVersion01:
             assert config_hash(*configs) == results.config_hash, path
 
     def test_a_run_has_nothing_to_do_in_them(self) -> None:
-        folders = sorted({path.parents[3] for path in MODELS.glob("**/digits-*/**/sap/unlearning_results.json")})
+        folders = sorted({path.parents[3] for path in PUBLISHED.glob("**/digits-*/**/sap/unlearning_results.json")})
         assert len(folders) == 7
         for folder in folders:
             cell = folder / "budget-314/seed-42"
