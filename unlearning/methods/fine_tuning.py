@@ -105,7 +105,7 @@ class FineTuning(Method):
         tuned = as_logit_model(model)
         self._freeze(tuned)
         initial = tuned.get_weights()
-        watch = Watch(task.validation, started)
+        watch = Watch(task.choosing, started)
         watch.score(tuned, learning_rate=None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
@@ -131,7 +131,7 @@ class FineTuning(Method):
             proposal = copy_model(model)
             proposal.set_weights(watch.best_weights)
         steps = WorkCount(
-            forward_rows=len(watch.history) * len(task.validation), gradient_rows=watch.batches * self.batch_size
+            forward_rows=len(watch.history) * len(task.choosing), gradient_rows=watch.batches * self.batch_size
         )
         return conclude(
             model,
@@ -141,6 +141,7 @@ class FineTuning(Method):
             work=work + steps,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
+            told=self.needs_flagged,
             details={} if limit is None else {"seconds": limit},
         )
 
