@@ -250,7 +250,7 @@ class UnlearningOutcome:
         applied: Whether any weight was changed.
         status: Why.
         validation_accuracy_before: Accuracy of the input model on the task's whole validation split.
-        validation_accuracy_after: The same for the returned model.
+        validation_accuracy_after: The same for the returned model; never lower.
         history: One mapping a step (step 0 is the input model): the rows of `log_step.csv`. Its `validation_accuracy`
             is that on the rows that choose.
         solves: One report a linear solve.

@@ -1,4 +1,4 @@
-"""The promise that every method keeps: no improvement by chance, no loss beyond it."""
+"""The promise that every method keeps: never worse on validation, and no improvement by chance."""
 
 from __future__ import annotations
 

@@ -176,5 +176,10 @@ def run(name: str, method: Method, case: Case, told: str) -> Run:
     )
 
 
+def is_worse(test: Counts) -> bool:
+    """Whether more rows are lost than chance explains."""
+    return paired(test).p_worse <= acceptance.LEVEL
+
+
 def _counts(found: acceptance.Paired) -> Counts:
     return found.rows, found.gained, found.lost

@@ -1,9 +1,9 @@
 """What every method is: frozen settings, the hyperparameters, with one verb, and the promise it keeps.
 
-The promise is *no improvement by chance, no loss beyond it*. A method chooses on one half of the validation rows
-(`task.choosing`) and hands its proposal to `conclude`, which asks the proposal and the unmodified model about the other
-half and about the flagged rows, with the same code. The proposal is returned where it is better by more than chance
-explains, and the unmodified model where it is not; see `unlearning.acceptance`.
+The promise is *never worse on validation, and no improvement by chance*. A method chooses on one half of the validation
+rows (`task.choosing`) and hands its proposal to `conclude`, which asks the proposal and the unmodified model about the
+other half and about the flagged rows, with the same code. The proposal is returned where it is better by more than
+chance explains, and the unmodified model where it is not; see `unlearning.acceptance`.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def conclude(
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration.
         status: Why there is no proposal, where there is none.
-        told: Whether the method was told that the flagged rows are bad, so that putting them right counts. A method that
-            needs no flagged rows says no: whoever has nothing but its arguments must get the same verdict.
+        told: Whether the method was told that the flagged rows are bad, so that putting them right counts. One that
+            needs no flagged rows says no: with or without them, it must get the same verdict.
         details: What else the result files keep.
         rows: Lists of rows, by name.
 

@@ -40,7 +40,7 @@ class PairedShare(Record):
         numbers = (100 * x for x in (self.difference, self.interval_low, self.interval_high))
         gain, low, high = (f"{x:+.1f}" for x in numbers)
         return (
-            f"{name}: {100 * self.before:.1f} -> {100 * self.after:.1f} % of {self.rows} rows, "
+            f"{name}: {100 * self.before:.1f} -> {100 * self.after:.1f} % right of {self.rows}, "
             f"{gain} (95 %: {low} to {high})"
         )
 
@@ -49,8 +49,8 @@ class Accepted(Record):
     """What decided whether a proposed model is an improvement."""
 
     verdict: Literal["improved", "worse_on_validation", "not_beyond_chance"]
-    """`improved` (it was taken), `worse_on_validation` (the validation rows do not rule out that it is worse), or
-    `not_beyond_chance` (neither number is better by more than chance explains)."""
+    """`improved` (it was taken), `worse_on_validation` (fewer validation rows are right, among those that decide
+    or among all), or `not_beyond_chance` (neither number is better by more than chance explains)."""
     validation: PairedShare
     """Accuracy on the validation rows that decide; the others chose among candidates."""
     flagged: PairedShare | None
@@ -61,13 +61,13 @@ class Accepted(Record):
         """Returns both numbers, and what follows from them, in lines of at most 80 columns."""
         lines = [self.validation.describe("validation")]
         if self.flagged is not None:
-            lines.append(self.flagged.describe("flagged rows put right"))
+            lines.append(self.flagged.describe("flagged rows"))
         if self.verdict != "improved":
             lines.append(f"Not taken: {_REASONS[self.verdict]}.")
         return lines
 
 
 _REASONS = {
-    "worse_on_validation": "validation accuracy may have become worse",
+    "worse_on_validation": "validation rows got worse",
     "not_beyond_chance": "no number is better by more than chance explains",
 }

@@ -30,9 +30,7 @@ def contradictions(record: BaseModel) -> Iterator[str]:
     if isinstance(record, UnlearningResults | RepairResults):
         taken = record.acceptance
         worse = record.validation_accuracy_after < record.validation_accuracy_before
-        # With two numbers that decide, a loss that chance explains may pass; without, or for one model, none may.
-        if worse and (taken is None or not record.applied):
-            yield "worse on the validation rows than before"
+        yield from ["worse on the validation rows than before"] * worse
         if taken is not None and (taken.verdict == "improved") != record.applied:
             yield f"acceptance says {taken.verdict}, but applied is {str(record.applied).lower()}"
         if taken is not None and taken.verdict != record.status:

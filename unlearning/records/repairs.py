@@ -93,8 +93,7 @@ class UnlearningResults(Versioned):
     validation_accuracy_before: Annotated[Share, Shown("validation accuracy before", "%")]
     """On the whole validation split: the rows that choose and those that decide."""
     validation_accuracy_after: Annotated[Share, Shown("validation accuracy after", "%", "higher")]
-    """The same after the repair; lower at most by what the rows that decide put down to chance (never, in files without
-    `acceptance`)."""
+    """The same after the repair; never lower."""
     corrected_accuracy_before: Annotated[Share | None, Shown("bad rows healed before", "%")]
     """Share of bad training rows predicted as their true label, before."""
     corrected_accuracy_after: Annotated[Share | None, Shown("bad rows healed", "%", "higher")]
