@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from unlearning.acceptance import Acceptance, choosing_rows
 from unlearning.errors import InputError, invalid
 
 REMOVED = -1
@@ -91,11 +93,14 @@ class UnlearningTask:
     Attributes:
         train: The training rows exactly as the model was trained on them (given labels, patched images).
         corrections: The flagged rows; empty for methods that need none.
-        validation: Held-out rows on which hyperparameters are chosen, with the labels the user has.
+        validation: Held-out rows with the labels the user has. Methods see `choosing`, one half of them; the other one,
+            `deciding`, is kept for the verdict (see `unlearning.acceptance`).
         num_classes: Number of classes `K`; labels are `0..K-1`.
         trusted_rows: Rows of `train` known to be right, or None.
         seed: Seed of every random choice a method makes.
         suspects: Rows that a detector suspects, with suggested labels; None where nothing has been detected.
+        is_stage: Whether this is a part of a larger repair. The rows that choose then say whether what came out is
+            taken, and the larger repair is judged as a whole.
     """
 
     train: Split
@@ -105,6 +110,7 @@ class UnlearningTask:
     trusted_rows: np.ndarray | None = None
     seed: int = 0
     suspects: Corrections | None = None
+    is_stage: bool = False
 
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
@@ -122,6 +128,17 @@ class UnlearningTask:
             )
         if self.suspects is not None:
             self._check_flagged("suspects", self.suspects)
+
+    @functools.cached_property
+    def choosing(self) -> Split:
+        """The half of the validation rows on which a method chooses whatever it has to choose."""
+        return self.validation.subset(choosing_rows(self.validation.labels, self.seed))
+
+    @functools.cached_property
+    def deciding_rows(self) -> np.ndarray:
+        """The numbers of the validation rows that say whether a repair is taken, int64, ascending."""
+        chosen = choosing_rows(self.validation.labels, self.seed)
+        return np.setdiff1d(np.arange(len(self.validation)), chosen)
 
     def _check_flagged(self, name: str, flagged: Corrections) -> None:
         rows, classes, shape = len(self.train), self.num_classes, self.train.images.shape[1:]
@@ -218,6 +235,8 @@ class OutcomeStatus(enum.StrEnum):
 
     IMPROVED = "improved"
     NOTHING_IMPROVED = "nothing_improved"
+    WORSE_ON_VALIDATION = "worse_on_validation"
+    NOT_BEYOND_CHANCE = "not_beyond_chance"
     NOTHING_FLAGGED = "nothing_flagged"
     NON_FINITE = "non_finite"
 
@@ -230,9 +249,10 @@ class UnlearningOutcome:
         model: A new Keras model; the input model is never touched. Equal in weights to the input if not `applied`.
         applied: Whether any weight was changed.
         status: Why.
-        validation_accuracy_before: Accuracy of the input model on the task's validation split.
+        validation_accuracy_before: Accuracy of the input model on the task's whole validation split.
         validation_accuracy_after: The same for the returned model; never lower.
-        history: One mapping a step (step 0 is the input model): the rows of `log_step.csv`.
+        history: One mapping a step (step 0 is the input model): the rows of `log_step.csv`. Its `validation_accuracy`
+            is that on the rows that choose.
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration: the rows of `log_solver.csv`.
         work: Per-example evaluations spent.
@@ -242,6 +262,7 @@ class UnlearningOutcome:
         preparation_cpu_s: Process CPU seconds of the same.
         details: What else a method wants in the result files, as JSON-ready values; no lists of rows.
         rows: Lists of rows by name, int64, such as `forget_rows`; those of a chain's stages are named `stage.name`.
+        acceptance: The two numbers that decided; None where there was nothing to decide about.
     """
 
     model: Any
@@ -258,3 +279,4 @@ class UnlearningOutcome:
     preparation_cpu_s: float = 0.0
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    acceptance: Acceptance | None = None

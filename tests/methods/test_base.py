@@ -1,4 +1,4 @@
-"""The promise that every method keeps: never worse on validation."""
+"""The promise that every method keeps: never worse on validation, and no improvement by chance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TestConclude:
 
     def test_a_worse_proposal_is_dropped(self, poisoned) -> None:
         outcome = self.settle(small_model(hidden=16, seed=7), poisoned)
-        assert not outcome.applied and outcome.status is OutcomeStatus.NOTHING_IMPROVED
-        assert outcome.work == WorkCount(1 + 2 * 120, 2, 3)
+        assert not outcome.applied and outcome.status is OutcomeStatus.WORSE_ON_VALIDATION
+        assert outcome.work == WorkCount(1 + 2 * (480 + 60), 2, 3)
 
     def test_a_non_finite_proposal_is_dropped(self, poisoned) -> None:
         broken = small_model(hidden=16)

@@ -40,8 +40,8 @@ class TestUpdates:
         model = fitted(small_model(hidden=16), Split(images, labels))
         triggered = blobs(120, seed=4)
         triggered.images[:, 0, 0] = 4.0
-        validation = blobs(120, seed=5)
-        half = rng.random(120) < 0.5
+        validation = blobs(480, seed=5)
+        half = rng.random(480) < 0.5
         validation.images[half, 0, 0] = 4.0  # the user knows of the trigger and validates with it
         task = UnlearningTask(
             Split(images, labels), Corrections(rows, true.labels[rows], true.images[rows]), validation, 3

@@ -30,7 +30,9 @@ class TestSsd:
         # The flagged rows are among all rows, so that no ratio exceeds 240 / 60.
         assert 1 < outcome.details["largest_ratio"] <= 4 + 1e-6
         assert outcome.work == WorkCount(
-            forward_rows=120 * (len(Ssd().alphas) + len(Ssd().shares) + 3), gradient_rows=240
+            # Every candidate on the rows that choose, both models on all and on the flagged rows.
+            forward_rows=240 * (1 + len(Ssd().alphas) + len(Ssd().shares)) + 2 * (480 + 60),
+            gradient_rows=240,
         )
 
     def test_shares_are_the_shares_dampened(self, poisoned) -> None:

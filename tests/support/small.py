@@ -40,7 +40,7 @@ def blobs(rows: int, classes: int = 3, *, seed: int = 0, noise: float = 0.5) -> 
 
 
 def poisoned_task(
-    rows: int = 240, flips: int = 60, classes: int = 3, seed: int = 0
+    rows: int = 240, flips: int = 60, classes: int = 3, seed: int = 0, validation: int = 480
 ) -> tuple[UnlearningTask, np.ndarray]:
     """A task whose first `flips` rows carry the next class's label; returns the task and the true labels."""
     true = blobs(rows, classes, seed=seed)
@@ -49,7 +49,7 @@ def poisoned_task(
     task = UnlearningTask(
         train=Split(true.images, given),
         corrections=Corrections(np.arange(flips), true.labels[:flips]),
-        validation=blobs(120, classes, seed=seed + 1),
+        validation=blobs(validation, classes, seed=seed + 1),
         num_classes=classes,
         seed=seed,
     )

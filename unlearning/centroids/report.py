@@ -19,7 +19,8 @@ class CentroidReport:
         applied: Whether the model was changed.
         status: Why.
         validation_accuracy_before: Of the model as it was.
-        validation_accuracy_after: Of the model as it is left; never lower.
+        validation_accuracy_after: Of the model as it is left; never lower. These rows chose among many, so
+            that better on them is no proof. The methods have other rows decide (see `unlearning.acceptance`).
         best_epoch: The epoch it is from, counted from 1; None where nothing was applied.
         history: One mapping an epoch (step 0 is the model as it was): `step`, `validation_accuracy`, `seconds`,
             `learning_rate`, `forget_kl`, `forget_push`, `forget_agreement` (share of forget rows still in the

@@ -83,8 +83,8 @@ class Dampening:
         return forget, full, work + WorkCount(gradient_rows=total)
 
     def score(self, factors: np.ndarray | None) -> float:
-        """Returns the accuracy on the validation rows with all weights multiplied, or (None) as they are."""
-        validation = self._task.validation
+        """Returns the accuracy on the rows that choose, with all weights multiplied or (None) as they are."""
+        validation = self._task.choosing
         if self._validation is None:
             store = RowStore.from_images(self.head, [validation.images], description="features of the validation rows")
             self._validation = Objective(

@@ -79,7 +79,7 @@ class InfluenceProblem:
                 batch_rows=settings.batch_rows,
                 penalised=False,
             )
-        validation = task.validation
+        validation = task.choosing
         store = self._build_store([validation.images], "features of the validation rows")
         self._validation = Objective(
             self.head, store, np.arange(len(validation)), validation.labels, batch_rows=4 * settings.batch_rows
@@ -140,12 +140,12 @@ class InfluenceProblem:
         return self.corrected.gradient(parameters) - self._offset
 
     def validation_accuracy(self, parameters: tf.Tensor) -> float:
-        """Returns the accuracy on the validation split; parameters that are not finite score -1."""
+        """Returns the accuracy on the validation rows that choose; parameters that are not finite score -1."""
         if not bool(tf.reduce_all(tf.math.is_finite(parameters))):
             return -1.0
         self.count(forward_rows=self._validation.rows)
         predictions = self._validation.predictions(parameters).numpy()
-        return float(np.mean(predictions == self.task.validation.labels))
+        return float(np.mean(predictions == self.task.choosing.labels))
 
     def training_predictions(self, parameters: tf.Tensor) -> np.ndarray:
         """Returns the predicted class of every training row, `(n,)`."""

@@ -1,7 +1,9 @@
 """What every method is: frozen settings, the hyperparameters, with one verb, and the promise it keeps.
 
-The promise is *never worse on validation*. A method hands its proposal to `conclude`, which scores the proposal and the
-unmodified model with the same code on the task's validation rows and returns whichever is better, saying so.
+The promise is *never worse on validation, and no improvement by chance*. A method chooses on one half of the validation
+rows (`task.choosing`) and hands its proposal to `conclude`, which asks the proposal and the unmodified model about the
+other half and about the flagged rows, with the same code. The proposal is returned where it is better by more than
+chance explains, and the unmodified model where it is not; see `unlearning.acceptance`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from unlearning import acceptance
 from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
@@ -51,7 +54,7 @@ class Method(Settings, abc.ABC):
             task: Training rows as trained on, corrections, validation rows, seed.
 
         Returns:
-            The outcome; its model is never worse than `model` on the task's validation rows.
+            The outcome; its model is a copy of `model` unless it is better by more than chance explains.
 
         Raises:
             InputError: If model and task do not fit each other.
@@ -124,48 +127,53 @@ def conclude(
     solves: Sequence[SolveReport] = (),
     solver_log: Sequence[Mapping[str, Any]] = (),
     status: OutcomeStatus | None = None,
-    scores: tuple[float, float] | None = None,
+    told: bool = True,
     details: Mapping[str, Any] | None = None,
     rows: Mapping[str, np.ndarray] | None = None,
 ) -> UnlearningOutcome:
-    """Scores a proposal against the unmodified model and returns the better one.
+    """Decides between a proposal and the unmodified model; see `unlearning.acceptance`.
 
     Args:
         model: The input model.
         proposal: The method's result, or None where it has none.
-        task: The task; its validation split decides.
+        task: The task; the validation rows that decide, and its flagged rows, do. Of a stage, those that choose do.
         started: `time.perf_counter()` at the start of the method.
         work: Work so far; the scoring done here is added.
         history: One mapping a step.
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration.
         status: Why there is no proposal, where there is none.
-        scores: Validation accuracies of model and proposal, where `accuracy` has already measured them.
+        told: Whether the method was told that the flagged rows are bad, so that putting them right counts. One that
+            needs no flagged rows says no: with or without them, it must get the same verdict.
         details: What else the result files keep.
         rows: Lists of rows, by name.
 
     Returns:
         The outcome.
     """
-    from unlearning.evaluation import accuracy
     from unlearning.interop import copy_model
 
-    before = accuracy(model, task.validation) if scores is None else scores[0]
-    scored, chosen, after = len(task.validation) if scores is None else 0, None, before
-    if proposal is not None:
-        scored *= 2
-        if not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
-            status = OutcomeStatus.NON_FINITE
+    before = _Answers(model, task, told)
+    scored, proposed, accepted, chosen = before.rows, None, None, None
+    if proposal is not None and not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
+        status = OutcomeStatus.NON_FINITE
+    elif proposal is not None:
+        proposed = _Answers(proposal, task, told)
+        scored += proposed.rows
+        if task.is_stage:
+            better = proposed.choosing > before.choosing
+            status = OutcomeStatus.IMPROVED if better else OutcomeStatus.NOTHING_IMPROVED
         else:
-            score = accuracy(proposal, task.validation) if scores is None else scores[1]
-            if score > before:
-                chosen, after, status = proposal, score, OutcomeStatus.IMPROVED
+            accepted = before.judge(proposed)
+            status = OutcomeStatus(str(accepted.verdict))
+        chosen = proposal if status is OutcomeStatus.IMPROVED else None
+    returned = before if chosen is None or proposed is None else proposed
     return UnlearningOutcome(
         model=copy_model(model) if chosen is None else chosen,
         applied=chosen is not None,
         status=status or OutcomeStatus.NOTHING_IMPROVED,
-        validation_accuracy_before=before,
-        validation_accuracy_after=after,
+        validation_accuracy_before=before.accuracy,
+        validation_accuracy_after=returned.accuracy,
         history=tuple(history),
         solves=tuple(solves),
         solver_log=tuple(solver_log),
@@ -173,4 +181,39 @@ def conclude(
         duration_s=time.perf_counter() - started,
         details=details or {},
         rows=rows or {},
+        acceptance=accepted,
     )
+
+
+class _Answers:
+    """Where a model is right: on the validation rows, and on the flagged rows as it was trained on them.
+
+    Attributes:
+        rows: Rows it was asked about.
+        accuracy: On all validation rows.
+        choosing: On those that choose.
+    """
+
+    def __init__(self, model: keras.Model, task: UnlearningTask, told: bool) -> None:
+        from unlearning.evaluation import predict
+
+        flagged, validation = task.corrections, task.validation
+        right = predict(model, validation.images).argmax(axis=-1) == validation.labels
+        self.rows, self._right = len(right), right
+        self.accuracy = float(np.mean(right))
+        self._deciding = right[task.deciding_rows]
+        self.choosing = float(np.mean(np.delete(right, task.deciding_rows)))
+        self._flagged: np.ndarray | None = None
+        if told and len(flagged) and not task.is_stage:
+            said = predict(model, task.train.subset(flagged.rows).images).argmax(axis=-1)
+            wrong = task.train.labels[flagged.rows]
+            self._flagged = np.where(flagged.labels == REMOVED, said != wrong, said == flagged.labels)
+            self.rows += len(flagged)
+
+    def judge(self, proposed: _Answers) -> acceptance.Acceptance:
+        """Returns whether another model's answers are an improvement."""
+        flagged = None
+        if self._flagged is not None and proposed._flagged is not None:
+            flagged = acceptance.compare(self._flagged, proposed._flagged)
+        everything = acceptance.compare(self._right, proposed._right)
+        return acceptance.judge(acceptance.compare(self._deciding, proposed._deciding), everything, flagged)

@@ -1,7 +1,7 @@
 """Several methods one after the other, each on what the one before returned.
 
-Every stage is never worse on validation than its input, so the whole is never worse than the input model. History,
-solves, work and time are those of all stages.
+A stage is kept where it is better than its input on the rows that choose; what comes out at the end is judged once, as
+any repair (see `unlearning.acceptance`). History, solves, work and time are those of all stages.
 
 Example:
     >>> from unlearning.methods import get
@@ -11,11 +11,12 @@ Example:
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.methods.base import Method, Took
+from unlearning.methods.base import Method, Took, conclude
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Chain(Method):
         history: list[dict[str, Any]] = []
         for name, method in self.stages:
             begun = time.perf_counter() - started
-            outcome = outcomes[name] = method.unlearn(current, task)
+            outcome = outcomes[name] = method.unlearn(current, dataclasses.replace(task, is_stage=True))
             current = outcome.model
             # The first row of a stage scores its input, which the stage before has already done.
             rows = outcome.history[1:] if history else outcome.history
@@ -68,23 +69,23 @@ class Chain(Method):
                 history.append({**row, **shifted, "step": len(history), "stage": name})
         parts = list(outcomes.values())
         preparation = sum(part.preparation_duration_s for part in parts)
-        improved = next((part.status for part in parts if part.applied), None)
-        return UnlearningOutcome(
-            model=current,
-            applied=any(part.applied for part in parts),
-            status=improved or max((part.status for part in parts), key=_gravity),
-            validation_accuracy_before=parts[0].validation_accuracy_before,
-            validation_accuracy_after=parts[-1].validation_accuracy_after,
-            history=tuple(history),
-            solves=tuple(solve for part in parts for solve in part.solves),
-            solver_log=tuple({"stage": name, **row} for name, part in outcomes.items() for row in part.solver_log),
+        applied = any(part.applied for part in parts)
+        outcome = conclude(
+            model,
+            current if applied else None,
+            task,
+            started=started + preparation,
             work=sum((part.work for part in parts), WorkCount()),
-            duration_s=time.perf_counter() - started - preparation,
-            preparation_duration_s=preparation,
-            preparation_cpu_s=sum(part.preparation_cpu_s for part in parts),
+            history=history,
+            solves=[solve for part in parts for solve in part.solves],
+            solver_log=[{"stage": name, **row} for name, part in outcomes.items() for row in part.solver_log],
+            status=None if applied else max((part.status for part in parts), key=_gravity),
+            told=self.needs_flagged,
             details={name: dict(part.details) for name, part in outcomes.items() if part.details},
             rows={f"{name}.{what}": rows for name, part in outcomes.items() for what, rows in part.rows.items()},
         )
+        cpu_s = sum(part.preparation_cpu_s for part in parts)
+        return dataclasses.replace(outcome, preparation_duration_s=preparation, preparation_cpu_s=cpu_s)
 
 
 def _gravity(status: OutcomeStatus) -> int:

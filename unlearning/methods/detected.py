@@ -2,7 +2,8 @@
 
 With several rounds the detector looks through the repaired model's eyes at the same rows: what a first repair made the
 model forget, it can no longer mistake for knowledge. Every round repairs the original model, so that errors of
-detection do not pile up; the round that is best on validation wins.
+detection do not pile up; the round that is best on the rows that choose is judged. What a detector suspects is a guess,
+so that suspects put right are no evidence (see `unlearning.acceptance`).
 
 Example:
     >>> from unlearning import methods
@@ -22,7 +23,7 @@ from pydantic import Field, model_validator
 
 from unlearning import detection
 from unlearning.methods import NOTHING
-from unlearning.methods.base import Method, Took
+from unlearning.methods.base import Method, Took, conclude
 from unlearning.settings import Positive
 from unlearning.task import REMOVED, Corrections, UnlearningOutcome, UnlearningTask, WorkCount
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from unlearning.training import TrainSettings
 
 Suspects = Literal["relabel", "remove"]
+
+_JUDGED = (
+    *("model", "applied", "status", "acceptance", "validation_accuracy_before", "validation_accuracy_after"),
+    *("work", "duration_s"),
+)
+"""What is that of the repair as a whole; the rest is that of its best round."""
 
 
 class Detected(Method):
@@ -100,9 +107,11 @@ class Detected(Method):
         Returns:
             The outcome of the best round; `details["flagged_by"]` says what each round suspected.
         """
+        from unlearning.evaluation import accuracy
+
         started = time.perf_counter()
         detector = self.build_detector()
-        seen, best, rounds, work = model, None, [], WorkCount()
+        seen, best, best_score, best_task, rounds, work = model, None, -1.0, task, [], WorkCount()
         suspects = task.suspects
         for number in range(1, self.rounds + 1):
             if suspects is None:
@@ -110,26 +119,36 @@ class Detected(Method):
                 suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
                 work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
             flagged = suspected_corrections(suspects, task.train.labels, self.suspects)
-            outcome = self.method.unlearn(model, dataclasses.replace(task, corrections=flagged, suspects=suspects))
-            work += outcome.work
+            told = dataclasses.replace(task, corrections=flagged, suspects=suspects, is_stage=True)
+            outcome = self.method.unlearn(model, told)
+            score = accuracy(outcome.model, task.choosing)
+            work += outcome.work + WorkCount(forward_rows=len(task.choosing))
             rounds.append(
                 {
                     "round": number,
                     "suspects": len(flagged),
                     "removed": int(np.count_nonzero(flagged.labels == REMOVED)),
-                    "validation_accuracy": outcome.validation_accuracy_after,
+                    "validation_accuracy": score,
                 }
             )
-            if best is None or outcome.validation_accuracy_after > best.validation_accuracy_after:
-                best = outcome
+            if best is None or score > best_score:
+                best, best_score, best_task = outcome, score, told
             seen, suspects = outcome.model, None
             if not outcome.applied:
                 break  # the next round would see what this one has seen
         assert best is not None
+        judged = conclude(
+            model,
+            best.model if best.applied else None,
+            dataclasses.replace(best_task, is_stage=task.is_stage),
+            started=started,
+            work=work,
+            status=None if best.applied else best.status,
+            told=False,
+        )
         return dataclasses.replace(
             best,
-            work=work,
-            duration_s=time.perf_counter() - started,
+            **{name: getattr(judged, name) for name in _JUDGED},
             details={**best.details, "flagged_by": rounds},
         )
 

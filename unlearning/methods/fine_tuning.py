@@ -150,7 +150,7 @@ class FineTuning(Method):
         initial = tuned.get_weights()
         falling = self.schedule == "linear"
         watch = Watch(
-            task.validation,
+            task.choosing,
             budget,
             falling=falling,
             recalibration=self._recalibration(rows, task.seed),
@@ -188,6 +188,7 @@ class FineTuning(Method):
             work=work,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
+            told=self.needs_flagged,
             details=limits,
         )
 

@@ -141,7 +141,7 @@ class Fspmu(CentroidSettings, Method):
         self._compile(tuned, self.learning_rate, probabilities)
         callback = FeatureSpaceUnlearning(
             task.train,
-            task.validation,
+            task.choosing,
             found.forget,
             retain_rows=found.retain,
             settings=self._settings(),
@@ -162,6 +162,7 @@ class Fspmu(CentroidSettings, Method):
             work=found.work + report.work,
             history=report.history,
             status=report.status,
+            told=self.needs_flagged,
             details={**found.details, "factors": setup, **report.details()},
             rows={"forget_rows": report.forget_rows},
         )

@@ -40,7 +40,7 @@ class Sap(ProjectionSettings, Method):
         check_classifier(model, task.train.images, task.num_classes)
         proposal = copy_model(model)
         callback = ScaledActivationProjection(
-            task.train, task.validation, settings=self, trusted_rows=task.trusted_rows, seed=task.seed
+            task.train, task.choosing, settings=self, trusted_rows=task.trusted_rows, seed=task.seed
         )
         callback.set_model(proposal)
         report = callback.project()
@@ -50,9 +50,9 @@ class Sap(ProjectionSettings, Method):
             task,
             started=started,
             work=report.work,
-            scores=(report.validation_accuracy_before, report.validation_accuracy_after),
             history=report.history,
             status=report.status,
+            told=False,
             details=report.details(),
             rows={"trusted_rows": report.trusted_rows},
         )

@@ -90,24 +90,23 @@ class Sharding(Retraining):
                 status = OutcomeStatus.NON_FINITE
                 break
         proposal, work = None, renewed.work
-        before = after = accuracy(model, task.validation)
+        before = after = accuracy(model, task.choosing)
         if status is None:
             kept = {number: m for number, m in prepared.models.items() if number not in affected}
             both = kept | renewed.models
             proposal = combine([both[number] for number in sorted(both)], self.aggregation)
-            after = accuracy(proposal, task.validation)
+            after = accuracy(proposal, task.choosing)
             details |= {"constituents": len(both)}
-            work += WorkCount(forward_rows=len(task.validation))
+            work += WorkCount(forward_rows=len(task.choosing))
         details |= {"affected_shards": affected, "retrained_rows": retrained_rows, "training_rows": len(task.train)}
         outcome = conclude(
             model,
             proposal,
             task,
             started=started,
-            work=work + WorkCount(forward_rows=len(task.validation)),
+            work=work + WorkCount(forward_rows=len(task.choosing)),
             history=[{"step": 0, "validation_accuracy": before}, {"step": 1, "validation_accuracy": after}],
             status=status,
-            scores=(before, after),
             details=details,
         )
         return dataclasses.replace(outcome, preparation_duration_s=preparation_s, preparation_cpu_s=preparation_cpu_s)

@@ -62,7 +62,6 @@ class Ssd(Method):
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
-        from unlearning.evaluation import accuracy
         from unlearning.influence.dampening import Dampening, dampening
 
         started = time.perf_counter()
@@ -72,16 +71,15 @@ class Ssd(Method):
             return conclude(model, None, task, started=started, work=work, status=OutcomeStatus.NOTHING_FLAGGED)
         forget, full, work = dampened.importances(self.batch_rows, self.squares)
         if not (np.isfinite(forget).all() and np.isfinite(full).all()):
-            before = accuracy(model, task.validation)
+            before = dampened.score(None)
             return conclude(
                 model,
                 None,
                 task,
                 started=started,
-                work=work + WorkCount(forward_rows=len(task.validation)),
+                work=work + WorkCount(forward_rows=len(task.choosing)),
                 history=[{"step": 0, "validation_accuracy": before, "seconds": time.perf_counter() - started}],
                 status=OutcomeStatus.NON_FINITE,
-                scores=(before, before),
             )
         history: list[dict[str, Any]] = []
         chosen, best, best_score = None, None, -1.0
@@ -94,7 +92,7 @@ class Ssd(Method):
                 factors = dampening(forget, full, alpha, self.dampening_constant)
                 row |= {"alpha": alpha, "dampened": float(np.mean(factors < 1))}
             score = dampened.score(factors)
-            work += WorkCount(forward_rows=len(task.validation))
+            work += WorkCount(forward_rows=len(task.choosing))
             history.append({**row, "validation_accuracy": score, "seconds": time.perf_counter() - started})
             if score > best_score:
                 chosen, best, best_score = alpha, factors, score

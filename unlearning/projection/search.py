@@ -40,7 +40,8 @@ class ProjectionReport:
         applied: Whether the network was changed.
         status: Why.
         validation_accuracy_before: Of the network as it was.
-        validation_accuracy_after: Of the network as it is left; never lower.
+        validation_accuracy_after: Of the network as it is left; never lower. These rows chose among many, so
+            that better on them is no proof. The method `sap` has other rows decide (see `unlearning.acceptance`).
         alphas: Chosen alpha by layer name, one mapping a round; a layer that was left alone is missing.
         history: One mapping a scored network: `step`, `round`, `alpha`, `layer` (of a per-layer search),
             `validation_accuracy`, `seconds`.

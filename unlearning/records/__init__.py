@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from unlearning.records.acceptance import Accepted, PairedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
     Record,
@@ -39,6 +40,7 @@ KINDS: dict[str, type[BaseModel]] = {
 __all__ = [
     "KINDS",
     "SCHEMA_VERSION",
+    "Accepted",
     "AngleGroup",
     "CellFailure",
     "ClassScores",
@@ -49,6 +51,7 @@ __all__ = [
     "Environment",
     "FailedStage",
     "FeatureResults",
+    "PairedShare",
     "PoisonConfig",
     "Record",
     "RepairResults",

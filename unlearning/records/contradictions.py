@@ -28,7 +28,12 @@ def contradictions(record: BaseModel) -> Iterator[str]:
         if not record.applied and record.acc_after_fix != record.acc_before_fix:
             yield "nothing was applied, but the accuracy changed"
     if isinstance(record, UnlearningResults | RepairResults):
+        taken = record.acceptance
         worse = record.validation_accuracy_after < record.validation_accuracy_before
         yield from ["worse on the validation rows than before"] * worse
+        if taken is not None and (taken.verdict == "improved") != record.applied:
+            yield f"acceptance says {taken.verdict}, but applied is {str(record.applied).lower()}"
+        if taken is not None and taken.verdict != record.status:
+            yield f"acceptance says {taken.verdict}, but the status is {record.status}"
     if isinstance(record, TrainResults) and record.corrupted_rows > record.rows:
         yield f"{record.corrupted_rows} of {record.rows} rows are corrupted"

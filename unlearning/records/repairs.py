@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from unlearning.records.acceptance import Accepted
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
@@ -90,7 +91,7 @@ class UnlearningResults(Versioned):
     status: str
     """Why."""
     validation_accuracy_before: Annotated[Share, Shown("validation accuracy before", "%")]
-    """On the validation split the method saw."""
+    """On the whole validation split: the rows that choose and those that decide."""
     validation_accuracy_after: Annotated[Share, Shown("validation accuracy after", "%", "higher")]
     """The same after the repair; never lower."""
     corrected_accuracy_before: Annotated[Share | None, Shown("bad rows healed before", "%")]
@@ -123,6 +124,8 @@ class UnlearningResults(Versioned):
     """What the method adds, such as the spectra of `sap`; by stage in a chain."""
     rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
     """Lists of rows in `rows.npz` by name, such as the trusted rows of `sap`; as `stage.name` in a chain."""
+    acceptance: Annotated[Accepted | None, since("0.2", before=None)] = None
+    """What decided whether the proposed model was taken; None where nothing was proposed, and in older files."""
     class_report_before: dict[str, ClassScores] | None = None
     """Scores by class (`"0"`, `"1"`, ...) on the test split, before. This field and those below are None in
     files from before they were measured."""
@@ -191,6 +194,8 @@ class RepairResults(Versioned):
     """What the method adds."""
     rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
     """Lists of rows in the file `<name>-rows.npz` beside it, by name."""
+    acceptance: Annotated[Accepted | None, since("0.2", before=None)] = None
+    """What decided whether the proposed model was taken; None where nothing was proposed, and in older files."""
     detection: DetectionResults | None = None
     """How the flagged rows were found; None where they were given or not needed."""
     environment: Environment

@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from unlearning.records import Solve, Work, finite, write_rows
+from unlearning.acceptance import Acceptance, Paired
+from unlearning.records import Accepted, PairedShare, Solve, Work, finite, write_rows
 from unlearning.task import OutcomeStatus, SolveStatus, UnlearningOutcome
 
 
@@ -17,12 +18,32 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
         "status": str(outcome.status),
         "validation_accuracy_before": outcome.validation_accuracy_before,
         "validation_accuracy_after": outcome.validation_accuracy_after,
+        "acceptance": None if outcome.acceptance is None else _accepted(outcome.acceptance),
         "work": Work(**dataclasses.asdict(outcome.work)),
         "unlearning_duration_s": outcome.duration_s,
         "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
         "history": [finite(dict(row)) for row in outcome.history],
         "details": finite(dict(outcome.details)),
     }
+
+
+def _accepted(found: Acceptance) -> Accepted:
+    flagged = None if found.flagged is None else _paired(found.flagged)
+    return Accepted(verdict=found.verdict.value, validation=_paired(found.validation), flagged=flagged)
+
+
+def _paired(found: Paired) -> PairedShare:
+    low, high = found.interval
+    return PairedShare(
+        rows=found.rows,
+        before=found.before,
+        after=found.after,
+        difference=found.difference,
+        interval_low=low,
+        interval_high=high,
+        p_better=found.p_better,
+        p_worse=found.p_worse,
+    )
 
 
 def write_row_lists(path: Path, outcome: UnlearningOutcome) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
         environment=describe_environment(),
     )
     write_json(files.results, results)
+    said = [] if results.acceptance is None else results.acceptance.lines()
+    logger.info("%s: %s", planned.name, "; ".join([results.status.replace("_", " "), *said]))
     return results
 
 

@@ -94,6 +94,8 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True)
             ]
         )
         lines += ["", "Mean ± standard deviation over seeds:", render(summary, "method")]
+    if len(results) == 1 and results[0].acceptance is not None:
+        lines += ["", *results[0].acceptance.lines()]
     return "\n".join([*lines, "", _legend(results)] if legend else lines)
 
 

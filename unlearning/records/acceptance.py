@@ -1,0 +1,73 @@
+"""Whether a repair was taken, and the two numbers that say so; see `unlearning.acceptance`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from unlearning.records.base import Record
+from unlearning.settings import Count, Share
+
+Difference = Annotated[float, Ge(-1), Le(1)]
+"""A difference of two shares."""
+
+
+class PairedShare(Record):
+    """A share of rows of the given model and of the one that was proposed, on the same rows."""
+
+    rows: Count
+    """Number of rows."""
+    before: Share | None
+    """Share of them for the given model; None without rows."""
+    after: Share | None
+    """The same for the proposed model, whether it was taken or not."""
+    difference: Difference
+    """`after - before`; 0 without rows."""
+    interval_low: Difference
+    """Lower end of the 95 % interval of the paired difference."""
+    interval_high: Difference
+    """Upper end."""
+    p_better: Share
+    """One-sided p-value of an exact sign test: how often chance alone gives at least so many gained rows."""
+    p_worse: Share
+    """The same for lost rows."""
+
+    def describe(self, name: str) -> str:
+        """Returns it in one line of at most 80 columns."""
+        if self.before is None or self.after is None:
+            return f"{name}: no rows"
+        numbers = (100 * x for x in (self.difference, self.interval_low, self.interval_high))
+        gain, low, high = (f"{x:+.1f}" for x in numbers)
+        return (
+            f"{name}: {100 * self.before:.1f} -> {100 * self.after:.1f} % right of {self.rows}, "
+            f"{gain} (95 %: {low} to {high})"
+        )
+
+
+class Accepted(Record):
+    """What decided whether a proposed model is an improvement."""
+
+    verdict: Literal["improved", "worse_on_validation", "not_beyond_chance"]
+    """`improved` (it was taken), `worse_on_validation` (fewer validation rows are right, among those that decide
+    or among all), or `not_beyond_chance` (neither number is better by more than chance explains)."""
+    validation: PairedShare
+    """Accuracy on the validation rows that decide; the others chose among candidates."""
+    flagged: PairedShare | None
+    """Share of flagged rows put right: the corrected label is predicted, or, of removed rows, the given one no longer
+    is. None where nobody has flagged rows, and where a detector guessed them."""
+
+    def lines(self) -> list[str]:
+        """Returns both numbers, and what follows from them, in lines of at most 80 columns."""
+        lines = [self.validation.describe("validation")]
+        if self.flagged is not None:
+            lines.append(self.flagged.describe("flagged rows"))
+        if self.verdict != "improved":
+            lines.append(f"Not taken: {_REASONS[self.verdict]}.")
+        return lines
+
+
+_REASONS = {
+    "worse_on_validation": "validation rows got worse",
+    "not_beyond_chance": "no number is better by more than chance explains",
+}
