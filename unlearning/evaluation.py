@@ -5,6 +5,7 @@ Every score in a result file is computed here, by the same code on the same rows
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ import numpy as np
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, roc_auc_score
 
 from unlearning import feeding
-from unlearning.errors import invalid
-from unlearning.interop import outputs_probabilities
+from unlearning.errors import InputError, invalid
+from unlearning.interop import as_logit_model, gives_probabilities, outputs_probabilities, probability_floor
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -33,13 +34,56 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np
     Returns:
         float32 array of shape `(rows, classes)`: logits or probabilities, whichever the model outputs.
     """
+    return _predict(model, images, batch_size).astype(np.float32, copy=False)
+
+
+def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
+    """Returns the model's class probabilities, in inference mode.
+
+    They are made of the logits, in float64: a softmax in float32 knows no probability below 1e-38, one in float16 none
+    below 6e-8. A model that ends in a softmax is copied for that, without it.
+
+    Args:
+        model: A classifier with logits or probabilities.
+        images: See `predict`.
+        batch_size: See `predict`.
+
+    Returns:
+        float64 array of shape `(rows, classes)`, NaN where the model's outputs are not finite.
+    """
+    opened, closed = _opened(model, images)
+    return probabilities(_predict(opened, images, batch_size), closed)
+
+
+def _opened(model: keras.Model, images: np.ndarray) -> tuple[keras.Model, bool]:
+    """Returns a model with the same probabilities, and whether it puts these out, if possible one with logits."""
+    few = np.asarray(images[:8])
+    closed = bool(len(few)) and gives_probabilities(model, few)
+    if closed:
+        with contextlib.suppress(InputError):  # of which no copy can be made
+            work = as_logit_model(model)
+            if not gives_probabilities(work, few):
+                return work, False
+    return model, closed
+
+
+def _ask(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the classes that the model itself predicts, int64 `(rows,)`, and `predict_probabilities`."""
+    scores = _predict(model, images, 512)
+    opened, closed = _opened(model, images)
+    found = scores if opened is model else _predict(opened, images, 512)
+    return scores.argmax(axis=-1), probabilities(found, closed)
+
+
+def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Is `predict` in the dtype of the model's outputs."""
     if not len(images):
         raise invalid("images", "at least one image", "none")
 
     def read(index: int) -> np.ndarray:
         return np.asarray(images[index * batch_size : (index + 1) * batch_size])
 
-    return feeding.predict(model, read, -(-len(images) // batch_size)).astype(np.float32, copy=False)
+    return np.asarray(feeding.predict(model, read, -(-len(images) // batch_size)))
 
 
 def accuracy(model: keras.Model, split: Split, batch_size: int = 512) -> float:
@@ -47,10 +91,19 @@ def accuracy(model: keras.Model, split: Split, batch_size: int = 512) -> float:
     return float(accuracy_score(split.labels, predict(model, split.images, batch_size).argmax(axis=-1)))
 
 
-def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Turns class scores into float64 probabilities; probabilities pass through."""
+def probabilities(scores: np.ndarray, closed: bool | None = None) -> np.ndarray:
+    """Turns class scores into float64 probabilities.
+
+    Args:
+        scores: Array of shape `(rows, classes)`.
+        closed: Whether these are probabilities already; a zero among those in less than float64 becomes what their
+            dtype can just tell from it. None to judge by their looks.
+    """
+    closed = outputs_probabilities(scores) if closed is None else closed
+    floor = 0.0 if scores.dtype == np.float64 else probability_floor(scores.dtype)
     scores = np.asarray(scores, dtype=np.float64)
-    if outputs_probabilities(scores):
+    if closed:
+        scores = np.maximum(scores, floor)
         return scores / scores.sum(axis=-1, keepdims=True)
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -81,19 +134,19 @@ def report(model: keras.Model, split: Split, class_names: Sequence[str] | None =
     Returns:
         Mapping from class to precision, recall, F1 and support, and `accuracy`, `macro avg`, `weighted avg`, `loss`.
     """
-    scores = predict(model, split.images)
-    classes = np.arange(scores.shape[-1])
+    predictions, found = _ask(model, split.images)
+    classes = np.arange(found.shape[-1])
     table: dict[str, Any] = classification_report(
         split.labels,
-        scores.argmax(axis=-1),
+        predictions,
         labels=classes,
         target_names=list(class_names) if class_names is not None else [str(c) for c in classes],
         output_dict=True,
         zero_division=0,
     )
     # Without every class among the labels scikit-learn reports a micro average in place of the (equal) accuracy.
-    table.setdefault("accuracy", float(accuracy_score(split.labels, scores.argmax(axis=-1))))
-    table["loss"] = float(log_loss(split.labels, probabilities(scores), labels=classes))
+    table.setdefault("accuracy", float(accuracy_score(split.labels, predictions)))
+    table["loss"] = float(log_loss(split.labels, found, labels=classes))
     return table
 
 
@@ -247,13 +300,15 @@ def score_model(model: keras.Model, rows: ScoredRows) -> dict[str, Any]:
         `records.UnlearningResults` defines them, and `confusion`, a count matrix of shape `(classes, classes)`.
     """
     classes = predict(model, rows.test.images).argmax(axis=-1)
-    bad, bad_losses = _answer(model, rows.bad, rows.num_classes)
-    _, held_out_losses = _answer(model, rows.held_out, rows.num_classes)
+    bad, bad_losses = _answer(model, rows.bad)
+    _, held_out_losses = _answer(model, rows.held_out)
     said = _Answers(rows, classes, bad, bad_losses, held_out_losses)
     return {name: score(said) for name, score in _SCORES.items()}
 
 
-def _answer(model: keras.Model, split: Split, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _answer(model: keras.Model, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Returns the predicted classes and the losses of the labels; of no rows, none."""
-    scores = predict(model, split.images) if len(split) else np.empty((0, num_classes), np.float32)
-    return scores.argmax(axis=-1), label_loss(probabilities(scores), split.labels) if len(split) else np.empty(0)
+    if not len(split):
+        return np.empty(0, np.int64), np.empty(0)
+    predictions, found = _ask(model, split.images)
+    return predictions, label_loss(found, split.labels)

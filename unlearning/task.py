@@ -176,9 +176,10 @@ def _outside(values: np.ndarray, low: int, high: int) -> int:
 
 
 class SolveStatus(enum.StrEnum):
-    """How an iterative solve ended."""
+    """How a solve ended; `stalled`: it can do no better, and the residual of what it found is too large."""
 
     CONVERGED = "converged"
+    STALLED = "stalled"
     MAX_ITERATIONS = "max_iterations"
     NEGATIVE_CURVATURE = "negative_curvature"
     NON_FINITE = "non_finite"

@@ -38,7 +38,7 @@ class TestConjugateGradient:
             np.testing.assert_allclose(vector, expected, rtol=1e-7, atol=1e-8)
             assert report.damping == damping
             assert report.status is SolveStatus.CONVERGED
-        assert sum(r.matvecs for r in solution.reports) == solution.reports[0].iterations
+        assert sum(r.matvecs for r in solution.reports) == solution.reports[0].iterations + len(dampings)
 
     def test_reported_residuals_are_the_true_ones_when_cut_short(self) -> None:
         matrix, rhs = self.system()
@@ -50,6 +50,45 @@ class TestConjugateGradient:
             assert report.iterations == 7
         assert solution.reports[0].status is SolveStatus.MAX_ITERATIONS
         assert [row["iteration"] for row in solution.log] == list(range(8))
+
+    @pytest.mark.parametrize("condition", [1e2, 1e6, 1e9])
+    def test_float32_reports_what_the_solutions_leave(self, condition: float) -> None:
+        """Recurrences in float32 fall on when the solutions no longer get better; nothing of that may be reported."""
+        rng = np.random.default_rng(0)
+        basis = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+        matrix = (basis @ np.diag(np.geomspace(1 / condition, 1, 60)) @ basis.T).astype(np.float32)
+        rhs = rng.standard_normal(60).astype(np.float32)
+        dampings, rtol = [1.0, 1e-2, 0.1 / condition], 1e-6
+        solution = self.solve(matrix, rhs, dampings, rtol=rtol, max_iterations=400)
+        for vector, damping, report in zip(solution.vectors.numpy(), dampings, solution.reports, strict=True):
+            damped = matrix.astype(np.float64) + damping * np.eye(60)
+            residual = np.linalg.norm(rhs - damped @ vector) / np.linalg.norm(rhs)
+            # The product itself is in float32: its error is of the size of the numbers that it adds up.
+            accuracy = float(20 * np.finfo(np.float32).eps * np.linalg.norm(vector) / np.linalg.norm(rhs))
+            assert report.relative_residual == pytest.approx(residual, rel=0.05, abs=accuracy)
+            assert (report.status is SolveStatus.CONVERGED) == (report.relative_residual <= rtol * 1.001)
+        if condition > 1e2:
+            assert solution.reports[2].status in (SolveStatus.STALLED, SolveStatus.MAX_ITERATIONS)
+            assert solution.reports[2].relative_residual > rtol
+
+    def test_a_solve_that_stalls_says_so(self) -> None:
+        """The recurrences believe in a product that has changed meanwhile; the solution is that of no system."""
+        calls = tf.Variable(0)
+        operator = tf.constant(np.diag([3.0, 2.0, 1.0]))
+
+        def product(_, vector):
+            scale = tf.where(calls.assign_add(1) <= 3, 1.0, 1.5)
+            return tf.cast(scale, vector.dtype) * tf.linalg.matvec(operator, vector)
+
+        bound = ConjugateGradient(rtol=1e-8, max_iterations=3).bind(product)
+        report = bound(tf.zeros(1), tf.ones(3, tf.float64), [0.0]).reports[0]
+        assert report.status is SolveStatus.STALLED
+        assert report.relative_residual == pytest.approx(0.5)
+
+    def test_a_system_that_is_done_keeps_its_residual_in_the_log(self) -> None:
+        matrix, rhs = self.system()
+        log = self.solve(matrix, rhs, [1e-6, 10.0], rtol=1e-8, max_iterations=60).log
+        assert all(row["relative_residual_most_damped"] > 0 for row in log)
 
     def test_stops_at_negative_curvature_and_keeps_the_iterate_before(self) -> None:
         matrix, rhs = np.diag([1.0, 0.5, -0.3]), np.array([1.0, 1.0, 0.2])
@@ -95,6 +134,27 @@ class TestOtherSolvers:
             np.testing.assert_allclose(damped @ vector, rhs, atol=1e-10)
         with pytest.raises(InputError, match="dense"):
             solve_dense(product, at, tf.zeros(6000), [0.1])
+
+    def test_a_dense_solve_reports_what_its_vectors_leave(self) -> None:
+        matrix = tf.constant(np.diag([1.0, 0.0]))
+
+        def solve(operator, rhs, damping: float):
+            return solve_dense(lambda _, v: tf.linalg.matvec(operator, v), tf.zeros(2, rhs.dtype), rhs, [damping])
+
+        singular = solve(matrix, tf.constant([1.0, 1.0], tf.float64), 0.0).reports[0]
+        assert singular.status is SolveStatus.STALLED
+        assert singular.relative_residual == pytest.approx(np.sqrt(0.5))
+        single = solve(tf.cast(matrix, tf.float32), tf.constant([1.0, 1.0]), 0.3).reports[0]
+        assert single.status is SolveStatus.CONVERGED and 0 < single.relative_residual < 1e-6
+        broken = solve(matrix * np.nan, tf.ones(2, tf.float64), 0.1)
+        assert broken.reports[0].status is SolveStatus.NON_FINITE and not broken.vectors.numpy().any()
+
+    def test_lissa_without_a_right_hand_side_says_so(self) -> None:
+        objective = objective_on(small_model(), blobs(50), trainable_from="logits")
+        at = objective.head.parameters()
+        solution = Lissa(60.0, 0.05, batch_rows=50, max_iterations=3).bind(objective, seed=0)(at, tf.zeros_like(at))
+        assert solution.reports[0].status is SolveStatus.ZERO_RIGHT_HAND_SIDE
+        assert solution.reports[0].relative_residual == 0
 
     def test_conjugate_gradients_match_the_dense_solver_on_a_model(self) -> None:
         objective = objective_on(small_model(), blobs(50))

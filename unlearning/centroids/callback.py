@@ -21,13 +21,12 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.centroids import losses
-from unlearning.centroids.mixture import as_logits
 from unlearning.centroids.report import CentroidReport
 from unlearning.centroids.settings import CentroidSettings
 from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimizer
 from unlearning.errors import invalid
 from unlearning.evaluation import accuracy
-from unlearning.interop import inference_arguments, outputs_probabilities
+from unlearning.interop import gives_probabilities, inference_arguments, read_logits
 from unlearning.projection.sites import observing
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream, stream_seed
@@ -118,7 +117,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         if scores.ndim != 2 or self._train.labels.max() >= self._num_classes:
             expected = f"class scores for the labels 0..{self._train.labels.max()}"
             raise invalid("model", expected, f"outputs of shape {scores.shape[1:]}")
-        self._takes_log = outputs_probabilities(scores)
+        self._closed = gives_probabilities(self.model, few, self._num_classes)
         head = feature_layer(self.model, self.settings.feature_layer)
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)  # not allowed inside the steps' functions
@@ -246,7 +245,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         aligned = losses.alignment(cosine, given, row_weights)
         divergence: tf.Tensor | float = 0.0
         if self._factors.retain_kl:
-            student = as_logits(scores, self._takes_log)
+            student = read_logits(scores, self._closed)
             divergence = tf.cast(self._divergence(x, student)[0], aligned.dtype)
         rows = tf.shape(cosine)[0]
         self._rows.assign_add(tf.cast(rows, self._rows.dtype))
@@ -266,7 +265,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         """Returns the divergence from the teacher, and the teacher's logits `(B, K)`."""
         scores, _ = self.model.stateless_call(*self._teacher, images, **inference_arguments(self.model))
         self._features = None  # the teacher's
-        teacher = tf.stop_gradient(as_logits(scores, self._takes_log))
+        teacher = tf.stop_gradient(read_logits(scores, self._closed))
         return losses.divergence(teacher, student_logits, self.settings.temperature), teacher
 
     def _forget_step(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -276,7 +275,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         scale = tf.convert_to_tensor(optimizer.scale_loss(tf.constant(1.0)))
         training = dict.fromkeys(inference_arguments(model), True)
         with tf.GradientTape() as tape:
-            student = as_logits(model(images, **training), self._takes_log)
+            student = read_logits(model(images, **training), self._closed)
             push = losses.push(
                 losses.cosines(self._taken(), self._centroids), settings.weight_power, settings.positive_weights
             )
@@ -321,7 +320,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
             if settings.centroids == "hard":
                 weights = losses.class_weights(labels, self._num_classes)
             else:
-                weights = tf.nn.softmax(as_logits(scores, self._takes_log))
+                weights = tf.nn.softmax(read_logits(scores, self._closed))
             return losses.centroid_sums(self._taken(), weights)
 
         total: Any = 0.0

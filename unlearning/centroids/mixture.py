@@ -17,16 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from unlearning.centroids.losses import precise
 from unlearning.centroids.settings import View
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import invalid
-from unlearning.interop import check_classifier, inference_arguments, outputs_probabilities
+from unlearning.interop import gives_probabilities, inference_arguments, read_logits
 from unlearning.streams import stream
 from unlearning.task import Split
 from unlearning.training.batches import shift_and_mirror
-
-_SMALLEST = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,8 +169,8 @@ def row_losses(
     """
     if not len(rows):
         raise invalid("rows", "at least one row", "none")
-    scores = check_classifier(model, rows.images, num_classes)
-    forward = stateless_forward(model, training=view == "training", takes_log=outputs_probabilities(scores))
+    closed = gives_probabilities(model, rows.images, num_classes)
+    forward = stateless_forward(model, training=view == "training", closed=closed)
     rng = stream(seed, "method", "loss batches")
     order = rng.permutation(len(rows)) if view == "training" else np.arange(len(rows))
     losses = np.empty(len(rows))
@@ -185,7 +182,7 @@ def row_losses(
     return losses
 
 
-def stateless_forward(model: keras.Model, *, training: bool, takes_log: bool):  # type: ignore[no-untyped-def]
+def stateless_forward(model: keras.Model, *, training: bool, closed: bool):  # type: ignore[no-untyped-def]
     """Returns a function from images to logits `(B, K)` that leaves every variable of the model as it is."""
     arguments = dict.fromkeys(inference_arguments(model), training)
 
@@ -193,12 +190,6 @@ def stateless_forward(model: keras.Model, *, training: bool, takes_log: bool):  
     def forward(images: tf.Tensor) -> tf.Tensor:
         variables = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
         scores, _ = model.stateless_call(*variables, images, **arguments)
-        return as_logits(scores, takes_log)
+        return read_logits(scores, closed)
 
     return forward
-
-
-def as_logits(scores: tf.Tensor, takes_log: bool) -> tf.Tensor:
-    """Returns class scores as logits, at least float32; of probabilities the logarithm, which differs by a constant."""
-    scores = precise(scores)
-    return tf.math.log(tf.maximum(scores, _SMALLEST)) if takes_log else scores

@@ -104,12 +104,12 @@ class Evidence:
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
         """The model's probabilities, float64 `(rows, K)`."""
-        from unlearning.evaluation import predict, probabilities
+        from unlearning.evaluation import predict_probabilities
 
-        scores = predict(self.model, self.split.images)
-        if not np.isfinite(scores).all():
+        found = predict_probabilities(self.model, self.split.images)
+        if not np.isfinite(found).all():
             raise invalid("model", "finite outputs on every row", "NaN or infinity")
-        return probabilities(scores)
+        return found
 
     @functools.cached_property
     def features(self) -> np.ndarray:

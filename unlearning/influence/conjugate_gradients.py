@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import invalid
-from unlearning.influence.solutions import Product, Solution, dot
+from unlearning.influence.solutions import Product, Solution, dot, residuals_of
 from unlearning.task import SolveReport, SolveStatus
 
 
@@ -29,6 +29,10 @@ _STATUS = {
 }
 
 
+_TROUBLE = (_Stop.NEGATIVE_CURVATURE, _Stop.NON_FINITE)  # found by a product more than there are iterations
+_SLACK = 1e-3  # relative; where the recurrences are as good as the product, rounding decides between the two
+
+
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradient:
     """Conjugate gradients for a whole grid of dampings at the price of one.
@@ -40,7 +44,10 @@ class ConjugateGradient:
     1. The system with the smallest damping drives the iteration; the others are carried by scalar recurrences.
     2. Inner products are accumulated in float64: float32 loses the small residuals of a million-entry vector.
     3. A damped system that has converged is frozen, since its recurrences would divide by vanishing numbers.
-    4. A direction with `p.(A + damping I) p <= 0` ends the loop and keeps the iterate before it.
+    4. The recurrences run ahead of rounding: their residuals fall on after those of the solutions have stopped. So at
+       the end every residual is computed from its solution, for one product each; the report and its status are
+       about these, and the log is about the recurrences.
+    5. A direction with `p.(A + damping I) p <= 0` ends the loop and keeps the iterate before it.
 
     Attributes:
         rtol: Relative residual of the smallest damping at which to stop.
@@ -68,6 +75,7 @@ class ConjugateGradient:
             with the dampings in the order given.
         """
         run = tf.function(lambda parameters, rhs, dampings: self._run(product, parameters, rhs, dampings))
+        measure = residuals_of(product)
 
         def solve(
             parameters: tf.Tensor,
@@ -86,12 +94,18 @@ class ConjugateGradient:
             residuals = history.numpy()[: iterations + 1]  # row k: relative residuals after k iterations
             norm = float(tf.norm(tf.cast(right_hand_side, tf.float64)))
             back = np.argsort(order)
+            vectors = tf.gather(vectors, back)
+            measured = iterations > 0  # the start is zero, whose residual needs no product
+            found = measure(parameters, right_hand_side, vectors, dampings) if measured else np.ones(len(dampings))
             reports = []
             for position, damping in enumerate(dampings):
-                residual = float(residuals[-1, back[position]]) if iterations else 1.0
-                status = _STATUS[stop]
-                if status is SolveStatus.MAX_ITERATIONS and residual <= self.rtol:
-                    status = SolveStatus.CONVERGED
+                residual, status = float(found[position]), _STATUS[stop]
+                if status in (SolveStatus.CONVERGED, SolveStatus.MAX_ITERATIONS):
+                    finished = self.rtol * (1 + _SLACK)
+                    if residual <= finished:
+                        status = SolveStatus.CONVERGED
+                    elif stop is _Stop.CONVERGED or residuals[-1, back[position]] <= finished:
+                        status = SolveStatus.STALLED
                 if norm == 0:
                     status, residual = SolveStatus.ZERO_RIGHT_HAND_SIDE, 0.0
                 reports.append(
@@ -103,18 +117,15 @@ class ConjugateGradient:
                         damping=float(damping),
                         lambda_max=lambda_max,
                         negative_curvature=stop is _Stop.NEGATIVE_CURVATURE,
-                        matvecs=(
-                            iterations + (stop is not _Stop.RUNNING and stop is not _Stop.CONVERGED) + extra_matvecs
-                        )
-                        if position == 0
-                        else 0,
+                        matvecs=int(measured)
+                        + (iterations + (stop in _TROUBLE) + extra_matvecs if position == 0 else 0),
                     )
                 )
             log = [
                 {"iteration": k, "relative_residual": float(row[0]), "relative_residual_most_damped": float(row[-1])}
                 for k, row in enumerate(residuals)
             ]
-            return Solution(tf.gather(vectors, back), reports, log)
+            return Solution(vectors, reports, log)
 
         return solve
 
@@ -122,6 +133,7 @@ class ConjugateGradient:
         """The compiled loop; dampings ascend and the first is the one that drives it."""
         dtype, count = rhs.dtype, tf.shape(dampings)[0]
         base = dampings[0]
+        frozen_below = min(1e-9, self.rtol / 10)
         shifts = dampings - base
         norm_squared = dot(rhs, rhs)
         ones = tf.ones([count], tf.float64)
@@ -144,6 +156,7 @@ class ConjugateGradient:
             zeta_before,
             alpha_before,
             beta_before,
+            relative,
             history,
         ):  # type: ignore[no-untyped-def]
             image = product(parameters, direction) + tf.cast(base, dtype) * direction
@@ -156,7 +169,7 @@ class ConjugateGradient:
             # Scalar recurrences of the shifted systems: their residuals are zeta times the driving one.
             denominator = alpha_before * zeta_before * (1 + alpha * shifts) + alpha * beta_before * (zeta_before - zeta)
             new_zeta = zeta * zeta_before * alpha_before / denominator
-            active = tf.abs(zeta) * tf.sqrt(rr) > 1e-9 * tf.sqrt(norm_squared)
+            active = tf.abs(zeta) * tf.sqrt(rr) > frozen_below * tf.sqrt(norm_squared)
             ratio = tf.where(active, new_zeta / tf.where(active, zeta, ones), 0)
             step_lengths = tf.cast(alpha * ratio, dtype)[:, tf.newaxis]
             new_solutions = solutions + step_lengths * directions
@@ -165,8 +178,8 @@ class ConjugateGradient:
             pull = tf.cast(tf.where(active, new_zeta, 0), dtype)[:, tf.newaxis]
             new_directions = pull * new_residual + turn * directions
             new_zeta = tf.where(active, new_zeta, 0)
-            # zeta is reset only where a system is frozen; dividing by it is guarded above.
-            relative = tf.abs(new_zeta) * tf.sqrt(new_rr / norm_squared)
+            # zeta is reset only where a system is frozen; dividing by it is guarded above. Its residual stays.
+            relative = tf.where(active, tf.abs(new_zeta) * tf.sqrt(new_rr / norm_squared), relative)
             new_stop = tf.where(relative[0] <= self.rtol, int(_Stop.CONVERGED), int(_Stop.RUNNING))
             trouble = tf.where(tf.math.is_finite(curvature), int(_Stop.NEGATIVE_CURVATURE), int(_Stop.NON_FINITE))
             trouble = tf.where(tf.logical_and(curvature > 0, tf.logical_not(healthy)), int(_Stop.NON_FINITE), trouble)
@@ -183,6 +196,7 @@ class ConjugateGradient:
                 zeta,
                 alpha,
                 beta,
+                relative,
                 history.write(tf.where(healthy, k + 1, self.max_iterations), tf.where(healthy, relative, ones)),
             )
 
@@ -198,6 +212,7 @@ class ConjugateGradient:
             ones,
             tf.constant(1.0, tf.float64),
             tf.constant(0.0, tf.float64),
+            ones,
             history,
         )
         start = (start[0], tf.where(tf.math.is_finite(norm_squared), start[1], int(_Stop.NON_FINITE)), *start[2:])

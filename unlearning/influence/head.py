@@ -16,11 +16,12 @@ import tensorflow as tf
 from unlearning.errors import InputError, invalid
 from unlearning.interop import (
     as_logit_model,
-    check_classifier,
     copy_model,
+    gives_probabilities,
     has_graph,
     inference_arguments,
-    outputs_probabilities,
+    probability_floor,
+    read_logits,
 )
 
 _POOLING = (
@@ -30,6 +31,8 @@ _POOLING = (
     keras.layers.GlobalMaxPooling1D,
     keras.layers.GlobalMaxPooling2D,
 )
+
+_TRIED_ROWS = 512
 
 ALL = "all"
 """The value of `trainable_from` that updates every trainable weight."""
@@ -65,7 +68,9 @@ class Head:
         if self.boundary != ALL:
             position = [layer.name for layer in layers].index(self.boundary)
             if cache_features and has_graph(self._work) and position > 0:
-                self._backbone, self._function = _cut(self._work, layers[position])
+                parts = _cut(self._work, layers[position])
+                if parts is not None:
+                    self._backbone, self._function = parts
             layers = layers[position:]
         tracked = {id(v): v for layer in layers for v in layer.trainable_variables}
         # The head of a graph is what lies behind the cut; layers listed after it but beside it are not part of it.
@@ -80,10 +85,15 @@ class Head:
         self._inference = inference_arguments(self._work)
 
     def check(self, images: np.ndarray, num_classes: int) -> None:
-        """Runs a few images through the model and raises `InputError` if shapes or class counts do not fit."""
-        scores = check_classifier(self._work, images, num_classes)
-        # A softmax that `as_logit_model` cannot reach (in a subclassed or nested model) is undone by a logarithm.
-        self._takes_log = outputs_probabilities(scores)
+        """Runs a few images through the model to see whether they fit each other.
+
+        Raises:
+            InputError: If shapes or class counts do not fit, or if the model puts out probabilities whose logits are
+                neither at hand nor to be had from a logarithm.
+        """
+        self._takes_log = gives_probabilities(self._work, images, num_classes)
+        if self._takes_log:
+            self._check_logarithm(images)
 
     def parameters(self) -> tf.Tensor:
         """Returns the model's own parameters as one flat vector of shape `(size,)`."""
@@ -123,8 +133,32 @@ class Head:
         trainable = [values.get(id(v), v.value) for v in self._function.trainable_variables]
         fixed = [v.value for v in self._function.non_trainable_variables]
         outputs, _ = self._function.stateless_call(trainable, fixed, inputs, **self._inference)
-        # Same logits up to a constant a row; the floor keeps an exact zero from becoming minus infinity.
-        return tf.math.log(tf.maximum(outputs, 1e-12)) if self._takes_log else outputs
+        return read_logits(outputs, self._takes_log)
+
+    def _check_logarithm(self, images: np.ndarray) -> None:
+        """Refuses probabilities that have lost what curvature needs.
+
+        A logarithm of float32 probabilities gives products within 1e-5, so long as none of them has become zero (from a
+        difference of 85 between logits on): a class that has becomes one that nothing can bring back.
+        """
+        scores = self._work(np.asarray(images[:_TRIED_ROWS], dtype=np.float32), **self._inference)
+        if hasattr(scores, "_keras_logits"):
+            return
+        dtype = keras.backend.standardize_dtype(scores.dtype)
+        smallest = float(keras.ops.min(keras.ops.cast(scores, "float64")))
+        if dtype not in ("float32", "float64"):
+            received = f"probabilities in {dtype}"
+        elif smallest <= probability_floor(dtype):
+            received = f"probabilities in {dtype} as small as {smallest:g}"
+        else:
+            return
+        last = f"layer {self._work.layers[-1].name!r}" if has_graph(self._work) else f"{type(self._work).__name__}.call"
+        raise invalid(
+            "model",
+            f"logits from {last}, or probabilities that a Softmax layer or a layer with activation='softmax' puts out "
+            "last, so that their logits are known",
+            received,
+        )
 
     @property
     def is_cached(self) -> bool:
@@ -171,13 +205,25 @@ def _choose_boundary(model: keras.Model, name: str | None) -> str:
     return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
 
 
-def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, keras.Model]:
-    """Splits a graph into the part before a layer and the part from it on."""
+def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, keras.Model] | None:
+    """Splits a graph into the part before a layer and the part from it on; None where a mask crosses the cut.
+
+    A mask (of an `Embedding` or a `Masking` layer) is made from the inputs and taken by layers behind the cut, beside
+    the features. Such a head takes the inputs themselves.
+    """
     try:
         boundary = layer.input
         if isinstance(boundary, (list, tuple)):
+            _, *others = boundary
+            if others and all(keras.backend.standardize_dtype(other.dtype) == "bool" for other in others):
+                return None
             raise ValueError("it has several inputs")
-        return keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0])
+        try:
+            return keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0])
+        except ValueError:
+            if getattr(boundary, "_keras_mask", None) is not None:
+                return None
+            raise
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}. "

@@ -11,7 +11,9 @@ distribution into `p_i` of that factor. Fully mixed it is, up to its scale, Boeh
 the Institute of Statistical Mathematics 44, 1992).
 
 Neither matrix is formed. The Hessian product is reverse over reverse (Pearlmutter, Neural Computation 6, 1994); the
-Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, and a reverse pass back.
+Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, and a reverse pass back. TensorFlow has no
+forward mode through loops (recurrent layers): there the gradient of a reverse pass, which is linear in what is passed
+back, gives the same.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class Objective:
         self._batch_rows = batch_rows
         self._penalised = penalised and head.is_regularised
         self._smoothing = smoothing
+        self._loops = False  # whether forward mode has met one
         self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss)
         """Compiled: parameters `(size,)` to the scalar objective."""
         self.gradient: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._gradient)
@@ -161,15 +164,38 @@ class Objective:
     ) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            with tf.autodiff.ForwardAccumulator(tensors, directions) as forward:
-                logits = self.head.logits(tensors, inputs)
-            change = forward.jvp(logits)
+            logits, change = self._push_forward(tensors, directions, inputs)
         probabilities = tf.nn.softmax(logits)
         probabilities += self._smoothing * (1.0 / probabilities.shape[-1] - probabilities)
         inner = tf.reduce_sum(probabilities * change, axis=-1, keepdims=True)
         cotangent = weights[:, tf.newaxis] * probabilities * (change - inner)
         return tape.gradient(
             logits, tensors, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+    def _push_forward(
+        self, tensors: list[tf.Tensor], directions: list[tf.Tensor], inputs: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the logits, and their derivative along the directions; both of shape `(rows, classes)`."""
+        if not self._loops:
+            try:
+                with tf.autodiff.ForwardAccumulator(tensors, directions) as forward:
+                    logits = self.head.logits(tensors, inputs)
+                return logits, forward.jvp(logits)
+            except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+                self._loops = True  # what is wrong with the model itself, the other way meets again
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(tensors)
+                logits = self.head.logits(tensors, inputs)
+            back = tf.zeros_like(logits)
+            outer.watch(back)
+            pulled = inner.gradient(
+                logits, tensors, output_gradients=back, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            pulled = _dense(pulled)
+        return logits, outer.gradient(
+            pulled, back, output_gradients=directions, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
 
     def _hessian_batch(
@@ -185,7 +211,7 @@ class Objective:
             with tf.GradientTape() as inner:
                 inner.watch(tensors)
                 loss = self._batch_loss(tensors, inputs, labels, weights)
-            gradients = inner.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            gradients = _dense(inner.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO))
         return outer.gradient(
             gradients,
             tensors,
@@ -236,3 +262,8 @@ class Objective:
             (tf.constant(0, dtype=tf.int64), state),
             parallel_iterations=1,
         )
+
+
+def _dense(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns gradients as tensors; that of a table of embeddings comes as some of its rows."""
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from unlearning.interop import as_logit_model, inference_arguments, outputs_probabilities
+from unlearning.interop import as_logit_model, gives_probabilities, inference_arguments, read_logits
 from unlearning.streams import stream
 from unlearning.task import Split
 
@@ -31,16 +31,14 @@ def curvature(model: keras.Model, split: Split, *, seed: int = 0, batch_size: in
         float64 array of shape `(rows,)`.
     """
     work = as_logit_model(model)
-    # A softmax out of reach, in a nested or subclassed model, stays.
-    takes_log = outputs_probabilities(np.asarray(work(np.asarray(split.images[:8]), **inference_arguments(work))))
+    closed = gives_probabilities(work, np.asarray(split.images[:8]))  # a softmax out of reach stays
     step = _STEP * float(max(np.max(split.images[:256]), 1))
 
     @tf.function(reduce_retracing=True)
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            scores = work(images, **inference_arguments(work))
-            logits = tf.math.log(scores + np.finfo(np.float32).tiny) if takes_log else scores
+            logits = read_logits(work(images, **inference_arguments(work)), closed)
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tape.gradient(loss, images)  # of the sum over rows: each row's own gradient
 

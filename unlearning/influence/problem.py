@@ -106,20 +106,51 @@ class InfluenceProblem:
             smoothing=smoothing,
         )
 
-    def errors_objective(self, rows: np.ndarray, predictions: np.ndarray) -> Objective:
-        """Returns the *summed* difference between corrected labels and the model's own predictions on some rows.
+    def errors_objective(self, rng: np.random.Generator, parameters: tf.Tensor, most: int) -> Objective | None:
+        """Returns the *summed* difference between what should be said and what the model says, where it errs.
+
+        An error is a pair of what a row should teach and what it must not. Two kinds of row give one:
+
+        1. A row that stays, of whose (corrected) image the model predicts another class than the (corrected) label:
+           the label is taught, the prediction untaught. This is the published code's rule.
+        2. A flagged row whose given label is withdrawn, where the model still answers the image it was trained on with
+           that label: the given label is untaught there. It is needed where the first kind says nothing of a row: a
+           removed one has no label to be compared with (nothing is taught, as its weight in the corrected objective is
+           0), and a corrected image hides what the model makes of the one it was trained on.
 
         Args:
-            rows: int64 array of training row numbers.
-            predictions: int64 array of the classes the model currently predicts there.
+            rng: Draws the errors where there are more than `most`.
+            parameters: Where the model stands, shape `(size,)`.
+            most: Most errors to take.
+
+        Returns:
+            The objective; None where there is no error.
         """
-        index = self._corrected_index[rows]
+        flagged, given = self.task.corrections, self.task.train.labels
+        stays = self._corrected_weights != 0
+        said = self.training_predictions(parameters)
+        wrong = np.flatnonzero(stays & (said != self.corrected_labels))
+        taught, untaught, unwanted = wrong, self._corrected_index[wrong], said[wrong]
+        withdrawn = flagged.labels == REMOVED
+        if flagged.images is not None:
+            withdrawn |= flagged.labels != given[flagged.rows]
+        if withdrawn.any():
+            rows = flagged.rows[withdrawn]
+            seen = Objective(self.head, self._store, rows, given[rows], batch_rows=self._settings.batch_rows)
+            self.count(forward_rows=seen.rows)
+            rows = rows[seen.predictions(parameters).numpy() == given[rows]]
+            taught, untaught = np.concatenate([taught, rows]), np.concatenate([untaught, rows])
+            unwanted = np.concatenate([unwanted, given[rows]])
+        if not len(taught):
+            return None
+        chosen = rng.choice(len(taught), size=min(most, len(taught)), replace=False)
+        taught, untaught, unwanted = taught[chosen], untaught[chosen], unwanted[chosen]
         return Objective(
             self.head,
             self._store,
-            np.concatenate([index, index]),
-            np.concatenate([self.corrected_labels[rows], predictions]),
-            np.concatenate([np.ones(len(rows)), -np.ones(len(rows))]),
+            np.concatenate([self._corrected_index[taught], untaught]),
+            np.concatenate([self.corrected_labels[taught], unwanted]),
+            np.concatenate([self._corrected_weights[taught], -np.ones(len(taught))]),
             normaliser=1.0,
             batch_rows=self._settings.batch_rows,
             penalised=False,

@@ -132,15 +132,19 @@ class Lissa:
             iterations = int(iterations)
             finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
             residual = float("inf")
+            length = dot(right_hand_side, right_hand_side)
             if finite and measure_residual:
                 # The system that the recursion has as its fixed point, with the batch Hessian's expectation.
                 damped = apply_summed_hessian(parameters, vector) * (batch / rows)
                 damped += self.damping * self.scale * vector
-                residual = float(tf.norm(right_hand_side - damped) / tf.norm(right_hand_side))
+                rest = right_hand_side - damped
+                residual = float(tf.sqrt(dot(rest, rest) / length)) if length else 0.0
             elif finite:
                 residual = float("nan")
             status = SolveStatus.MAX_ITERATIONS
-            if not finite or (not bool(going) and iterations <= self.patience):  # grew from the first iteration on
+            if not length:
+                status = SolveStatus.ZERO_RIGHT_HAND_SIDE
+            elif not finite or (not bool(going) and iterations <= self.patience):  # grew from the first iteration on
                 status = SolveStatus.DIVERGED
             elif not bool(going):
                 status = SolveStatus.EARLY_STOP
@@ -162,6 +166,8 @@ class Lissa:
 
 DENSE_LIMIT = 5000
 """Most parameters for which `solve_dense` will form the matrix."""
+DENSE_TOLERANCE = 1e-3
+"""Largest relative residual with which a dense solve counts as converged."""
 
 
 def solve_dense(
@@ -176,7 +182,9 @@ def solve_dense(
         dampings: Values added to the diagonal.
 
     Returns:
-        A `Solution`, one vector a damping.
+        A `Solution`, one vector a damping, of least squares where the damped matrix is singular. The residuals are
+        those of the vectors as returned, in the precision of the right-hand side; a status of `stalled` says that the
+        precision, or a singular matrix, leaves more than `DENSE_TOLERANCE` of the right-hand side.
 
     Raises:
         InputError: If there are more than `DENSE_LIMIT` parameters.
@@ -186,22 +194,29 @@ def solve_dense(
         raise invalid("solver", f"'cg' or 'lissa' above {DENSE_LIMIT} parameters", f"'dense' for {size} parameters")
     matrix = dense_matrix(product, parameters)
     rhs = right_hand_side.numpy().astype(np.float64)
-    spectrum = np.linalg.eigvalsh(matrix)
+    norm = float(np.linalg.norm(rhs))
+    finite = bool(np.isfinite(matrix).all() and np.isfinite(rhs).all())
+    spectrum = np.linalg.eigvalsh(matrix) if finite else np.full(size, np.nan)
     vectors, reports = [], []
     for position, damping in enumerate(dampings):
         damped = matrix + damping * np.eye(size)
-        vector = np.linalg.lstsq(damped, rhs, rcond=None)[0]
-        norm = np.linalg.norm(rhs)
-        residual = float(np.linalg.norm(rhs - damped @ vector) / norm) if norm else 0.0
+        vector = np.linalg.lstsq(damped, rhs, rcond=None)[0] if finite else np.zeros(size)
+        vector = vector.astype(right_hand_side.dtype.as_numpy_dtype)
+        residual = float(np.linalg.norm(rhs - damped @ vector) / norm) if finite and norm else float(not finite)
+        status = SolveStatus.CONVERGED if residual <= DENSE_TOLERANCE else SolveStatus.STALLED
+        if not finite:
+            status = SolveStatus.NON_FINITE
+        elif not norm:
+            status = SolveStatus.ZERO_RIGHT_HAND_SIDE
         vectors.append(vector)
         reports.append(
             SolveReport(
                 solver="dense",
-                status=SolveStatus.CONVERGED if norm else SolveStatus.ZERO_RIGHT_HAND_SIDE,
+                status=status,
                 iterations=1,
                 relative_residual=residual,
                 damping=float(damping),
-                lambda_max=float(spectrum[-1]),
+                lambda_max=float(spectrum[-1]) if finite else None,
                 negative_curvature=bool(spectrum[0] + damping < 0),
                 matvecs=size if position == 0 else 0,
             )

@@ -62,7 +62,15 @@ class SquaredGradients:
             image, label = row
             return self._gradient(tensors, image[tf.newaxis], label[tf.newaxis], tf.ones([1], self._head.dtype))
 
-        gradients = tf.vectorized_map(gradient, (self._store.fetch(rows), tf.gather(self._labels, rows)))
+        batch = (self._store.fetch(rows), tf.gather(self._labels, rows))
+        try:
+            gradients = tf.vectorized_map(gradient, batch)
+        except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
+            # Gradients of loops (recurrent layers) cannot be vectorised. What is wrong with the model itself, the other
+            # way meets again.
+            gradients = tf.map_fn(
+                gradient, batch, fn_output_signature=[tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+            )
         return self._head.flatten([tf.tensordot(weights, tf.square(g), axes=1) for g in gradients])
 
     def _per_batch(self, rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -78,4 +86,5 @@ class SquaredGradients:
             tape.watch(tensors)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self._head.logits(tensors, inputs))
             loss = tf.reduce_sum(weights * losses)
-        return tape.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]  # that of embeddings comes as some rows

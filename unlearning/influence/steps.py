@@ -127,16 +127,14 @@ def summed_gradient(
         parameters: Where to differentiate, shape `(size,)`.
         rng: Draws the rows of `"errors"`.
         rows: `"flagged"` differentiates the flagged rows. `"errors"` is the published code's choice: training rows that
-            the model gets wrong, corrected label against the model's own prediction.
+            the model gets wrong, corrected label against the model's own prediction; of removed rows, the given label
+            where the model still predicts it. See `InfluenceProblem.errors_objective`.
         error_rows: Most rows of `"errors"`.
     """
     if rows == "flagged":
         return len(problem.task.train) * problem.right_hand_side(parameters)
-    predictions = problem.training_predictions(parameters)
-    wrong = np.flatnonzero(predictions != problem.corrected_labels)
-    if not len(wrong):
+    objective = problem.errors_objective(rng, parameters, error_rows)
+    if objective is None:
         return None
-    chosen = rng.choice(wrong, size=min(error_rows, len(wrong)), replace=False)
-    objective = problem.errors_objective(chosen, predictions[chosen])
     problem.count(gradient_rows=objective.rows)
     return objective.gradient(parameters)

@@ -130,7 +130,7 @@ class FineTuning(Method):
         import keras
 
         from unlearning import feeding
-        from unlearning.interop import as_logit_model, check_classifier, copy_model
+        from unlearning.interop import as_logit_model, check_classifier, copy_model, gives_probabilities
         from unlearning.methods.watch import Budget, Watch
         from unlearning.training import OptimizerStart, ShuffledBatches
 
@@ -156,7 +156,8 @@ class FineTuning(Method):
             recalibration=self._recalibration(rows, task.seed),
         )
         watch.score(tuned, learning_rate=None)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        closed = gives_probabilities(tuned, task.train.images, task.num_classes)  # a softmax out of reach stays
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not closed)
         tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
         optimizer = tuned.optimizer  # with mixed precision, Keras has wrapped it
         optimizer.build(tuned.trainable_variables)

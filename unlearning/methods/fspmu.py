@@ -124,7 +124,7 @@ class Fspmu(CentroidSettings, Method):
 
         from unlearning import feeding
         from unlearning.centroids.callback import FeatureSpaceUnlearning
-        from unlearning.interop import as_logit_model, check_classifier, copy_model, outputs_probabilities
+        from unlearning.interop import as_logit_model, check_classifier, copy_model, gives_probabilities
 
         started = time.perf_counter()
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
@@ -137,7 +137,7 @@ class Fspmu(CentroidSettings, Method):
         if status is not None:
             logger.info("Nothing to forget by pred=%s: %s.", self.pred, status)
             return conclude(model, None, task, started=started, work=found.work, status=status, details=found.details)
-        probabilities = outputs_probabilities(check_classifier(tuned, task.train.images, task.num_classes))
+        probabilities = gives_probabilities(tuned, task.train.images, task.num_classes)
         self._compile(tuned, self.learning_rate, probabilities)
         callback = FeatureSpaceUnlearning(
             task.train,
@@ -224,13 +224,13 @@ class Fspmu(CentroidSettings, Method):
     def _probe(self, model: keras.Model, task: UnlearningTask) -> keras.Model:
         """Returns a model of the same architecture, trained for a few epochs on the given labels."""
         from unlearning import feeding
-        from unlearning.interop import check_classifier, outputs_probabilities
+        from unlearning.interop import gives_probabilities
         from unlearning.training import ShuffledBatches
         from unlearning.training.afresh import draw_afresh
 
         seed = stream_seed(task.seed, "method", "probe")
         probe = draw_afresh(model, seed, logits=False)
-        probabilities = outputs_probabilities(check_classifier(probe, task.train.images, task.num_classes))
+        probabilities = gives_probabilities(probe, task.train.images, task.num_classes)
         self._compile(probe, self.probe_learning_rate, probabilities)
         rows = ShuffledBatches(
             task.train.images,

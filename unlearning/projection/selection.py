@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def cross_entropy(model: keras.Model, split: Split) -> np.ndarray:
     """Returns the cross-entropy of every row under its given label, float64 of shape `(rows,)`."""
-    from unlearning.evaluation import label_loss, predict, probabilities
+    from unlearning.evaluation import label_loss, predict_probabilities
 
-    return label_loss(probabilities(predict(model, split.images)), split.labels)
+    return label_loss(predict_probabilities(model, split.images), split.labels)
 
 
 def select_trusted(

@@ -14,8 +14,8 @@ from unlearning import feeding
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.errors import invalid
-from unlearning.evaluation import predict, probabilities
-from unlearning.interop import check_classifier, outputs_probabilities
+from unlearning.evaluation import predict_probabilities
+from unlearning.interop import gives_probabilities
 from unlearning.settings import Count, Positive, PositiveFloat
 from unlearning.streams import stream_seed
 
@@ -80,7 +80,7 @@ class EarlyStoppedProbe(AnchoredCut):
             if self.optimizer == "adam"
             else keras.optimizers.SGD(self.learning_rate, momentum=0.9)
         )
-        closed = outputs_probabilities(check_classifier(fresh, evidence.split.images, evidence.num_classes))
+        closed = gives_probabilities(fresh, evidence.split.images, evidence.num_classes)
         fresh.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not closed))
         taught = evidence.split.subset(seen)
         batches = ShuffledBatches(
@@ -92,10 +92,9 @@ class EarlyStoppedProbe(AnchoredCut):
             fitted = feeding.fit(fresh, batches, initial_epoch=epoch, epochs=epoch + 1)
             if not self.average and epoch < self.epochs - 1:
                 continue
-            scores = predict(fresh, asked.images)
-            if not np.isfinite(scores).all():
+            found = predict_probabilities(fresh, asked.images)
+            if not np.isfinite(found).all():
                 raise invalid("learning_rate", "one with which the probe does not diverge", self.learning_rate)
-            found = probabilities(scores)
             agreeing = float(np.mean(found.argmax(-1) == asked.labels))
             history.append(
                 {"fold": fold, "epoch": epoch + 1, "loss": float(fitted.history["loss"][-1]), "agreement": agreeing}

@@ -1,0 +1,37 @@
+"""Handling other people's Keras models: loading, saving, copying, and reading logits off them.
+
+Nothing here changes the model it is given. `as_logit_model` makes the private working copy on which the updates are
+computed: same weights, inference-friendly float32 arithmetic, and logits instead of probabilities. Keras is imported by
+what needs it, not by this module; so is TensorFlow, for the few things that Keras has no name for.
+"""
+
+from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
+from unlearning.interop.files import load_model, save_model
+from unlearning.interop.logits import (
+    as_logit_model,
+    gives_probabilities,
+    outputs_probabilities,
+    probability_floor,
+    read_logits,
+)
+from unlearning.interop.models import check_classifier, copy_model, has_graph, inference_arguments, score_few
+
+__all__ = [
+    "as_graph",
+    "as_logit_model",
+    "check_classifier",
+    "copy_model",
+    "differentiate",
+    "gives_probabilities",
+    "has_graph",
+    "inference_arguments",
+    "joint_norm",
+    "load_model",
+    "on_all_gpus",
+    "outputs_probabilities",
+    "probability_floor",
+    "read_logits",
+    "save_model",
+    "score_few",
+    "set_determinism",
+]
