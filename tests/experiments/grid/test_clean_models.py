@@ -88,7 +88,8 @@ class TestEachSeed:
         assert compared.model_extra is not None
         assert compared.model_extra["acc_perc_restored"].mean == pytest.approx(np.mean(shares))
         mean, std = 100 * np.mean(accuracies), 100 * np.std(accuracies, ddof=1)
-        summary = format_results([repair.ours for repair in repairs if repair.ours is not None]).split("Mean")[1]
+        ours = [repair.ours for repair in repairs if repair.ours is not None]
+        summary = format_results(ours, width=140).split("Mean")[1]
         assert f"{mean:.1f} ± {std:.1f}" in summary and "clean" in summary
         assert validate_folders([undisturbed]).problems == []
 
