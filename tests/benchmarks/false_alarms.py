@@ -100,11 +100,13 @@ def main() -> None:
             "environment": describe_environment().model_dump(mode="json"),
             "settings": SETTINGS,
             "summary": summarise(runs),
-            "runs": [dataclasses.asdict(found) for found in runs],
+            "runs": [],
         }
-        if missing:
+        if missing or seed == options.seeds - 1:
             options.out.parent.mkdir(parents=True, exist_ok=True)
-            write_text(options.out, json.dumps(content, indent=1) + "\n")
+            lines = ",\n".join(f"  {json.dumps(dataclasses.asdict(found))}" for found in runs)  # a line a run
+            text = json.dumps(content, indent=1).replace('"runs": []', f'"runs": [\n{lines}\n ]')
+            write_text(options.out, text + "\n")
     for line in summarise(runs):
         print("  ".join(f"{key}={value}" for key, value in line.items()))
 

@@ -164,6 +164,7 @@ class TestWidth:
         lissa = methods.get("second-order-lissa")
         choices = [MethodChoice(name="second-order-lissa", variant=str(n)) for n in range(8)]
         planned = [PlannedRepair(choice, lissa, "", "noisy") for choice in choices]
-        cell = CellState(10**6, 2**31 - 1, None, tuple((one, None) for one in planned), True)
+        cell = CellState(10**6, 2**31 - 1, None, None, tuple((one, None) for one in planned), True)
         estimates = {one.label: Estimate(123456.7, False) for one in planned}
-        assert_narrow(tables.format_plan(Plan(False, (cell,), Estimate(1e5, True), estimates, 10**11), workers=64))
+        plan = Plan({cell.seed: False}, (cell,), Estimate(1e5, True), estimates, 10**11)
+        assert_narrow(tables.format_plan(plan, workers=64))

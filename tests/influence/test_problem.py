@@ -63,17 +63,17 @@ class TestProblem:
 
     def test_work_is_counted_where_it_is_done(self) -> None:
         problem, _ = self.problem(Corrections(np.arange(5), np.zeros(5, int)))
-        assert problem.work.forward_rows == 60 + 20
+        assert problem.work.forward_rows == 60 + 10  # half of the 20 validation rows: those that choose
         problem.right_hand_side(problem.initial)
         problem.right_hand_side(problem.initial)
         assert problem.work.gradient_rows == 2 * 5
         problem.validation_accuracy(problem.initial)
-        assert problem.work.forward_rows == 60 + 20 + 20
+        assert problem.work.forward_rows == 60 + 10 + 10
 
-    def test_validation_accuracy_is_that_of_the_model(self) -> None:
+    def test_validation_accuracy_is_that_of_the_model_on_the_rows_that_choose(self) -> None:
         problem, task = self.problem(Corrections(np.arange(5), np.zeros(5, int)))
-        predictions = np.asarray(small_model()(task.validation.images)).argmax(-1)
-        assert problem.validation_accuracy(problem.initial) == np.mean(predictions == task.validation.labels)
+        predictions = np.asarray(small_model()(task.choosing.images)).argmax(-1)
+        assert problem.validation_accuracy(problem.initial) == np.mean(predictions == task.choosing.labels)
         assert problem.validation_accuracy(problem.initial * np.nan) == -1
 
 

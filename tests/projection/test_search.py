@@ -240,7 +240,7 @@ class TestProjection:
         # 120 rows are one batch, whose rows nobody but the seed knows.
         outputs = keras.Model(model.inputs[0], model.get_layer("conv").output).predict(task.train.images)
         np.testing.assert_allclose(norm.moving_mean, outputs.mean((0, 1, 2)), atol=0.2)
-        assert report.work.forward_rows == 240 + 60 + 2 * 120 + 120
+        assert report.work.forward_rows == 240 + 60 + 2 * len(validation) + 120
 
     def test_batch_norm_and_biases_stay_without_recalibration(self, poisoned) -> None:
         model, task = copy_model(poisoned[0]), poisoned[1]

@@ -214,10 +214,13 @@ def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, ke
     try:
         boundary = layer.input
         if isinstance(boundary, (list, tuple)):
-            _, *others = boundary
-            if others and all(keras.backend.standardize_dtype(other.dtype) == "bool" for other in others):
+            # Attention takes the same features several times.
+            data = {id(part): part for part in boundary if keras.backend.standardize_dtype(part.dtype) != "bool"}
+            if len(data) > 1:
+                raise ValueError("it has several inputs")
+            if any(id(part) not in data for part in boundary):
                 return None
-            raise ValueError("it has several inputs")
+            (boundary,) = data.values()
         try:
             return keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0])
         except ValueError:

@@ -119,7 +119,7 @@ class UnlearningResults(Versioned):
     solves: list[Solve]
     """One entry a linear solve."""
     history: list[dict[str, float | int | str | None]]
-    """One entry a step."""
+    """One entry a step; its `validation_accuracy` is that on the rows that choose (all, in files from before 0.2)."""
     details: dict[str, Any] = {}
     """What the method adds, such as the spectra of `sap`; by stage in a chain."""
     rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
@@ -189,7 +189,7 @@ class RepairResults(Versioned):
     solves: list[Solve]
     """One entry a linear solve."""
     history: list[dict[str, float | int | str | None]]
-    """One entry a step."""
+    """One entry a step; its `validation_accuracy` is that on the rows that choose (all, in files from before 0.2)."""
     details: dict[str, Any] = {}
     """What the method adds."""
     rows: Annotated[dict[str, RowList], since("0.2", before={})] = {}
