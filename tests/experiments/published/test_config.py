@@ -108,6 +108,7 @@ class TestMistakes:
             ("minutes = 1", "minutes = nan", "hardware.minutes"),
             ("minutes = 1", "minute = 1", r"hardware\.minute"),
             ('columns = ["after"]', 'columns = ["hope"]', "hope"),
+            ('columns = ["after"]', 'columns = ["seeds"]', "some numbers"),
             ('texts = ["`first-order`"]', "texts = []", "1 cells of text"),
             ('texts = ["`first-order`"]', 'texts = ["a | b"]', "Markdown"),
             ('column = "after", mean', 'column = "before", mean', "rows and columns of the table"),

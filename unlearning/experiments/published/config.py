@@ -120,6 +120,8 @@ class Table(Settings):
         for name in self.columns:
             if name != SEEDS and name not in COLUMNS:
                 raise invalid("columns", f"some of {', '.join([*COLUMNS, SEEDS])}", name)
+        if set(self.columns) == {SEEDS}:
+            raise invalid("columns", "some numbers, too", SEEDS)
         for row in self.rows:
             if any("|" in text or "\n" in text for text in row.texts):
                 raise invalid("texts", "cells of a Markdown table, without '|' and line ends", list(row.texts))
