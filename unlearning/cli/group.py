@@ -51,7 +51,7 @@ tensorboard_option = click.option(
 )
 _SECTIONS = {
     "unlearning.cli.models": ("repair", "detect"),
-    "unlearning.cli.experiments": ("run", "train", "configs", "unlearn", "labels"),
+    "unlearning.cli.experiments": ("run", "train", "reproduce", "configs", "unlearn", "labels"),
     "unlearning.cli.results": ("show", "compare", "export", "figures", "features", "report", "validate", "schema"),
 }
 """The commands by the module that defines them, which is imported when one of them is asked for."""
