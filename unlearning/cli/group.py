@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from unlearning.errors import InputError, printable
+from unlearning.startup import choose_threads
 
 DATA_HELP = (
     "digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, "
@@ -91,9 +92,7 @@ def main() -> None:
 
 
 def prepare(quiet: bool, threads: int | None = None) -> None:
-    """Sets up logging and keeps TensorFlow's own chatter away from the table."""
-    from unlearning.startup import import_tensorflow
-
+    """Sets up logging and threads for a command that may compute; TensorFlow is imported by what computes."""
     if quiet:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -103,7 +102,7 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
     library.handlers = [handler]
     library.setLevel(logging.WARNING if quiet else logging.INFO)
     library.propagate = False  # TensorFlow gives the root logger a handler of its own
-    import_tensorflow(threads)
+    choose_threads(threads)
 
 
 def silence_progress() -> None:

@@ -18,6 +18,7 @@ from unlearning.experiments.cell.training import check_trained
 from unlearning.noise import Corruption
 from unlearning.records import PoisonConfig, TrainConfig, read_json
 from unlearning.repairs.settings import DetectSettings
+from unlearning.startup import import_tensorflow
 from unlearning.task import Split
 
 
@@ -119,6 +120,7 @@ def open_poisoned(cell: Cell) -> tuple[Any, Split, Corruption]:
     from unlearning.interop import load_model
 
     check_trained(cell)
+    import_tensorflow()
     return load_model(cell.files.model), cell.given, cell.corruption
 
 
