@@ -12,11 +12,8 @@ from typing import Any
 import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
-from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError, printable
 from unlearning.startup import choose_threads
-
-DATA_HELP = DataSettings.model_fields["dataset"].description
 
 
 def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

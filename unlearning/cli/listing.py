@@ -10,15 +10,16 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unlearning.cli.group import json_option, main, print_json
-from unlearning.cli.looks import WIDTH, Formatter, load_registry, option, together
-from unlearning.cli.options import first_paragraph
+from unlearning.cli.looks import WIDTH, Formatter, first_paragraph, load_registry, option, together
 from unlearning.registry import Entry, Role
-from unlearning.settings import Fields
+
+if TYPE_CHECKING:
+    from unlearning.settings import Fields
 
 _LISTS = {
     "methods": "unlearning.methods:METHODS",

@@ -170,3 +170,8 @@ def load_registry(place: str) -> Any:
     """Returns a registry from `module:attribute`."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def first_paragraph(text: str) -> str:
+    """Returns the first paragraph without the marks of documentation."""
+    return re.sub(r"`+", "", " ".join(text.partition("\n\n")[0].split()))

@@ -9,7 +9,6 @@ import click
 
 from unlearning.cli.detecting import DETECTORS, detect_options, take_detection
 from unlearning.cli.group import (
-    DATA_HELP,
     assignments,
     data_dir_option,
     force_option,
@@ -23,6 +22,9 @@ from unlearning.cli.group import (
     tensorboard_option,
 )
 from unlearning.cli.looks import option, together
+from unlearning.data.settings import DataSettings
+
+_DATA = DataSettings.model_fields["dataset"].description
 
 _divided = together(
     data_dir_option,
@@ -44,7 +46,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @together(
-    option("--data", "dataset", required=True, metavar="DATA", help=f"What the model was trained on: {DATA_HELP}"),
+    option("--data", "dataset", required=True, metavar="DATA", help=f"What the model was trained on: {_DATA}"),
     option(
         "--flagged",
         type=click.Path(path_type=Path),
@@ -99,7 +101,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     )
 )
 @click.argument("target", type=click.Path(path_type=Path))
-@option("--data", "dataset", metavar="DATA", help=f"What a MODEL.keras was trained on: {DATA_HELP}", heading="Data")
+@option("--data", "dataset", metavar="DATA", help=f"What a MODEL.keras was trained on: {_DATA}", heading="Data")
 @_divided
 @together(labels_file_option, heading="Data")
 @together(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import types
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from unlearning.cli.group import assignments
-from unlearning.cli.looks import Decorator, Names, option, together
+from unlearning.cli.looks import Decorator, Names, first_paragraph, option, together
 from unlearning.settings import Option, Settings, option_flag
 
 
@@ -88,8 +87,3 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 def _bare(annotation: Any) -> Any:
     """A type without its constraints."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def first_paragraph(text: str) -> str:
-    """Returns the first paragraph without the marks of documentation."""
-    return re.sub(r"`+", "", " ".join(text.partition("\n\n")[0].split()))
