@@ -122,7 +122,7 @@ def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
     again and not recomputed; an interrupted run continues. A cell (one budget and seed) that fails leaves a
     failure.json, the others go on, and the exit code is 1.
     """
-    if until == "configs":
+    if until == "configs" and not options["dry_run"]:
         _write_configs(options)
         return
     if until == "training":

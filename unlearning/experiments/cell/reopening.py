@@ -58,7 +58,7 @@ def reopen(
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
     if not files.poison_config.is_file():
-        raise invalid("run_dir", "a cell with poison_config.json (made by run, train or configs)", str(run_dir))
+        raise invalid("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and sources.recorded_name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
