@@ -106,12 +106,14 @@ class Option:
         metavar: What its value looks like.
         hidden: Whether it is none.
         one_of: A registry, as `module:attribute`, whose names are the values.
+        old: Earlier spellings of its option, which still work.
     """
 
     flag: str = ""
     metavar: str = ""
     hidden: bool = False
     one_of: str = ""
+    old: tuple[str, ...] = ()
 
 
 def option_flag(name: str, field: FieldInfo) -> str:

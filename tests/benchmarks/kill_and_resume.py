@@ -36,7 +36,7 @@ def start(folder: Path, workers: int) -> subprocess.Popen:
         str(ROOT / "cli.py"),
         "run",
         *OPTIONS,
-        "--output",
+        "--out",
         str(folder),
         "--workers",
         str(workers),
