@@ -106,7 +106,8 @@ def _commands(context: click.Context, group: click.Group, level: int) -> Iterato
         if isinstance(command, click.Group):
             yield from _commands(own, command, level + 1)
             continue
-        rows = [record for parameter in command.get_params(own) if (record := parameter.get_help_record(own))]
+        records = (parameter.get_help_record(own) for parameter in command.get_params(own))
+        rows = [record for record in records if record and record[1]]  # the usage line names the arguments
         yield "| option | meaning |\n|---|---|"
         yield from (f"| {_code(option)} | {_cell(text)} |" for option, text in rows)
         if command.epilog:
@@ -249,13 +250,17 @@ def _python_page() -> Iterator[str]:
     shown = {f"unlearning.registry.Registry.{name}" for name in dir(Registry)}
     for module, text in FACES.items():
         yield f"## {module} {{#module-{module.replace('.', '-')}}}\n\n{text}\n"
+        elsewhere: dict[str, list[str]] = {}
         for name in _public(package, module):
             path = _target(package, module, name, missing)
             if path not in shown:
                 shown.add(path)
                 yield f"::: {path}\n"
-            else:
-                yield f"`{name}`: see [`{path}`][{path}].\n"
+            elif not path.startswith(f"{module}."):
+                elsewhere.setdefault(path, []).append(name)
+        if elsewhere:
+            links = (f"[`{name}`][{path}]" for path, names in elsewhere.items() for name in names)
+            yield f"Described elsewhere on this page: {', '.join(links)}.\n"
     if missing:
         raise PluginError(f"Public names without a docstring: {', '.join(missing)}.")
 
@@ -304,11 +309,11 @@ def _plain(text: str) -> str:
 
 
 def _cell(text: str, code: bool = False) -> str:
-    """Text for a cell of a table."""
+    """Text for a cell of a table; a bar inside code separates no cells."""
     text = " ".join(text.split())
-    return _plain(text) if code else _escape(text).replace("|", "\\|").replace("\\\\|", "\\|")
+    return _plain(text) if code else _escape(text)
 
 
 def _code(text: str) -> str:
     """Code in a cell of a table; empty text stays empty."""
-    return f"`{text.replace('|', chr(92) + '|')}`" if text else ""
+    return f"`{text}`" if text else ""
