@@ -245,7 +245,7 @@ def _schema_kind(what: dict[str, Any]) -> str:
 def _python_page() -> Iterator[str]:
     """The public names of every face, from their docstrings."""
     package = griffe.load("unlearning", search_paths=[ROOT], resolve_aliases=True)
-    yield "# Python\n\nEvery public name, by module. `import unlearning` imports no TensorFlow: names load on first use.\n"
+    yield "# Python\n\nEvery public name, by module. They load on first use, so that the import needs no TensorFlow.\n"
     missing: list[str] = []
     shown = {f"unlearning.registry.Registry.{name}" for name in dir(Registry)}
     for module, text in FACES.items():
