@@ -15,6 +15,7 @@ from support.paths import ROOT
 from unlearning import architectures, data, detection, methods, noise
 from unlearning.cli import main
 from unlearning.registry import Registry
+from unlearning.task import OutcomeStatus
 from unlearning.training import objectives
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -125,3 +126,18 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         path = (page.parent / target).resolve()
         assert path.exists() or path in MADE, target
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("methods/index.md", methods.available() + tuple(OutcomeStatus)[1:]),
+        ("methods/objectives.md", objectives.available()),
+        ("guides/detection.md", detection.available()),
+        ("guides/data-and-noise.md", noise.available()),
+        ("guides/experiments.md", architectures.available()),
+    ],
+)
+def test_a_page_on_all_of_a_kind_names_them_all(page: str, names: tuple[str, ...]) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in text] == []
