@@ -141,3 +141,11 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
 def test_a_page_on_all_of_a_kind_names_them_all(page: str, names: tuple[str, ...]) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_headline_of_the_readme_stands_in_its_table() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- table symmetric-50 -->\n")
+    table = rest.partition("<!-- end -->")[0]
+    told = re.findall(r"[\d.]+ ± [\d.]+", before)
+    assert len(told) >= 3 and [number for number in told if f"| {number} |" not in table] == []
