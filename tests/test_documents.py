@@ -100,14 +100,13 @@ def test_commands_parse(page: Path) -> None:
 def check_names(command: str, options: dict[str, Any]) -> None:
     """Methods, detectors, settings and the like that a command names must exist."""
     overrides = options.get("overrides") or {}
-    single = options.get("method")
-    if command in ("run", "configs") and options["method_names"] != "all":
-        for method in options["method_names"].split(","):
-            own = {key[len(method) + 1 :]: value for key, value in overrides.items() if key.startswith(f"{method}.")}
-            methods.get(method, own)
-        assert all(key.startswith(tuple(f"{m}." for m in options["method_names"].split(","))) for key in overrides)
-    elif single:
-        methods.get(single, overrides)
+    if several := options.get("method_names"):
+        names = methods.available() if several == "all" else several.split(",")
+        for method in names:
+            methods.get(method, {k[len(method) + 1 :]: v for k, v in overrides.items() if k.startswith(f"{method}.")})
+        assert all(key.startswith(tuple(f"{name}." for name in names)) for key in overrides)
+    elif options.get("method"):
+        methods.get(options["method"], overrides)
     if options.get("detector"):
         detection.get(options["detector"], overrides if command == "detect" else {})
     if options.get("noise"):
