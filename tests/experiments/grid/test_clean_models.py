@@ -44,21 +44,29 @@ def record(folder: Path, seed: int) -> UnlearningResults:
     return read_json(folder / f"budget-40/seed-{seed}/first-order/unlearning_results.json", UnlearningResults)
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory) -> Path:
+    """A grid whose clean models are better than the poisoned ones, so that there is something to restore."""
+    folder = tmp_path_factory.mktemp("learned") / "e"
+    assert sweep.sweep(setup(folder, epochs=6, batch_size=16)).results
+    return folder
+
+
 class TestEachSeed:
-    def test_restored_shares_by_hand(self, undisturbed: Path) -> None:
+    def test_restored_shares_by_hand(self, learned: Path) -> None:
         """From the stored weights: (after - before) / (clean - before), of models of one seed."""
-        data = setup(undisturbed).data
+        data = setup(learned, epochs=6, batch_size=16).data
         clean = []
         for seed in (1, 2):
-            cell = undisturbed / f"budget-40/seed-{seed}"
+            cell = learned / f"budget-40/seed-{seed}"
             paths = (
-                undisturbed / f"clean/seed-{seed}/best_model.keras",
+                learned / f"clean/seed-{seed}/best_model.keras",
                 cell / "poisoned_model.keras",
                 cell / "first-order/repaired_model.keras",
             )
             predictions = [np.asarray(load_model(path)(data.test.images)).argmax(-1) for path in paths]
             best, before, after = (float(np.mean(found == data.test.labels)) for found in predictions)
-            results = record(undisturbed, seed)
+            results = record(learned, seed)
             assert (results.acc_clean, results.acc_before_fix, results.acc_after_fix) == pytest.approx(
                 (best, before, after)
             )
@@ -73,13 +81,13 @@ class TestEachSeed:
             assert read_json(clean / "train_config.json", TrainConfig).seed == seed
             assert read_json(clean / "train_results.json", TrainResults).corrupted_rows == 0
 
-    def test_everything_that_reads_uses_the_seeds_own(self, undisturbed: Path) -> None:
-        tree = read_folders([undisturbed], strict=True)
+    def test_everything_that_reads_uses_the_seeds_own(self, learned: Path) -> None:
+        tree = read_folders([learned], strict=True)
         (found,) = tree.experiments
-        own = {seed: read_json(undisturbed / f"clean/seed-{seed}/train_results.json", TrainResults) for seed in (1, 2)}
+        own = {seed: read_json(learned / f"clean/seed-{seed}/train_results.json", TrainResults) for seed in (1, 2)}
         assert {seed: model.results for seed, model in found.clean.items()} == own
         assert [model.layout.folder.name for model in tree.trainings()] == ["seed-1", "seed-2"] * 2
-        assert gather([undisturbed]).experiments[0].clean == own
+        assert gather([learned]).experiments[0].clean == own
         accuracies = [own[seed].accuracy for seed in (1, 2)]
         repairs = tree.repairs()
         assert [tidy_row(repair)["acc_clean"] for repair in repairs] == accuracies
@@ -91,7 +99,7 @@ class TestEachSeed:
         ours = [repair.ours for repair in repairs if repair.ours is not None]
         summary = format_results(ours, width=140).split("Mean")[1]
         assert f"{mean:.1f} ± {std:.1f}" in summary and "clean" in summary
-        assert validate_folders([undisturbed]).problems == []
+        assert validate_folders([learned]).problems == []
 
     def test_a_part_knows_its_own(self, undisturbed: Path) -> None:
         for part in ("budget-40/seed-2", "clean/seed-2"):
