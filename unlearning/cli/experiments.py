@@ -35,7 +35,7 @@ from unlearning.training.settings import ModelRecipe
 
 if TYPE_CHECKING:
     from unlearning.experiments.cell.setup import Setup
-    from unlearning.experiments.grid.sweep import SweepReport
+    from unlearning.experiments.grid.sweep import SweepOptions, SweepReport
 
 _grid_options = together(
     options_of(GridSettings, heading="Grid"),
@@ -136,10 +136,79 @@ def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
     elif as_json:
         print_json(list(report.results))
     else:
-        from unlearning.reporting.tables import format_results
+        from unlearning.reporting.tables import format_results, terminal_width
 
-        click.echo(format_results(report.results))
+        click.echo(format_results(report.results, width=terminal_width()))
         click.echo(f"\nFiles: {setup.folder}")
+    _exit_with_failures(report)
+
+
+@main.command(
+    examples=(
+        "reproduce --list",
+        "reproduce digits --dry-run",
+        "reproduce digits --out models/digits-again",
+    )
+)
+@click.argument("name", required=False)
+@together(
+    option("--list", "as_list", is_flag=True, help="List the published tables."),
+    option("--dry-run", is_flag=True, help="Say what is run, and what of it is there; compute nothing."),
+    option("--only-missing", is_flag=True, help="Keep results that are there, and compute the others."),
+    option("--workers", default=1, show_default=True, metavar="N", help="Processes that run cells side by side."),
+    heading="Running",
+)
+@together(data_dir_option, heading="Data")
+@together(
+    option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of the results [default: under models/].",
+    ),
+    json_option,
+    quiet_option,
+    heading="Output",
+)
+def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make the published table NAME again, and set its numbers beside the published ones.
+
+    NAME is one of `reproduce --list`, or a .toml file like those in configs/. What differs by more than the published
+    seeds do is said.
+    """
+    from unlearning.experiments.grid.signals import Stopped, stopping_on_signals
+    from unlearning.experiments.grid.sweep import SweepOptions
+    from unlearning.experiments.published import config, reproducing
+    from unlearning.reporting import tables
+
+    if as_list or name is None:
+        found = {path.stem: config.read_config(path) for path in config.config_files()}
+        listed = [{"name": key, "title": table.title, **table.hardware.config()} for key, table in found.items()]
+        print_json(listed) if as_json else click.echo(tables.format_tables(found))
+        return
+    table = config.read_config(config.config_path(name))
+    steps = reproducing.steps(table, out, options["data_dir"])
+    if options["dry_run"]:
+        there = [{str(folder): done for folder, done in step.repairs.items()} for step in steps]
+        print_json(there) if as_json else click.echo(tables.format_steps(table, steps))
+        return
+    how = SweepOptions(workers=options["workers"])
+    _share_gpus(how)
+    reproducing.check_missing(steps, only_missing=options["only_missing"])
+    try:
+        with stopping_on_signals():
+            prepare(quiet, how.threads)
+            report = reproducing.reproduce(steps, how)
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_code)
+    folder = out or reproducing.default_folder(table)
+    compared = reproducing.compare(table, folder)
+    if as_json:
+        print_json(tables.describe_comparison(compared))
+    else:
+        click.echo(tables.format_comparison_with_published(compared, tables.terminal_width()))
+        click.echo(f"\nFiles: {folder}")
     _exit_with_failures(report)
 
 
@@ -194,8 +263,7 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, 
     names = ("workers", "threads", "executor", "address", "shard", "wait")
     chosen = {name: options[name] for name in names}
     how = SweepOptions(**{**chosen, "shard": parse_shard(chosen["shard"])})
-    if how.workers > 1:
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first process takes a GPU's whole memory
+    _share_gpus(how)
     try:
         with stopping_on_signals():
             setup = Setup(_settings(options))
@@ -212,6 +280,11 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, 
         click.echo(str(stopped), err=True)
         sys.exit(stopped.exit_code)
     sys.exit(0)
+
+
+def _share_gpus(how: SweepOptions) -> None:
+    if how.workers > 1:
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first process takes a GPU's whole memory
 
 
 def _exit_with_failures(report: SweepReport) -> None:

@@ -58,7 +58,7 @@ tensorboard_option = option(
 )
 _SECTIONS = {
     "Your model": ("unlearning.cli.models", ("repair", "detect")),
-    "Experiments": ("unlearning.cli.experiments", ("run", "unlearn")),
+    "Experiments": ("unlearning.cli.experiments", ("run", "unlearn", "reproduce")),
     "Results": ("unlearning.cli.results", ("show", "export", "figures", "report", "validate")),
     "What there is": ("unlearning.cli.listing", ("list", "schema")),
 }

@@ -56,13 +56,13 @@ def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
 
         print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
-    from unlearning.reporting.tables import format_entries, format_reference
+    from unlearning.reporting.tables import format_entries, format_reference, terminal_width
 
     if trained:
         print_training(directory, trained)
         click.echo()
     if results or not foreign:
-        click.echo(format_entries(entries))
+        click.echo(format_entries(entries, width=terminal_width()))
     if foreign:
         click.echo(format_reference(foreign))
 

@@ -148,7 +148,7 @@ class TestMethods:
         assert done.exit_code == 0 and lines.count("Mean ± standard deviation over seeds:") == 2
         assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 2
         assert max(map(len, lines)) <= 100
-        assert len([line for line in lines if line.startswith("clean, before, after:")]) == 1
+        assert len([line for line in lines if line.startswith("told:")]) == 1
         everything = CliRunner().invoke(cli.main, ["show", str(FIXTURES)]).output.splitlines()
         assert max(map(len, everything)) <= 100
 
