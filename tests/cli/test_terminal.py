@@ -66,7 +66,8 @@ class TestNoNoise:
         assert done.returncode == 0 and done.stdout.split()[:2] == ["budget", "seed"]
         shown = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
         assert shown[0] == "first-order: budget 40, seed 1"
-        assert not [line for line in shown[1:] if "it/s" not in line and "|" not in line], shown
+        assert shown[-1].startswith("first-order: ") and "validation:" in shown[-1], "what came of it"
+        assert not [line for line in shown[1:-1] if "it/s" not in line and "|" not in line], shown
 
     @pytest.mark.parametrize(
         "arguments",

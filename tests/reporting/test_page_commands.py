@@ -25,12 +25,6 @@ def _recorded() -> list[tuple[Path, UnlearningResults]]:
     return [(e.folder, e.results) for e in found.values() if isinstance(e.results, UnlearningResults)]
 
 
-def _without_sweep(parameters: dict) -> dict:
-    """The options of `run` that describe an experiment."""
-    apart = {"workers", "threads", "executor", "address", "shard", "wait", "dry_run", "as_json", "quiet"}
-    return {name: value for name, value in parameters.items() if name not in apart}
-
-
 class TestCommands:
     def test_they_are_what_made_the_recorded_results(self) -> None:
         """Read back as the command line reads it, every command asks for the configuration on record."""
@@ -47,7 +41,7 @@ class TestCommands:
             words = shlex.split(reproduce("e", train, poison, results.config))
             assert words[:3] == ["python", "cli.py", "run"]
             with experiments.run.make_context("run", words[3:]) as context:
-                setup = Setup(experiments._settings(_without_sweep(context.params)))
+                setup = Setup(experiments._settings(context.params))
             (planned,) = setup.repairs
             assert planned.config(results.seed) == results.config, folder
             assert setup.settings.seeds == (results.seed,)
@@ -66,7 +60,7 @@ class TestCommands:
         config = setup.repairs[0].config(3)
         line = reproduce("e", setup.train_config(3), setup.poison_config(60, 3), config)
         with experiments.run.make_context("run", shlex.split(line)[3:]) as context:
-            again = Setup(experiments._settings(_without_sweep(context.params)))
+            again = Setup(experiments._settings(context.params))
         assert again.repairs[0].config(3) == config
 
     def test_unknown_methods_have_a_reason(self, tmp_path: Path) -> None:

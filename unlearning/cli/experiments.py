@@ -151,14 +151,25 @@ def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
     )
 )
 @click.argument("name", required=False)
-@option("--list", "as_list", is_flag=True, help="List the published tables.")
-@option("--dry-run", is_flag=True, help="Say what is run, and what of it is there; compute nothing.")
-@option("--only-missing", is_flag=True, help="Keep results that are there, and compute the others.")
-@option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: under models/].")
-@data_dir_option
-@option("--workers", default=1, show_default=True, help="Processes that run cells side by side.")
-@json_option
-@quiet_option
+@together(
+    option("--list", "as_list", is_flag=True, help="List the published tables."),
+    option("--dry-run", is_flag=True, help="Say what is run, and what of it is there; compute nothing."),
+    option("--only-missing", is_flag=True, help="Keep results that are there, and compute the others."),
+    option("--workers", default=1, show_default=True, metavar="N", help="Processes that run cells side by side."),
+    heading="Running",
+)
+@together(data_dir_option, heading="Data")
+@together(
+    option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of the results [default: under models/].",
+    ),
+    json_option,
+    quiet_option,
+    heading="Output",
+)
 def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Make the published table NAME again, and set its numbers beside the published ones.
 
@@ -233,17 +244,13 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, **options: A
 
 def _write_configs(options: dict[str, Any]) -> None:
     """Writes the configuration files of a grid, to be filled by `run` with the same options."""
-    settings = _settings({name: value for name, value in options.items() if name not in {*_SWEEP, "dry_run"}})
+    settings = _settings(options)
     prepare(quiet=True)
     from unlearning.experiments.cell.line import write_configs
     from unlearning.experiments.cell.setup import Setup
 
     for path in write_configs(Setup(settings)):
         click.echo(path)
-
-
-_SWEEP = ("workers", "threads", "executor", "address", "shard", "wait")
-"""Options that are fields of `SweepOptions`."""
 
 
 def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, SweepReport]:
@@ -253,14 +260,14 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, 
     from unlearning.experiments.grid.signals import Stopped, stopping_on_signals
     from unlearning.experiments.grid.sweep import SweepOptions, parse_shard, plan, sweep
 
-    chosen = {name: options.pop(name) for name in _SWEEP}
+    names = ("workers", "threads", "executor", "address", "shard", "wait")
+    chosen = {name: options[name] for name in names}
     how = SweepOptions(**{**chosen, "shard": parse_shard(chosen["shard"])})
-    dry_run = options.pop("dry_run")
     _share_gpus(how)
     try:
         with stopping_on_signals():
             setup = Setup(_settings(options))
-            if not dry_run:
+            if not options["dry_run"]:
                 return setup, sweep(setup, how)
             found = plan(setup, how)
             if as_json:
@@ -309,5 +316,6 @@ def _settings(options: dict[str, Any]) -> RunSettings:
     if len(by_method) != len(chosen):
         raise InputError(f"A method is named twice in {names!r}.")
     choices = [MethodChoice(name=name, overrides=by_method[name], variant=variant) for name in chosen]
-    given = {name: value for name, value in options.items() if value is not None}
+    fields = set(RunSettings.model_fields)  # the other options say how to go through the grid
+    given = {name: value for name, value in options.items() if name in fields and value is not None}
     return RunSettings(methods=tuple(choices), detect=detect, **given)
