@@ -43,14 +43,14 @@ class TestCommands:
         split, _ = digits(600, 100)
         np.savez(folder / "data.npz", images=split.images, labels=split.labels)
         done = cli(
-            *("repair", cell / "poisoned_model.keras", "--data", "data.npz", "--detect", "gmm"),
+            *("repair", cell / "poisoned_model.keras", "--data", "data.npz", "--detect", "loss-ranking"),
             *("--method", "second-order", "--out", "repaired.keras", "--rounds", 2),
             cwd=folder,
         )
         assert done.returncode == 0, done.stderr
         record = json.loads((folder / "repaired.json").read_text())
         lines = (folder / "repaired-suspects.csv").read_text().splitlines()
-        assert record["detection"]["detector"] == "gmm" and record["detection"]["suspects"] == len(lines) - 1 > 0
+        assert record["detection"]["detector"] == "loss-ranking" and record["detection"]["suspects"] == len(lines) - 1 > 0
         assert record["flagged_rows"] == len(lines) - 1
         assert "rows are suspect" in done.stdout and (folder / "repaired.keras").is_file()
 
