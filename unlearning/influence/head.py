@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.errors import InputError, invalid
+from unlearning.influence.determinism import check_images, check_model
 from unlearning.interop import (
     as_logit_model,
     copy_model,
@@ -88,12 +89,14 @@ class Head:
         """Runs a few images through the model to see whether they fit each other.
 
         Raises:
-            InputError: If shapes or class counts do not fit, or if the model puts out probabilities whose logits are
-                neither at hand nor to be had from a logarithm.
+            InputError: If shapes or class counts do not fit, if the model puts out probabilities whose logits are
+                neither at hand nor to be had from a logarithm, or if the same rows do not give the same twice.
         """
         self._takes_log = gives_probabilities(self._work, images, num_classes)
         if self._takes_log:
             self._check_logarithm(images)
+        check_images(images)
+        check_model(self._work, images)
 
     def parameters(self) -> tf.Tensor:
         """Returns the model's own parameters as one flat vector of shape `(size,)`."""

@@ -100,9 +100,9 @@ def repair_file(
     found = None
     if detect_by is not None:
         name, detector = detect_by.detector, detect_by.build()
-        found = detect(trained, data.train, data.num_classes, detector=detector, name=name, seed=seed)
+        found = detect(trained, data, detector=detector, name=name, seed=seed)
     set_determinism(seed)
-    done = repair(trained, data, flagged=corrections, method=chosen, detect_by=detect_by, found=found, seed=seed)
+    done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
     results = RepairResults(
@@ -217,7 +217,7 @@ def examine(
     bad_rows: np.ndarray | None,
 ) -> DetectionResults:
     """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
-    found = detect(model, train, num_classes, detector=detector, name=name, seed=seed, bad_rows=bad_rows)
+    found = detect(model, train, detector=detector, name=name, num_classes=num_classes, seed=seed, bad_rows=bad_rows)
     assert found.detection is not None
     write_suspects(out, train, found.detection, all_rows=all_rows)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)

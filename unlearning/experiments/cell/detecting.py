@@ -46,9 +46,9 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model) -> F
         found = detect(
             model,
             cell.given,
-            num_classes,
             detector=detector,
             name=choice.detector,
+            num_classes=num_classes,
             seed=cell.seed,
             bad_rows=cell.corruption.rows,
             config_hash=wanted,
