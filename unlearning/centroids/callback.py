@@ -57,9 +57,10 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         InputError: If rows or settings make no sense; in `fit`, if the model has no dense layer to take features from.
 
     Example:
-        >>> unlearning = FeatureSpaceUnlearning((x, y), (x_val, y_val), wrong)  # doctest: +SKIP
-        >>> model.fit(unlearning.retain_batches(), epochs=15, callbacks=[unlearning])  # doctest: +SKIP
-        >>> unlearning.reports[-1].validation_accuracy_after  # doctest: +SKIP
+        >>> unlearning = FeatureSpaceUnlearning((x, y), (x_val, y_val), wrong)
+        >>> history = model.fit(unlearning.retain_batches(), epochs=2, callbacks=[unlearning], verbose=0)
+        >>> unlearning.reports[-1].validation_accuracy_after >= unlearning.reports[-1].validation_accuracy_before
+        True
     """
 
     def __init__(

@@ -44,8 +44,8 @@ class ImageFiles:
         InputError: If a path leaves the folder or is not a file; on access, if an image cannot be decoded.
 
     Example:
-        >>> files = ImageFiles("photos", ["a.jpg", "b.jpg"], image_size=32)  # doctest: +SKIP
-        >>> files.shape, files[0].shape, files[[1, 0]].shape  # doctest: +SKIP
+        >>> files = ImageFiles("photos", ["a.jpg", "b.jpg"], image_size=32)
+        >>> files.shape, files[0].shape, files[[1, 0]].shape
         ((2, 32, 32, 3), (32, 32, 3), (2, 32, 32, 3))
     """
 

@@ -9,7 +9,9 @@ chosen on validation rows, where the published code takes the test set.
 
 Example:
     >>> from unlearning.methods.fspmu import Fspmu
-    >>> outcome = Fspmu(epochs=10).unlearn(model, task)  # doctest: +SKIP
+    >>> outcome = Fspmu(epochs=2).unlearn(model, task)
+    >>> outcome.validation_accuracy_after >= outcome.validation_accuracy_before
+    True
 """
 
 from __future__ import annotations

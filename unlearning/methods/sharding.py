@@ -14,7 +14,9 @@ functional model of built-in layers and operations that holds all constituents.
 
 Example:
     >>> from unlearning.methods.sharding import Sharding
-    >>> outcome = Sharding(shards=10, epochs=20).unlearn(model, task)  # doctest: +SKIP
+    >>> method = Sharding(shards=10, epochs=20)  # then method.unlearn(model, task), as every method
+    >>> method.config()["shards"]
+    10
 """
 
 from __future__ import annotations

@@ -4,9 +4,12 @@ A user's own model and the cells of an experiment are repaired by this same func
 besides, and adds scores that no user could have.
 
 Example:
-    >>> from unlearning.repairs import repair
-    >>> done = repair(model, data, flagged=Corrections(rows, labels), method="second-order")  # doctest: +SKIP
-    >>> done.outcome.applied, done.outcome.validation_accuracy_after  # doctest: +SKIP
+    >>> from unlearning import repair
+    >>> done = repair(model, (x, y), flagged=(wrong, right_labels), validation=(x_val, y_val), method="second-order")
+    >>> done.outcome.applied
+    True
+    >>> str(done.outcome.status)
+    'improved'
 """
 
 from __future__ import annotations

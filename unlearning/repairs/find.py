@@ -73,6 +73,12 @@ def detect(
 
     Raises:
         InputError: If model, rows and detector do not fit each other.
+
+    Example:
+        >>> from unlearning import detect
+        >>> found = detect(model, (x, y), detector="neighbours", options={"neighbours": 10})
+        >>> len(found.suspected) == found.record.suspects
+        True
     """
     chosen = _take_detector(detector, options)
     train, _, own_classes = take_data(data)

@@ -80,8 +80,8 @@ class MentorNetModel(_SmallLossModel):
     Example:
         >>> careful = MentorNetModel(model, quantile=0.75, burn_in=2 * len(batches))
         >>> careful.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> careful.fit(batches, epochs=10)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = careful.fit(batches, epochs=2, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class MentorMixModel(_SmallLossModel):
     Example:
         >>> careful = MentorMixModel(model, alpha=0.2, quantile=0.75)
         >>> careful.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> careful.fit(batches, epochs=10)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = careful.fit(batches, epochs=2, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(

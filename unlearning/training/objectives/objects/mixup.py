@@ -31,7 +31,7 @@ class MixUp(keras.utils.PyDataset):
 
     Example:
         >>> model.compile("sgd", loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-        >>> model.fit(MixUp(batches, 0.2, num_classes=10), epochs=3, shuffle=False)
+        >>> history = model.fit(MixUp(batches, 0.2, num_classes=3), epochs=2, shuffle=False, verbose=0)
     """
 
     def __init__(

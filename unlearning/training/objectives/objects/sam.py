@@ -31,8 +31,8 @@ class SharpnessAwareModel(SharedLayersModel):
     Example:
         >>> sharp = SharpnessAwareModel(model, rho=0.05)
         >>> sharp.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> sharp.fit(images, labels)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = sharp.fit(images, labels, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(self, model: keras.Model, rho: float = 0.05) -> None:
