@@ -74,8 +74,9 @@ class TestJudge:
             ((0, 0), (1, 0), (4, 0), Verdict.NOT_BEYOND_CHANCE),
             ((0, 1), (3, 1), (40, 0), Verdict.WORSE_ON_VALIDATION),
             ((2, 3), (9, 3), (40, 0), Verdict.WORSE_ON_VALIDATION),
+            ((9, 0), (20, 0), (0, 5), Verdict.FLAGGED_ROWS_WORSE),  # whatever is gained elsewhere
+            ((9, 0), (20, 0), (0, 4), Verdict.IMPROVED),  # four of four by chance: one in sixteen
             ((2, 2), (2, 3), (40, 0), Verdict.WORSE_ON_VALIDATION),  # the rows that choose guard, too
-            ((9, 0), (12, 0), (0, 9), Verdict.IMPROVED),
         ],
     )
     def test_verdict(self, deciding, everything, flagged, verdict: Verdict) -> None:

@@ -237,6 +237,7 @@ class OutcomeStatus(enum.StrEnum):
     IMPROVED = "improved"
     NOTHING_IMPROVED = "nothing_improved"
     WORSE_ON_VALIDATION = "worse_on_validation"
+    FLAGGED_ROWS_WORSE = "flagged_rows_worse"
     NOT_BEYOND_CHANCE = "not_beyond_chance"
     NOTHING_FLAGGED = "nothing_flagged"
     NON_FINITE = "non_finite"

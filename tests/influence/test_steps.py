@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from unlearning.influence import InfluenceProblem
 from unlearning.influence.settings import FeatureSettings
-from unlearning.influence.steps import summed_gradient
+from unlearning.influence.steps import Step, Walk, summed_gradient, walk
 from unlearning.methods import first_order, second_order
-from unlearning.task import REMOVED, Corrections, Split, UnlearningTask
+from unlearning.task import REMOVED, Corrections, OutcomeStatus, Split, UnlearningTask
 
 ROWS, FLAGGED, CLASSES, WIDTH = 40, 12, 3, 60
 KINDS = ("labels", "removal", "images", "mixed")
@@ -129,3 +132,61 @@ def test_rows_that_nothing_is_wrong_with_leave_nothing_to_learn() -> None:
     problem = InfluenceProblem(model, other, FeatureSettings())
     rng = np.random.default_rng(0)
     assert summed_gradient(problem, problem.initial, rng, rows="errors", error_rows=1000) is None
+
+
+class TestWalk:
+    """The loop, with steps whose scores are written down."""
+
+    def walk(self, scores: list[float], *, patience: int = 10, broken: int | None = None, **ends: Any) -> Walk:
+        model, task = memorised("labels")
+        problem = InfluenceProblem(model, task, FeatureSettings())
+        self.problem, self.seen = problem, []
+
+        def propose(current: tf.Tensor, gradient: tf.Tensor, best: float) -> Step:
+            number = len(self.seen) + 1
+            self.seen.append(best)
+            if number == broken:
+                return Step(None, -1.0, {}, **ends)
+            return Step(problem.initial + float(number), scores[number - 1], {"length": number})
+
+        return walk(
+            problem,
+            propose,
+            np.random.default_rng(0),
+            steps=len(scores),
+            rows="flagged",
+            error_rows=1,
+            is_over=lambda without: without >= patience,
+            started=0.0,
+        )
+
+    def at(self, taken: Walk) -> float | None:
+        return None if taken.best is None else float((taken.best - self.problem.initial)[0])
+
+    def test_the_best_step_is_kept_and_ties_go_to_the_earlier_one(self) -> None:
+        start = self.walk([]).history[0]["validation_accuracy"]
+        taken = self.walk([start + 0.1, start + 0.3, start + 0.2, start + 0.3])
+        assert self.at(taken) == 2.0
+        assert [row["validation_accuracy"] for row in taken.history[1:]] == pytest.approx(
+            [start + 0.1, start + 0.3, start + 0.2, start + 0.3]
+        )
+        assert self.seen == pytest.approx([start, start + 0.1, start + 0.3, start + 0.3])
+        assert self.at(self.walk([start, start])) is None, "as good as the start is no gain"
+
+    def test_it_is_over_after_steps_in_a_row_without_a_gain(self) -> None:
+        start = self.walk([]).history[0]["validation_accuracy"]
+        self.walk([start - 1, start + 0.1, start, start, start + 0.2], patience=2)
+        assert len(self.seen) == 4, "a gain starts the count again"
+
+    @pytest.mark.parametrize("failed", [True, False])
+    def test_nothing_usable_ends_it_with_the_reason(self, failed: bool) -> None:
+        start = self.walk([]).history[0]["validation_accuracy"]
+        taken = self.walk([start + 0.1, 1.0, 1.0], broken=2, failed=failed)
+        assert len(self.seen) == 2 and self.at(taken) == 1.0 and len(taken.history) == 2
+        assert taken.status is (OutcomeStatus.NON_FINITE if failed else None)
+
+    def test_a_gradient_that_is_not_finite_ends_it_before_a_step(self, monkeypatch) -> None:
+        broken = tf.constant([float("nan"), 1.0])
+        monkeypatch.setattr("unlearning.influence.steps.summed_gradient", lambda *_, **__: broken)
+        taken = self.walk([1.0])
+        assert taken.status is OutcomeStatus.NON_FINITE and not self.seen and taken.best is None

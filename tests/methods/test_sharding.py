@@ -79,16 +79,16 @@ class TestSharding:
 
     def test_only_hit_shards_are_trained_again_and_exactly(self) -> None:
         """The result is that of a training in which the mistake was never made: same ensemble, to the last bit."""
-        task, true = poisoned_task(rows=60, flips=60)
-        hit = assign_shards(60, 2, task.seed)[1]
-        flagged = Corrections(hit[:4], true[hit[:4]])
-        model = small_model()
-        method = Sharding(shards=2, epochs=1, recipe=self.RECIPE)
+        task, true = poisoned_task(rows=60, flips=20)
+        hit = np.intersect1d(assign_shards(60, 2, task.seed)[1], np.arange(20))[:4]  # wrong rows of one shard
+        flagged = Corrections(hit, true[hit])
+        model = small_model()  # it knows nothing, so that any training is an improvement
+        method = Sharding(shards=2, epochs=12, recipe=self.RECIPE | {"learning_rate": 0.05})
         outcome = method.unlearn(model, dataclasses.replace(task, corrections=flagged))
         details = outcome.details
         assert details["affected_shards"] == [1] and details["retrained_rows"] == 30
-        assert outcome.work.gradient_rows == 30
-        assert details["preparation_work"]["gradient_rows"] == 60
+        assert outcome.work.gradient_rows == 12 * 30
+        assert details["preparation_work"]["gradient_rows"] == 12 * 60
         assert outcome.preparation_duration_s == details["preparation_duration_s"] > 0 < outcome.duration_s
 
         corrected = Split(task.train.images, task.train.labels.copy())

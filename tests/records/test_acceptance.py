@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.paths import FIXTURES
 from unlearning.acceptance import compare, judge
 from unlearning.records import Accepted, UnlearningResults, read_json, write_json
 from unlearning.records.contradictions import contradictions
@@ -15,7 +16,7 @@ from unlearning.records.schema import schema_of
 from unlearning.repairs.outcome import outcome_fields
 from unlearning.task import OutcomeStatus, UnlearningOutcome, WorkCount
 
-OLDER = Path(__file__).parent / "version_0_1/experiment/budget-314/seed-42/sap/unlearning_results.json"
+OLDER = FIXTURES / "of-every-kind/experiment/budget-314/seed-42/sap/unlearning_results.json"
 
 
 def accepted(rows: int, gained: int, lost: int, flagged: tuple[int, int, int] | None = None) -> Accepted:

@@ -48,9 +48,10 @@ class PairedShare(Record):
 class Accepted(Record):
     """What decided whether a proposed model is an improvement."""
 
-    verdict: Literal["improved", "worse_on_validation", "not_beyond_chance"]
+    verdict: Literal["improved", "worse_on_validation", "flagged_rows_worse", "not_beyond_chance"]
     """`improved` (it was taken), `worse_on_validation` (fewer validation rows are right, among those that decide
-    or among all), or `not_beyond_chance` (neither number is better by more than chance explains)."""
+    or among all), `flagged_rows_worse` (beyond chance), or `not_beyond_chance` (neither number is better by more than
+    chance explains)."""
     validation: PairedShare
     """Accuracy on the validation rows that decide; the others chose among candidates."""
     flagged: PairedShare | None
@@ -69,5 +70,6 @@ class Accepted(Record):
 
 _REASONS = {
     "worse_on_validation": "validation rows got worse",
+    "flagged_rows_worse": "flagged rows got worse",
     "not_beyond_chance": "no number is better by more than chance explains",
 }
