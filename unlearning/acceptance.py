@@ -8,7 +8,8 @@ decides. The proposal is taken where all of this holds:
 (a) It is not worse: no fewer rows right than before, among the rows that decide and among all validation rows.
 (b) It is better, by a one-sided exact sign test at `LEVEL` on the rows where the two models differ in being right
     (McNemar's test): on the validation rows that decide, or on the flagged rows. A flagged row is right where its
-    corrected label is predicted, a removed one where its given label no longer is.
+    corrected label is predicted; a removed one, or one of which a method is told no more than that it is
+    bad, where its given label no longer is.
 (c) Known bad rows are not worse beyond chance, by the same test: a repair that says more of the wrong labels is none,
     whatever it gains elsewhere.
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, roc_auc_score
 
 from unlearning import feeding
 from unlearning.errors import InputError, invalid
@@ -88,7 +87,11 @@ def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndar
 
 def accuracy(model: keras.Model, split: Split, batch_size: int = 512) -> float:
     """Returns the share of rows whose highest score is at their label."""
-    return float(accuracy_score(split.labels, predict(model, split.images, batch_size).argmax(axis=-1)))
+    return _share_of_hits(split.labels, predict(model, split.images, batch_size).argmax(axis=-1))
+
+
+def _share_of_hits(labels: np.ndarray, predictions: np.ndarray) -> float:
+    return float(np.mean(labels == predictions))
 
 
 def probabilities(scores: np.ndarray, closed: bool | None = None) -> np.ndarray:
@@ -134,6 +137,8 @@ def report(model: keras.Model, split: Split, class_names: Sequence[str] | None =
     Returns:
         Mapping from class to precision, recall, F1 and support, and `accuracy`, `macro avg`, `weighted avg`, `loss`.
     """
+    from sklearn.metrics import classification_report, log_loss
+
     predictions, found = _ask(model, split.images)
     classes = np.arange(found.shape[-1])
     table: dict[str, Any] = classification_report(
@@ -145,15 +150,20 @@ def report(model: keras.Model, split: Split, class_names: Sequence[str] | None =
         zero_division=0,
     )
     # Without every class among the labels scikit-learn reports a micro average in place of the (equal) accuracy.
-    table.setdefault("accuracy", float(accuracy_score(split.labels, predictions)))
+    table.setdefault("accuracy", _share_of_hits(split.labels, predictions))
     table["loss"] = float(log_loss(split.labels, found, labels=classes))
     return table
 
 
 def confusion(model: keras.Model, split: Split, num_classes: int) -> np.ndarray:
     """Returns the `(classes, classes)` count matrix, labels in rows and predictions in columns."""
-    predictions = predict(model, split.images).argmax(axis=-1)
-    return confusion_matrix(split.labels, predictions, labels=np.arange(num_classes))
+    return _count(split.labels, predict(model, split.images).argmax(axis=-1), num_classes)
+
+
+def _count(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(labels, predictions, labels=np.arange(num_classes))
 
 
 def restored_share(before: float, after: float, clean: float) -> float | None:
@@ -182,6 +192,8 @@ def class_report(labels: np.ndarray, predictions: np.ndarray, num_classes: int) 
     Returns:
         Mapping from the class number, as text, to `precision`, `recall`, `f1-score` and `support`.
     """
+    from sklearn.metrics import classification_report
+
     names = [str(k) for k in range(num_classes)]
     table = classification_report(
         labels, predictions, labels=np.arange(num_classes), target_names=names, output_dict=True, zero_division=0
@@ -208,6 +220,8 @@ def membership_auc(member_losses: np.ndarray, other_losses: np.ndarray) -> float
     Returns:
         The area: 0.5 means no trace, 1 that every row gives itself away. None where either side is empty.
     """
+    from sklearn.metrics import roc_auc_score
+
     if not len(member_losses) or not len(other_losses):
         return None
     members = np.concatenate([np.ones(len(member_losses)), np.zeros(len(other_losses))])
@@ -267,7 +281,7 @@ class _Answers:
     held_out_losses: np.ndarray
 
     def confusion(self) -> np.ndarray:
-        return confusion_matrix(self.rows.test.labels, self.test, labels=np.arange(self.rows.num_classes))
+        return _count(self.rows.test.labels, self.test, self.rows.num_classes)
 
     def disagreement(self) -> float | None:
         reference = self.rows.reference
@@ -276,7 +290,7 @@ class _Answers:
 
 
 _SCORES: dict[str, Callable[[_Answers], Any]] = {
-    "accuracy": lambda said: float(accuracy_score(said.rows.test.labels, said.test)),
+    "accuracy": lambda said: _share_of_hits(said.rows.test.labels, said.test),
     "confusion": _Answers.confusion,
     "class_report": lambda said: class_report(said.rows.test.labels, said.test, said.rows.num_classes),
     "corrected_accuracy": lambda said: agreement(said.bad, said.rows.bad_true_labels),

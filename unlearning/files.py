@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,27 @@ def read_text(argument: str, path: str | os.PathLike[str], limit: int, what: str
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"Cannot read {path} as text: {error}") from error
+
+
+def read_toml(argument: str, path: str | os.PathLike[str], limit: int) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Args:
+        argument: Name of the argument, for messages.
+        path: The file.
+        limit: Most bytes it may have.
+
+    Returns:
+        Its content, as `tomllib` gives it.
+
+    Raises:
+        InputError: If it is missing, too large, or no TOML.
+    """
+    text = read_text(argument, path, limit, "TOML file")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:  # brackets in brackets in brackets
+        raise InputError(f"Cannot read {path} as TOML: {error}") from error
 
 
 @contextlib.contextmanager

@@ -32,8 +32,8 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
@@ -106,12 +106,14 @@ class Option:
         metavar: What its value looks like.
         hidden: Whether it is none.
         one_of: A registry, as `module:attribute`, whose names are the values.
+        old: Earlier spellings of its option, which still work.
     """
 
     flag: str = ""
     metavar: str = ""
     hidden: bool = False
     one_of: str = ""
+    old: tuple[str, ...] = ()
 
 
 def option_flag(name: str, field: FieldInfo) -> str:
@@ -239,11 +241,27 @@ def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> In
     if isinstance(cause, InputError):
         return cause if not owner else InputError(str(cause).replace("argument `", f"argument `{owner}.", 1))
     if first["type"] == "extra_forbidden":
-        return invalid(name, f"one of the settings {', '.join(sorted(cls.model_fields))}", str(first["loc"][-1]))
+        known = _owner(cls, first["loc"][:-1]).model_fields
+        return invalid(name, f"one of the settings {', '.join(sorted(known))}", str(first["loc"][-1]))
     if first["type"] == "missing":
         return invalid(name, "a value", "none")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return invalid(name, message[:1].lower() + message[1:], first["input"])
+
+
+def _owner(cls: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    """The class of the settings at a path of fields and positions."""
+    for part in path:
+        kinds = _classes(cls.model_fields[part].annotation) if part in cls.model_fields else []
+        cls = kinds[0] if len(kinds) == 1 else cls
+    return cls
+
+
+def _classes(annotation: Any) -> list[type[BaseModel]]:
+    """The settings classes in a type such as `tuple[Choice, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for part in get_args(annotation) for kind in _classes(part)]
 
 
 def _marks(cls: type[BaseModel]) -> dict[str, Since]:

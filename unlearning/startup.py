@@ -13,16 +13,30 @@ _POOL_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_
 _SINGLE = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def import_tensorflow(threads: int | None = None) -> None:
-    """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there).
+def choose_threads(threads: int | None = None) -> None:
+    """Tells the numerical libraries how many threads to have, once they are imported; imports nothing.
 
     Args:
-        threads: Size of the pools of threads; None leaves it to TensorFlow. Where TensorFlow has computed before, the
-            size is what it was.
+        threads: Size of TensorFlow's pools; None leaves it to TensorFlow.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.update(_SINGLE if threads is None else pool_variables(threads))
+
+
+def import_tensorflow(threads: int | None = None) -> None:
+    """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there).
+
+    Whoever is about to compute calls it first. All that can be checked without numbers is checked before: TensorFlow
+    takes seconds.
+
+    Args:
+        threads: Size of the pools of threads; None leaves it as it is, or to TensorFlow. Where TensorFlow has computed
+            before, the size is what it was.
+    """
+    if threads is None and "tensorflow" in sys.modules:
+        return
+    choose_threads(threads)
     sys.stderr.flush()
     visible = os.dup(2)
     with tempfile.TemporaryFile() as hidden:

@@ -37,7 +37,7 @@ def start(folder: Path, workers: int) -> subprocess.Popen:
         str(ROOT / "cli.py"),
         "run",
         *OPTIONS,
-        "--output",
+        "--out",
         str(folder),
         "--workers",
         str(workers),

@@ -94,7 +94,7 @@ def main() -> None:
         assert len(report.results) == arguments.cells
         found_s = time.perf_counter() - started
         print(f"resume: {arguments.cells} finished cells found in {found_s:.2f} s", flush=True)
-        command = [sys.executable, str(ROOT / "cli.py"), "run", "--output", str(folder / "many"), "--epochs", "2"]
+        command = [sys.executable, str(ROOT / "cli.py"), "run", "--out", str(folder / "many"), "--epochs", "2"]
         command += ["--train-rows", "300", "--budgets", "60", "--methods", "first-order", "--json"]
         started = time.perf_counter()
         text = subprocess.run([*command, "--seeds", ",".join(map(str, seeds))], check=True, capture_output=True).stdout

@@ -24,7 +24,7 @@ from unlearning.reporting import tables
 
 EXPERIMENT = FIXTURES / "cifar10-20000-cnn_small-symmetric"
 WIDTH = 100
-TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--output", "e")
+TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--out", "e")
 
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
@@ -72,9 +72,9 @@ class TestNoNoise:
         "arguments",
         [
             ("show", "e"),
-            ("compare", "e", "--control", "second-order"),
+            ("show", "e", "--compare", "--control", "second-order"),
             ("validate", "e"),
-            ("export", "e", "results.csv"),
+            ("export", "e", "--out", "results.csv"),
         ],
         ids=lambda arguments: arguments[0],
     )
@@ -89,9 +89,9 @@ class TestJson:
         ("arguments", "key"),
         [
             (("show", "e"), "acc_after_fix"),
-            (("compare", "e", "--control", "second-order"), "methods"),
+            (("show", "e", "--compare", "--control", "second-order"), "methods"),
             (("validate", "e"), "problems"),
-            (("train", *TINY, "--seeds", "1"), "test_loss"),
+            (("run", "--until", "training", *TINY, "--seeds", "1"), "test_loss"),
             (("run", *TINY, "--seeds", "1", "--methods", "second-order"), "acc_after_fix"),
             (("run", *TINY, "--seeds", "1,3", "--methods", "sap", "--dry-run"), "memory_bytes"),
             (("detect", "e/budget-40/seed-1", "--out", "found.csv", "--quiet"), "suspects"),

@@ -16,6 +16,7 @@ from support.detection import FLIPS, detect
 from support.small import blobs, small_model
 from unlearning.detection.features import penultimate_features
 from unlearning.evaluation import predict, probabilities
+from unlearning.streams import stream_seed
 from unlearning.task import Split
 
 
@@ -75,7 +76,9 @@ class TestOracles:
     def test_cross_validation_by_hand(self, planted) -> None:
         model, split, _ = planted
         x, p = penultimate_features(model, split.images), np.zeros((400, 3))
-        for seen, unseen in StratifiedKFold(4, shuffle=True, random_state=5).split(x, split.labels):
+        for seen, unseen in StratifiedKFold(4, shuffle=True, random_state=stream_seed(5, "detector", "folds")).split(
+            x, split.labels
+        ):
             judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=300))
             p[unseen] = judge.fit(x[seen], split.labels[seen]).predict_proba(x[unseen])
         found = detect("cross-validation", model, split, seed=5, folds=4, inverse_penalty=0.5)

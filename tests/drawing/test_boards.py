@@ -98,7 +98,7 @@ class TestCommands:
     @pytest.fixture(scope="class")
     def experiment(self, tmp_path_factory) -> Path:
         folder = tmp_path_factory.mktemp("boards")
-        done = command("run", *TINY, "--output", "e", "--tensorboard", "board", cwd=folder)
+        done = command("run", *TINY, "--out", "e", "--tensorboard", "board", cwd=folder)
         assert done.returncode == 0, done.stderr
         return folder / "e"
 
@@ -119,7 +119,7 @@ class TestCommands:
 
     def test_the_option_is_no_part_of_the_configuration(self, experiment: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*")}
-        done = command("run", *TINY, "--output", "e", cwd=experiment.parent)
+        done = command("run", *TINY, "--out", "e", cwd=experiment.parent)
         assert done.returncode == 0, done.stderr
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert "board" not in "".join(p.read_text() for p in experiment.rglob("*.json"))
@@ -138,11 +138,11 @@ class TestCommands:
         assert done.exit_code == 0, done.output
         assert "steps/validation_accuracy" in scalars(Path("more/mine"))
 
-    @pytest.mark.parametrize("arguments", [("run", *TINY), ("train", *TINY[:-2])])
+    @pytest.mark.parametrize("arguments", [("run", *TINY), ("run", "--until", "training", *TINY[:-2])])
     def test_without_the_package_nothing_begins(self, arguments, tmp_path: Path, monkeypatch) -> None:
         real = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "tensorboard" else real(name))
-        line = [*arguments, "--output", str(tmp_path / "e"), "--tensorboard", str(tmp_path / "board")]
+        line = [*arguments, "--out", str(tmp_path / "e"), "--tensorboard", str(tmp_path / "board")]
         done = CliRunner().invoke(cli.main, line)
         assert done.exit_code == 2 and "pip install tensorboard" in done.output
         assert not list(tmp_path.iterdir())
@@ -150,6 +150,6 @@ class TestCommands:
     @pytest.mark.parametrize("board", [".", "e/board", "file"])
     def test_unsuitable_folders(self, board: str, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        line = ["run", *TINY, "--output", str(tmp_path / "e"), "--tensorboard", str(tmp_path / board)]
+        line = ["run", *TINY, "--out", str(tmp_path / "e"), "--tensorboard", str(tmp_path / board)]
         done = CliRunner().invoke(cli.main, line)
         assert done.exit_code == 2 and "`tensorboard`" in done.output and not (tmp_path / "e").exists()

@@ -18,6 +18,7 @@ from unlearning.detection.mixture import fit_mixture
 from unlearning.errors import InputError
 from unlearning.methods.fspmu import Fspmu
 from unlearning.methods.scrub import Scrub
+from unlearning.streams import stream_seed
 from unlearning.task import REMOVED, Corrections, OutcomeStatus, Split, UnlearningTask
 from unlearning.training import ShuffledBatches
 
@@ -65,13 +66,14 @@ class TestFspmu:
         for before, after in zip(weights, model.get_weights(), strict=True):
             np.testing.assert_array_equal(before, after)
 
-        keras.utils.set_random_seed(task.seed)
+        seed = stream_seed(task.seed, "method", "probe")
+        keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
         probe = keras.models.clone_model(model)
         probe.compile(
             keras.optimizers.SGD(0.07, momentum=0.8, weight_decay=5e-4),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        batches = ShuffledBatches(task.train.images, task.train.labels, batch_size=32, seed=task.seed)
+        batches = ShuffledBatches(task.train.images, task.train.labels, batch_size=32, seed=seed)
         probe.fit(batches, epochs=3, shuffle=False, verbose=0)
         noisy = []
         for scored in (probe, model):

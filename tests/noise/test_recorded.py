@@ -32,10 +32,10 @@ def exported(tmp_path_factory) -> Path:
     """A folder with the labels of a cell that is configured but not trained, and an experiment trained on them."""
     folder = tmp_path_factory.mktemp("recorded")
     write_configs(Setup(SOURCE(output=folder / "source")))
-    done = cli("labels", "source/budget-60/seed-1", "--out", "labels.json", cwd=folder)
+    done = cli("export", "source/budget-60/seed-1", "--format", "labels", "--out", "labels.json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "200 labels" in done.stdout and "wrong" in done.stdout
-    done = cli("run", *TINY, *RECORDED, "labels.json", "--methods", "first-order", "--output", "e", cwd=folder)
+    done = cli("run", *TINY, *RECORDED, "labels.json", "--methods", "first-order", "--out", "e", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -71,7 +71,7 @@ class TestRecorded:
         )
         (tmp_path / "other.json").write_text(json.dumps(labels))
         before = tree(exported)
-        options = ("--methods", "first-order", "--output", exported / "e")
+        options = ("--methods", "first-order", "--out", exported / "e")
         done = cli("run", *TINY, *RECORDED, "same.json", *options, "--json", cwd=tmp_path)
         assert done.returncode == 0 and len(json.loads(done.stdout)) == 1, done.stderr
         done = cli("run", *TINY, *RECORDED, "other.json", *options, cwd=tmp_path)
@@ -137,7 +137,7 @@ class TestSubclassDominant:
         np.testing.assert_array_equal(used.given_labels[used.rows], (fine // 2 + 1) % 5)
 
     def test_data_without_fine_labels_are_refused(self, tmp_path: Path) -> None:
-        done = cli("run", "--noise", "subclass-dominant", "--budgets", "40", "--output", "e", cwd=tmp_path)
+        done = cli("run", "--noise", "subclass-dominant", "--budgets", "40", "--out", "e", cwd=tmp_path)
         assert_refused(done, "cifar100-superclasses")
         assert not tree(tmp_path)
 

@@ -95,7 +95,7 @@ class TestRecords:
             refused(lambda: read_json(path, PoisonConfig), "at most")
         for command in ("show", "compare"):
             refused_command([command, tmp_path], tmp_path, "at most")
-        refused_command(["export", tmp_path, tmp_path / "r.csv"], tmp_path, "at most")
+        refused_command(["export", tmp_path, "--out", tmp_path / "r.csv"], tmp_path, "at most")
 
     def test_what_is_no_ordinary_file(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")

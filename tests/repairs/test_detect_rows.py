@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -80,7 +82,7 @@ class TestCommand:
 
         folder = tmp_path_factory.mktemp("detect")
         tiny = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
-        done = cli("train", *tiny, "--output", "e", "--quiet", cwd=folder)
+        done = cli("run", "--until", "training", *tiny, "--out", "e", "--quiet", cwd=folder)
         assert done.returncode == 0, done.stderr
         data = load_data("digits", train_rows=300)
         given = Corruption.load(folder / "e/budget-60/seed-1/corruption.npz").apply(data.train)
@@ -97,7 +99,7 @@ class TestCommand:
 
     def test_a_cell_is_scored(self, folder: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in (folder / "e").rglob("*")}
-        done = cli("detect", "e/budget-60/seed-1", "--detector", "cross-validation", "--out", "a/s.csv", cwd=folder)
+        done = cli("detect", "e/budget-60/seed-1", "--detect", "cross-validation", "--out", "a/s.csv", cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "AUROC" in done.stdout and max(map(len, done.stdout.splitlines())) <= 110
         record = read_json(folder / "a/s.json", DetectionResults)
@@ -106,6 +108,26 @@ class TestCommand:
         assert before == {p: p.stat().st_mtime_ns for p in (folder / "e").rglob("*")}
         again = cli("detect", "e/budget-60/seed-1", "--out", "a/s.csv", cwd=folder)
         assert again.returncode == 2 and "--force" in again.stderr and len(again.stderr.splitlines()) == 1
+
+    def test_a_cell_keeps_its_suspects(self, folder: Path) -> None:
+        """Without --out they stand where repairs of the cell look for them, and are found again."""
+        shutil.copytree(folder / "e", folder / "f")
+        cell = Path("f/budget-60/seed-1")
+        first = cli("detect", cell, "--detect", "neighbours", cwd=folder)
+        assert first.returncode == 0, first.stderr
+        files = {p.name: p.stat().st_mtime_ns for p in (folder / cell / "detect-neighbours").iterdir()}
+        assert set(files) == {"detection_results.json", "scores.png", "suspects.csv"}
+        assert str(cell / "detect-neighbours/suspects.csv") in first.stdout
+        again = cli("detect", cell, "--detect", "neighbours", "--json", cwd=folder)
+        assert json.loads(again.stdout)[0]["bad_rows"] == 60 and again.stderr == ""
+        assert files == {p.name: p.stat().st_mtime_ns for p in (folder / cell / "detect-neighbours").iterdir()}
+        tiny = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
+        options = ("--detect", "neighbours", "--methods", "first-order", "--out", "f")
+        repaired = cli("run", *tiny, *options, cwd=folder)
+        assert repaired.returncode == 0 and "detecting by" not in repaired.stderr, repaired.stderr
+        assert cli("validate", "f", cwd=folder).returncode == 0
+        refused = cli("detect", cell, "--all-rows", cwd=folder)
+        assert refused.returncode == 2 and "--out" in refused.stderr
 
     def test_true_labels_play_no_part(self, folder: Path) -> None:
         """A user's model and data, in which the true labels do not exist, give the same suspects as the cell."""

@@ -16,7 +16,7 @@ class TestCommands:
         options = (
             *("--train-rows", 400, "--epochs", 6, "--batch-size", 32, "--noise", "symmetric", "--rates", 0.3),
             *("--methods", "first-order,fspmu", "--set", "fspmu.epochs=1"),
-            *("--detect", "patches", "--detect-set", "filters=16", "--output", "e"),
+            *("--detect", "patches", "--set", "patches.filters=16", "--out", "e"),
         )
         done = cli("run", *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ class TestCommands:
         for arguments, message in (
             (("run", "--suspects", "remove"), "need --detect"),
             (("run", "--detect", "oracle"), "oracle"),
-            (("run", "--detect", "patches", "--detect-set", "speed=1"), "speed"),
+            (("run", "--detect", "patches", "--set", "patches.speed=1"), "speed"),
             (("run", "--detect", "patches", "--rounds", "0"), "rounds"),
             (
                 (

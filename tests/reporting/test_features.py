@@ -216,14 +216,14 @@ def cell(tmp_path_factory) -> Path:
     options = ("--train-rows", "300", "--epochs", "3", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
     repairs = ("--methods", "first-order,fspmu", "--set", "fspmu.pred=loss-ranking", "--set", "fspmu.epochs=2")
     repairs += ("--set", 'fspmu.pred_options={"share": 0.05}')
-    done = cli("run", *options, *repairs, "--output", "e", "--quiet", cwd=folder)
+    done = cli("run", *options, *repairs, "--out", "e", "--quiet", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "e/budget-60/seed-1"
 
 
 class TestCommand:
     def test_draws_and_records(self, cell: Path) -> None:
-        done = cli("features", "fspmu", "--rows", "100", "--format", "png,pdf", "--quiet", cwd=cell)
+        done = cli("figures", "--features", "fspmu", "--rows", "100", "--format", "png,pdf", "--quiet", cwd=cell)
         assert done.returncode == 0, done.stderr
         assert done.stderr == "" and "forget" in done.stdout and "method took for wrong" in done.stdout
         figures = cell / "fspmu/figures"
@@ -259,12 +259,23 @@ class TestCommand:
                 assert found["std"] == pytest.approx(angles[chosen].std(), abs=0.01)
 
         pictures = {p.name: p.read_bytes() for p in figures.glob("*.*")}
-        again = cli("features", cell / "fspmu", "--rows", "100", "--format", "png,pdf", "--json", "--quiet", cwd=cell)
+        again = cli(
+            "figures",
+            "--features",
+            cell / "fspmu",
+            "--rows",
+            "100",
+            "--format",
+            "png,pdf",
+            "--json",
+            "--quiet",
+            cwd=cell,
+        )
         assert json.loads(again.stdout)[0] == record
         assert {p.name: p.read_bytes() for p in figures.glob("*.*")} == pictures
 
     def test_without_named_rows_the_bad_ones_are_shown(self, cell: Path) -> None:
-        done = cli("features", "first-order", "--rows", "40", "--json", "--quiet", cwd=cell)
+        done = cli("figures", "--features", "first-order", "--rows", "40", "--json", "--quiet", cwd=cell)
         assert done.returncode == 0, done.stderr
         record = json.loads(done.stdout)[0]
         assert (record["forget_source"], record["forget_rows"]) == ("corruption", 60)

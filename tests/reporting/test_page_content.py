@@ -102,7 +102,7 @@ class TestContent:
         text, parsed = measured
         visible = "".join(parsed.text)
         assert text.count('<pre class="command"') == 96
-        assert "python cli.py run --dataset cifar10" in visible and '"method": "second-order-lissa"' in visible
+        assert "python cli.py run --data cifar10" in visible and '"method": "second-order-lissa"' in visible
         assert "2.21.0" in visible and str(FIXTURES) not in text
 
     def test_it_is_one_file(self, measured) -> None:
@@ -123,7 +123,7 @@ class TestContent:
         text, parsed = write_page(FIXTURES / "digits-symmetric-objectives", tmp_path / "report.html")
         labels = [e["label"] for e in parsed.data["experiments"]]
         assert labels == ["cross-entropy", "mixup"] and "Experiment <select" in text
-        assert "--output digits-symmetric-objectives/mixup" in text
+        assert "--out digits-symmetric-objectives/mixup" in text
         for row in parsed.data["rows"]:
             assert f'data-e="{row["e"]}"' in text
 

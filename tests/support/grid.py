@@ -28,7 +28,7 @@ def setup(folder: Path, **changes) -> Setup:
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "cli.py"), "run", *OPTIONS, "--output", str(folder), *options]
+    command = [sys.executable, str(ROOT / "cli.py"), "run", *OPTIONS, "--out", str(folder), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

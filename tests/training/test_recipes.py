@@ -124,7 +124,18 @@ class TestRecords:
 
 class TestCommandLine:
     def test_configs_of_the_recipe(self, tmp_path: Path) -> None:
-        done = cli("configs", "--recipe", "preact-sgd", "--methods", "first-order", "--output", "e", cwd=tmp_path)
+        done = cli(
+            "run",
+            "--until",
+            "configs",
+            "--recipe",
+            "preact-sgd",
+            "--methods",
+            "first-order",
+            "--out",
+            "e",
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
         config = json.loads((tmp_path / "e/clean/seed-42/train_config.json").read_text())
         assert {key: config[key] for key in PREACT} == PREACT
@@ -132,8 +143,8 @@ class TestCommandLine:
     def test_explicit_options_win_and_a_training_follows_them(self, tmp_path: Path) -> None:
         """Even those that equal a default, and even switches."""
         options = ("--model", "cnn_small", "--epochs", "2", "--no-augment", "--nesterov", "--milestones", "1")
-        rest = ("--train-rows", "200", "--budgets", "40", "--seeds", "1", "--output", "e")
-        done = cli("train", "--recipe", "preact-sgd", *options, *rest, cwd=tmp_path)
+        rest = ("--train-rows", "200", "--budgets", "40", "--seeds", "1", "--out", "e")
+        done = cli("run", "--until", "training", "--recipe", "preact-sgd", *options, *rest, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         config = json.loads((tmp_path / "e/clean/seed-1/train_config.json").read_text())
         changed = {"model": "cnn_small", "epochs": 2, "augment": False, "milestones": [1]}
@@ -152,7 +163,7 @@ class TestCommandLine:
         ],
     )
     def test_bad_input(self, tmp_path: Path, arguments: tuple[str, ...], match: str) -> None:
-        assert_refused(cli("train", *arguments, cwd=tmp_path), match)
+        assert_refused(cli("run", "--until", "training", *arguments, cwd=tmp_path), match)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from unlearning.errors import invalid
 from unlearning.registry import Entry, Registry, Role
-from unlearning.streams import stream_seed
 
 if TYPE_CHECKING:
     import keras
@@ -84,6 +83,8 @@ def build(
         raise invalid("pixel_max", "a positive number", pixel_max)
     if seed is not None:
         import keras
+
+        from unlearning.streams import stream_seed
 
         keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
     return builder(input_shape, num_classes, pixel_max)

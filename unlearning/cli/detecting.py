@@ -6,52 +6,62 @@ from typing import Any
 
 import click
 
-from unlearning import detection
 from unlearning.cli.group import assignments
-from unlearning.cli.options import together
+from unlearning.cli.looks import Names, option, together
 from unlearning.errors import InputError
 from unlearning.repairs.settings import DetectSettings
 
+DETECTORS = Names("unlearning.detection:DETECTORS")
+
 detect_options = together(
-    click.option(
+    option(
         "--detect",
         "detector",
+        type=DETECTORS,
         metavar="DETECTOR",
-        help=f"Let a detector find the flagged rows: {', '.join(detection.available())}.",
+        help=f"Let a detector find the flagged rows. One of {', '.join(DETECTORS.names)}. Its settings are changed by "
+        "--set DETECTOR.FIELD=VALUE.",
     ),
-    click.option(
-        "--detect-set",
-        "detector_options",
-        multiple=True,
-        callback=assignments,
-        metavar="FIELD=VALUE",
-        help="Change an option of the detector; repeatable.",
-    ),
-    click.option(
+    click.option("--detect-set", "detector_options", multiple=True, callback=assignments, hidden=True),
+    option(
         "--suspects",
         type=click.Choice(["relabel", "remove"]),
         default="relabel",
         show_default=True,
         help="Give what is detected its suggested label, or take it out.",
     ),
-    click.option(
+    option(
         "--rounds",
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
+        metavar="N",
         help="Detect again with the repaired model, and repair the original one anew.",
     ),
+    heading="Detection",
 )
 
 
 def take_detection(options: dict[str, Any]) -> DetectSettings | None:
-    """Takes the options of detection out of a command's options; None where rows are not to be detected."""
+    """Takes the options of detection out of a command's options, those of the detector out of `overrides`, too.
+
+    Returns:
+        How rows are detected; None where they are not to be.
+
+    Raises:
+        InputError: If there is no such option of the detector, or an option says how to detect and none says that.
+    """
     detector, changed = options.pop("detector", None), options.pop("detector_options", {})
     suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
     if detector is None:
         if changed or suspects != "relabel" or rounds > 1:
-            raise InputError("--detect-set, --suspects and --rounds need --detect.")
+            raise InputError("--suspects and --rounds need --detect.")
         return None
-    chosen = DetectSettings(detector=detector, options=changed, suspects=suspects, rounds=rounds)
+    own = f"{detector}."
+    overrides = options.get("overrides", {})
+    told = {key.removeprefix(own): value for key, value in overrides.items() if key.startswith(own)}
+    if told:
+        options["overrides"] = {key: value for key, value in overrides.items() if not key.startswith(own)}
+    chosen = DetectSettings(detector=detector, options={**changed, **told}, suspects=suspects, rounds=rounds)
     chosen.build()  # finds a wrong option before anything else is done
     return chosen

@@ -24,137 +24,206 @@ from unlearning.cli.group import (
     set_option,
     tensorboard_option,
 )
-from unlearning.cli.options import options_of, together
+from unlearning.cli.looks import option, together
+from unlearning.cli.options import options_of
+from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError
-from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.settings import GridSettings, MethodChoice, RunSettings
+from unlearning.noise.settings import NoiseSettings
 from unlearning.training import recipes
+from unlearning.training.settings import ModelRecipe
 
 if TYPE_CHECKING:
     from unlearning.experiments.cell.setup import Setup
-    from unlearning.experiments.grid.sweep import SweepReport
+    from unlearning.experiments.grid.sweep import SweepOptions, SweepReport
 
-_GRID = set(RunSettings.model_fields) - {"validation", "tensorboard"}
 _grid_options = together(
-    click.option(
-        "--recipe",
-        type=click.Choice(list(recipes.RECIPES)),
-        default="default",
-        show_default=True,
-        help="Training options that belong together, for those not given: preact-sgd is published for noisy CIFAR.",
+    options_of(GridSettings, heading="Grid"),
+    options_of(DataSettings, heading="Data"),
+    options_of(NoiseSettings, heading="Noise"),
+    together(
+        options_of(ModelRecipe, {"model"}),
+        option(
+            "--recipe",
+            type=click.Choice(list(recipes.RECIPES)),
+            default="default",
+            show_default=True,
+            help="Training options that belong together, for those not given: preact-sgd is published for noisy CIFAR.",
+        ),
+        options_of(ModelRecipe, set(ModelRecipe.model_fields) - {"model"}),
+        heading="Model and training",
     ),
-    options_of(RunSettings, _GRID),
 )
+_variant_option = option("--variant", default="", metavar="TEXT", help="Text added to the method's folder name.")
 _method_options = together(
-    click.option(
+    option(
         "--methods",
         "method_names",
         default="first-order,second-order",
         show_default=True,
-        help=f"Any of {', '.join(methods.available())}; chains such as sap+second-order; or 'all'.",
+        metavar="NAME,...",
+        help="Any of `list methods`; chains such as sap+second-order; or 'all'.",
     ),
-    click.option(
+    option(
         "--set",
         "overrides",
         multiple=True,
         callback=assignments,
-        metavar="METHOD.FIELD=VALUE",
-        help="Change a hyperparameter; repeatable.",
+        metavar="NAME.FIELD=VALUE",
+        help="Change a setting of a method, or of the detector; repeatable. `list methods NAME` and `list detectors "
+        "NAME` show them.",
     ),
-    click.option("--variant", default="", help="Text added to the method's folder name."),
+    _variant_option,
     options_of(RunSettings, {"validation"}),
+    heading="Repairs",
 )
 _sweep_options = together(
-    click.option("--workers", default=1, show_default=True, help="Processes that run cells side by side."),
-    click.option(
-        "--threads", type=int, help="Size of TensorFlow's thread pools in every process [default: processor cores]."
+    option(
+        "--until",
+        type=click.Choice(["configs", "training", "repairs"]),
+        default="repairs",
+        show_default=True,
+        help="Where to stop: with configuration files, trained models, or repairs.",
     ),
-    click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True),
-    click.option("--address", help="A running Ray cluster, for --executor ray [default: one on this machine]."),
-    click.option("--shard", default="1/1", metavar="I/N", help="Only every N-th cell, from the I-th."),
-    click.option("--wait", is_flag=True, help="Wait for another run in the same folder."),
-    click.option("--dry-run", is_flag=True, help="List the cells with estimates of time and memory; write nothing."),
+    option("--dry-run", is_flag=True, help="List the cells with estimates of time and memory; write nothing."),
+    option("--workers", default=1, show_default=True, metavar="N", help="Processes that run cells side by side."),
+    option(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="Size of TensorFlow's thread pools in every process [default: processor cores].",
+    ),
+    option("--shard", default="1/1", metavar="I/N", help="Only every N-th cell, from the I-th."),
+    option("--wait", is_flag=True, help="Wait for another run in the same folder."),
+    option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True),
+    option("--address", metavar="HOST", help="A running Ray cluster [default: one on this machine]."),
+    heading="Running",
 )
 
 
-@main.command()
+@main.command(
+    examples=(
+        "run",
+        "run --rates 0.1,0.2 --seeds 1,2,3 --methods second-order,fine-tuning",
+        "run --data cifar10 --noise symmetric --methods sap --set sap.rounds=2",
+        "run --methods second-order --detect patches",
+        "run --workers 2 --dry-run",
+    )
+)
 @_grid_options
 @_method_options
 @detect_options
 @_sweep_options
-@tensorboard_option
-@json_option
-@quiet_option
-def run(as_json: bool, quiet: bool, **options: Any) -> None:
+@together(options_of(RunSettings, {"output"}), tensorboard_option, json_option, quiet_option, heading="Output")
+def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
     """Train, poison, repair and score: every budget, seed and method.
 
-    A seed has one clean model, trained on true labels, and one poisoned model a budget.
-    What is already there is found again and not recomputed; an interrupted run continues. A cell (one budget and seed)
-    that fails leaves a failure.json, the others go on, and the exit code is 1.
+    A seed has one clean model, trained on true labels, and one poisoned model a budget. What is already there is found
+    again and not recomputed; an interrupted run continues. A cell (one budget and seed) that fails leaves a
+    failure.json, the others go on, and the exit code is 1.
     """
+    if until == "configs" and not options["dry_run"]:
+        _write_configs(options)
+        return
+    if until == "training":
+        options |= {"method_names": "", "overrides": {}, "variant": "", "detector": None}
+        options |= {"suspects": "relabel", "rounds": 1, "detector_options": {}}
     setup, report = _sweep(options, quiet, as_json)
-    if as_json:
+    if until == "training":
+        from unlearning.cli.results import show_training
+
+        show_training(setup.folder, as_json)
+    elif as_json:
         print_json(list(report.results))
     else:
-        from unlearning.reporting.tables import format_results
+        from unlearning.reporting.tables import format_results, terminal_width
 
-        click.echo(format_results(report.results))
+        click.echo(format_results(report.results, width=terminal_width()))
         click.echo(f"\nFiles: {setup.folder}")
     _exit_with_failures(report)
 
 
-@main.command()
-@_grid_options
-@_sweep_options
-@tensorboard_option
+@main.command(
+    examples=(
+        "reproduce --list",
+        "reproduce digits --dry-run",
+        "reproduce digits --out models/digits-again",
+    )
+)
+@click.argument("name", required=False)
+@option("--list", "as_list", is_flag=True, help="List the published tables.")
+@option("--dry-run", is_flag=True, help="Say what is run, and what of it is there; compute nothing.")
+@option("--only-missing", is_flag=True, help="Keep results that are there, and compute the others.")
+@option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: under models/].")
+@data_dir_option
+@option("--workers", default=1, show_default=True, help="Processes that run cells side by side.")
 @json_option
 @quiet_option
-def train(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Train the clean model of every seed and the poisoned ones, without repairing them."""
-    from unlearning.cli.results import show_training
+def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make the published table NAME again, and set its numbers beside the published ones.
 
-    no_methods = {"method_names": "", "overrides": {}, "variant": "", "validation": "noisy"}
-    setup, report = _sweep({**options, **no_methods}, quiet, as_json)
-    show_training(setup.folder, as_json)
+    NAME is one of `reproduce --list`, or a .toml file like those in configs/. What differs by more than the published
+    seeds do is said.
+    """
+    from unlearning.experiments.grid.signals import Stopped, stopping_on_signals
+    from unlearning.experiments.grid.sweep import SweepOptions
+    from unlearning.experiments.published import config, reproducing
+    from unlearning.reporting import tables
+
+    if as_list or name is None:
+        found = {path.stem: config.read_config(path) for path in config.config_files()}
+        listed = [{"name": key, "title": table.title, **table.hardware.config()} for key, table in found.items()]
+        print_json(listed) if as_json else click.echo(tables.format_tables(found))
+        return
+    table = config.read_config(config.config_path(name))
+    steps = reproducing.steps(table, out, options["data_dir"])
+    if options["dry_run"]:
+        there = [{str(folder): done for folder, done in step.repairs.items()} for step in steps]
+        print_json(there) if as_json else click.echo(tables.format_steps(table, steps))
+        return
+    how = SweepOptions(workers=options["workers"])
+    _share_gpus(how)
+    reproducing.check_missing(steps, only_missing=options["only_missing"])
+    try:
+        with stopping_on_signals():
+            prepare(quiet, how.threads)
+            report = reproducing.reproduce(steps, how)
+    except Stopped as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_code)
+    folder = out or reproducing.default_folder(table)
+    compared = reproducing.compare(table, folder)
+    if as_json:
+        print_json(tables.describe_comparison(compared))
+    else:
+        click.echo(tables.format_comparison_with_published(compared, tables.terminal_width()))
+        click.echo(f"\nFiles: {folder}")
     _exit_with_failures(report)
 
 
-@main.command()
-@_grid_options
-@_method_options
-@detect_options
-def configs(**options: Any) -> None:
-    """Write the configuration files of a grid, to be filled by `run` with the same options."""
-    from unlearning.experiments.cell.line import write_configs
-    from unlearning.experiments.cell.setup import Setup
-
-    settings = _settings(options)
-    prepare(quiet=True)
-    for path in write_configs(Setup(settings)):
-        click.echo(path)
-
-
-@main.command()
+@main.command(
+    examples=(
+        "unlearn sap models/EXPERIMENT/budget-251/seed-42",
+        "unlearn second-order RUN_DIR --set steps=3 --variant three-steps",
+        "unlearn second-order RUN_DIR --detect patches --set patches.filters=128",
+    )
+)
 @click.argument("method", metavar="METHOD")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@set_option
-@click.option("--variant", default="", help="Text added to the method's folder name.")
-@click.option("--validation", type=click.Choice(["noisy", "clean"]), default="noisy", show_default=True)
-@data_dir_option
-@own_data_option
-@labels_file_option
+@together(set_option, _variant_option, options_of(RunSettings, {"validation"}), heading="Repair")
 @detect_options
-@tensorboard_option
-@json_option
-@quiet_option
-def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: dict[str, str], **options: Any) -> None:
+@together(own_data_option, data_dir_option, labels_file_option, heading="Data")
+@together(tensorboard_option, json_option, quiet_option, heading="Output")
+def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Repair the poisoned model in RUN_DIR (.../budget-B/seed-S) by METHOD."""
+    detect = take_detection(options)
+    overrides = options.pop("overrides")
+    methods.get(method, overrides)
+    prepare(quiet)
     from unlearning.experiments.cell.reopening import reopen
     from unlearning.experiments.grid.cells import run_repair
     from unlearning.reporting.tables import format_results
 
-    methods.get(method, overrides)
-    detect = take_detection(options)
-    prepare(quiet)
     result = run_repair(reopen(run_dir, method, overrides, detect=detect, **options))
     if as_json:
         print_json([result])
@@ -162,43 +231,35 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, overrides: d
         click.echo(format_results([result]))
 
 
-@main.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The list (.json).")
-@data_dir_option
-@own_data_option
-@labels_file_option
-@click.option("--force", is_flag=True, help="Replace an existing list.")
-def labels(**options: Any) -> None:
-    """Write the labels that the model in RUN_DIR (.../budget-B/seed-S) was given, as a JSON list.
-
-    One integer a training row, as `--noise recorded --labels-file` and other programs read it. A whole
-    tensorflow-datasets set is listed in the order of its example ids, anything else in the order of the training rows.
-    """
+def _write_configs(options: dict[str, Any]) -> None:
+    """Writes the configuration files of a grid, to be filled by `run` with the same options."""
+    settings = _settings({name: value for name, value in options.items() if name not in {*_SWEEP, "dry_run"}})
     prepare(quiet=True)
-    from unlearning.experiments.cell.labels import write_given_labels
+    from unlearning.experiments.cell.line import write_configs
+    from unlearning.experiments.cell.setup import Setup
 
-    rows, bad = write_given_labels(**options)
-    click.echo(f"{rows} labels, {bad} of them wrong: {options['out']}")
+    for path in write_configs(Setup(settings)):
+        click.echo(path)
+
+
+_SWEEP = ("workers", "threads", "executor", "address", "shard", "wait")
+"""Options that are fields of `SweepOptions`."""
 
 
 def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, SweepReport]:
     """Runs the grid that a command's options describe, or lists it; returns the experiment and the report."""
+    prepare(quiet, options["threads"])
     from unlearning.experiments.cell.setup import Setup
     from unlearning.experiments.grid.signals import Stopped, stopping_on_signals
     from unlearning.experiments.grid.sweep import SweepOptions, parse_shard, plan, sweep
 
-    names = ("workers", "threads", "executor", "address", "shard", "wait")
-    chosen = {name: options.pop(name) for name in names}
+    chosen = {name: options.pop(name) for name in _SWEEP}
     how = SweepOptions(**{**chosen, "shard": parse_shard(chosen["shard"])})
     dry_run = options.pop("dry_run")
-    if how.workers > 1:
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first process takes a GPU's whole memory
+    _share_gpus(how)
     try:
         with stopping_on_signals():
-            settings = _settings(options)
-            prepare(quiet, how.threads)
-            setup = Setup(settings)
+            setup = Setup(_settings(options))
             if not dry_run:
                 return setup, sweep(setup, how)
             found = plan(setup, how)
@@ -212,6 +273,11 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, 
         click.echo(str(stopped), err=True)
         sys.exit(stopped.exit_code)
     sys.exit(0)
+
+
+def _share_gpus(how: SweepOptions) -> None:
+    if how.workers > 1:
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first process takes a GPU's whole memory
 
 
 def _exit_with_failures(report: SweepReport) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from unlearning import detection, methods
-from unlearning.cli.detecting import detect_options, take_detection
+from unlearning.cli.detecting import DETECTORS, detect_options, take_detection
 from unlearning.cli.group import (
-    DATA_HELP,
+    assignments,
     data_dir_option,
+    force_option,
     json_option,
     labels_file_option,
     main,
@@ -21,39 +21,63 @@ from unlearning.cli.group import (
     set_option,
     tensorboard_option,
 )
+from unlearning.cli.looks import option, together
+from unlearning.data.settings import DataSettings
 
-_data_seed_option = click.option(
-    "--data-seed", default=42, show_default=True, help="Seed of the splits; row numbers depend on it."
+_DATA = DataSettings.model_fields["dataset"].description
+
+_divided = together(
+    data_dir_option,
+    option(
+        "--data-seed", default=42, show_default=True, metavar="N", help="Seed of the splits; row numbers depend on it."
+    ),
+    option("--image-size", type=int, metavar="PIXELS", help="Side to which image files are resized."),
+    heading="Data",
 )
-_image_size_option = click.option("--image-size", type=int, help="Side in pixels to which image files are resized.")
+_printed = together(force_option, json_option, quiet_option, heading="Output")
 
 
-@main.command()
+@main.command(
+    examples=(
+        "repair model.keras --data data.npz --detect patches --out repaired.keras",
+        "repair model.keras --data data.npz --flagged flagged.csv --out repaired.keras",
+        "repair model.keras --data data.npz --method sap --out repaired.keras",
+    )
+)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", "dataset", required=True, help=DATA_HELP)
-@click.option(
-    "--flagged",
-    type=click.Path(path_type=Path),
-    help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
+@together(
+    option("--data", "dataset", required=True, metavar="DATA", help=f"What the model was trained on: {_DATA}"),
+    option(
+        "--flagged",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
+    ),
+    heading="Data",
 )
+@_divided
 @detect_options
-@click.option("--method", default="second-order", show_default=True, help=f"One of {', '.join(methods.available())}.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The repaired model (.keras).")
-@click.option("--trainable-from", help="First layer to update, or 'all' [default: the dense head].")
-@set_option
-@data_dir_option
-@_data_seed_option
-@_image_size_option
-@click.option("--seed", default=0, show_default=True, help="Seed of what the method draws.")
-@click.option("--force", is_flag=True, help="Replace an existing output.")
+@together(
+    option(
+        "--method",
+        default="second-order",
+        show_default=True,
+        metavar="NAME",
+        help="One of `list methods`, or a chain a+b.",
+    ),
+    set_option,
+    option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: the dense head]."),
+    option("--seed", default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
+    heading="Repair",
+)
+@option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
 @tensorboard_option
-@json_option
-@quiet_option
+@_printed
 def repair(as_json: bool, quiet: bool, **options: Any) -> None:
-    """Correct your own MODEL.keras: bad rows are given (--flagged), found (--detect), or not needed (sap).
+    """Correct your own MODEL.keras.
 
-    Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON file with scores,
-    hyperparameters and work.
+    Its bad rows are given (--flagged), found (--detect), or not needed (--method sap). Rows count from 0 within the
+    training split of the data. Next to the repaired model stands a JSON file with scores, hyperparameters and work.
     """
     detect_by = take_detection(options)
     prepare(quiet)
@@ -70,45 +94,74 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}")
 
 
-@main.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--data", "dataset", help=f"What a MODEL.keras was trained on: {DATA_HELP}")
-@click.option(
-    "--detector",
-    default="patches",
-    show_default=True,
-    help=f"One of {', '.join(detection.available())}; see below.",
+@main.command(
+    examples=(
+        "detect model.keras --data data.npz --out suspects.csv",
+        "detect models/EXPERIMENT/budget-251/seed-42 --detect neighbours",
+    )
 )
-@set_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The suspects (.csv).")
-@click.option("--all-rows", is_flag=True, help="Write rows that are not suspect, too, with their given labels.")
-@data_dir_option
-@_data_seed_option
-@_image_size_option
-@labels_file_option
-@click.option("--seed", default=0, show_default=True, help="Seed of what the detector draws.")
-@click.option("--force", is_flag=True, help="Replace existing output.")
-@json_option
-@quiet_option
-def detect(as_json: bool, quiet: bool, **options: Any) -> None:
+@click.argument("target", type=click.Path(path_type=Path))
+@option("--data", "dataset", metavar="DATA", help=f"What a MODEL.keras was trained on: {_DATA}", heading="Data")
+@_divided
+@together(labels_file_option, heading="Data")
+@together(
+    option(
+        "--detect",
+        "detector",
+        type=DETECTORS,
+        metavar="DETECTOR",
+        default="patches",
+        show_default=True,
+        old=("--detector",),
+        help=f"One of {', '.join(DETECTORS.names)}. `list detectors` says what they do.",
+    ),
+    option(
+        "--set",
+        "overrides",
+        multiple=True,
+        callback=assignments,
+        metavar="FIELD=VALUE",
+        help="Change a setting of the detector; repeatable. `list detectors NAME` shows them.",
+    ),
+    option("--seed", type=int, metavar="N", help="Seed of what the detector draws [default: 0; in a RUN_DIR its own]."),
+    heading="Detection",
+)
+@option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The suspects (.csv) [default for a RUN_DIR: RUN_DIR/detect-DETECTOR/suspects.csv].",
+)
+@together(
+    option("--all-rows", is_flag=True, help="Write rows that are not suspect, too, with their given labels."),
+    heading="Output",
+)
+@_printed
+def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Find rows of TARGET's training data whose labels look wrong.
 
-    TARGET is a MODEL.keras, with --data, or a RUN_DIR (.../budget-B/seed-S), where the bad rows are known and the
-    detection is scored. The CSV file is what `repair --flagged` takes; look through its column corrected_label first.
-    Next to it stand a JSON file with all numbers and a PNG of the scores.
+    TARGET is a MODEL.keras, with --data and --out, or a RUN_DIR (.../budget-B/seed-S), where the bad rows are known and
+    the detection is scored. The CSV file is what `repair --flagged` takes; look through its column corrected_label
+    first. Next to it stand a JSON file with all numbers and a PNG of the scores.
     """
     prepare(quiet)
-    from unlearning.experiments.cell.examining import detect_rows
+    from unlearning.experiments.cell.examining import detect_beside, detect_rows
+    from unlearning.experiments.cell.folder import parse_cell
+    from unlearning.experiments.grid.locks import lock_cell
 
-    result = detect_rows(**options)
+    own = f"{options['detector']}."
+    options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
+    out = options["out"]
+    if out is None and target.is_dir():
+        with lock_cell(*parse_cell(target), timeout=0):
+            result, files = detect_beside(target, **options)
+    else:
+        result = detect_rows(target=target, **options)
+        files = [out, out.with_suffix(".json"), out.with_suffix(".png")]
     if as_json:
         print_json([result])
         return
     from unlearning.reporting.tables import format_detection
 
     click.echo(format_detection(result))
-    out = options["out"]
-    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}, {out.with_suffix('.png')}")
-
-
-detect.epilog = "\b\n" + "\n".join(f"{name}: {line}" for name, line in detection.summaries().items())
+    click.echo(f"\nFiles: {', '.join(map(str, files))}")

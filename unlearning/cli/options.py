@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import re
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,26 +12,21 @@ import click
 from pydantic.fields import FieldInfo
 
 from unlearning.cli.group import assignments
+from unlearning.cli.looks import Decorator, Names, first_paragraph, option, together
 from unlearning.settings import Option, Settings, option_flag
 
-Decorator = Callable[[Callable], Callable]
 
-
-def options_of(cls: type[Settings], only: Collection[str] | None = None) -> Decorator:
+def options_of(cls: type[Settings], only: Collection[str] | None = None, heading: str = "") -> Decorator:
     """Returns a decorator that gives a command one option for every field of a settings class.
 
     Args:
         cls: The class.
         only: Names of the fields, where not all of them.
+        heading: The heading they stand under.
     """
     names = [name for name in cls.model_fields if only is None or name in only]
     made = [option_of(name, cls.model_fields[name]) for name in names]
-    return together(*(option for option in made if option is not None))
-
-
-def together(*options: Decorator) -> Decorator:
-    """Applies several options in the order written."""
-    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
+    return together(*(one for one in made if one is not None), heading=heading)
 
 
 def option_of(name: str, field: FieldInfo) -> Decorator | None:
@@ -42,30 +35,35 @@ def option_of(name: str, field: FieldInfo) -> Decorator | None:
     flag = option_flag(name, field)
     if not flag:
         return None
-    text = _first_paragraph(field.description or "")
+    text = first_paragraph(field.description or "")
     if look.one_of:
-        text = f"{text} One of {', '.join(_names(look.one_of))}."
+        text = f"{text} One of {', '.join(Names(look.one_of).names)}."
     kind, optional = _without_none(field.annotation)
     default = field.get_default(call_default_factory=True)
     shown: dict[str, Any] = {"help": text, "default": default, "show_default": not optional and default not in ("", ())}
     if look.metavar:
         shown["metavar"] = look.metavar
+    if look.old:
+        shown["old"] = look.old
     origin = get_origin(kind)
     if kind is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **shown)
+        return option(f"{flag}/--no-{flag[2:]}", name, **shown)
     if origin is Literal:
-        return click.option(flag, name, type=click.Choice(list(get_args(kind))), **shown)
+        return option(flag, name, type=click.Choice(list(get_args(kind))), **shown)
     if origin is dict:
         shown |= {"show_default": False, "default": None}
-        return click.option(flag, name, multiple=True, callback=assignments, **shown)
+        return option(flag, name, multiple=True, callback=assignments, **shown)
     if origin is tuple:
         number = _bare(get_args(kind)[0])
         shown["default"] = ",".join(map(str, default)) if default else None
         shown["show_default"] = bool(default)
-        return click.option(flag, name, callback=functools.partial(_numbers, number), **shown)
+        return option(flag, name, callback=functools.partial(_numbers, number), **shown)
+    if look.one_of:
+        return option(flag, name, type=Names(look.one_of), **{"metavar": "NAME", **shown})
     if kind is Path:
-        return click.option(flag, name, type=click.Path(path_type=Path), **shown)
-    return click.option(flag, name, type=kind if kind in (int, float) else str, **shown)
+        return option(flag, name, type=click.Path(path_type=Path), **shown)
+    metavar = {int: "N", float: "NUMBER"}.get(kind, "TEXT")
+    return option(flag, name, type=kind if kind in (int, float) else str, **{"metavar": metavar, **shown})
 
 
 def _numbers(kind: type, _: click.Context, __: click.Parameter, text: str | None) -> tuple | None:
@@ -89,13 +87,3 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 def _bare(annotation: Any) -> Any:
     """A type without its constraints."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def _first_paragraph(text: str) -> str:
-    """Returns the first paragraph without the marks of documentation."""
-    return re.sub(r"`+", "", " ".join(text.partition("\n\n")[0].split()))
-
-
-def _names(registry: str) -> tuple[str, ...]:
-    module, _, attribute = registry.partition(":")
-    return getattr(importlib.import_module(module), attribute).names()

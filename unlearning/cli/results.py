@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unlearning.cli.group import json_option, main, prepare, print_json, quiet_option, silence_progress
-from unlearning.errors import InputError
+from unlearning.cli.group import (
+    data_dir_option,
+    force_option,
+    json_option,
+    labels_file_option,
+    main,
+    own_data_option,
+    prepare,
+    print_json,
+    quiet_option,
+    silence_progress,
+)
+from unlearning.cli.looks import option, together
+from unlearning.errors import InputError, invalid
 
 if TYPE_CHECKING:
-    from unlearning.experiments.results.tree import Training
+    from unlearning.experiments.results.tree import Repair, Training
+
+_data_options = together(own_data_option, data_dir_option, labels_file_option, heading="Data")
 
 
-@main.command()
+@main.command(examples=("show models/EXPERIMENT", "show models/published", "show models/EXPERIMENT --compare"))
 @click.argument("directory", type=click.Path(path_type=Path))
-@json_option
-def show(directory: Path, as_json: bool) -> None:
+@together(
+    option("--compare", is_flag=True, help="Compare methods with a control, paired by seed, with bootstrap intervals."),
+    option("--control", default="fine-tuning", show_default=True, metavar="METHOD", help="Folder name of the control."),
+    heading="Comparison",
+)
+@together(json_option, heading="Output")
+def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
     """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
     from unlearning.experiments.results.reader import read_folders
     from unlearning.records import UnlearningResults
 
     tree = read_folders([directory], strict=True)
     entries, trained = tree.repairs(), tree.trainings()
+    if compare:
+        _compare(entries, control, as_json)
+        return
     if not entries and not trained:
         raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
@@ -35,45 +56,60 @@ def show(directory: Path, as_json: bool) -> None:
 
         print_json([*results, *(tidy_row(entry) for entry in foreign)])
         return
-    from unlearning.reporting.tables import format_entries, format_reference
+    from unlearning.reporting.tables import format_entries, format_reference, terminal_width
 
     if trained:
         print_training(directory, trained)
         click.echo()
     if results or not foreign:
-        click.echo(format_entries(entries))
+        click.echo(format_entries(entries, width=terminal_width()))
     if foreign:
         click.echo(format_reference(foreign))
 
 
-@main.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--control", default="fine-tuning", show_default=True, help="Folder name of the method to compare with.")
-@json_option
-def compare(directory: Path, control: str, as_json: bool) -> None:
-    """Compare the methods in DIRECTORY with a control, paired by seed, with bootstrap intervals."""
+def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
     from unlearning.experiments.results.compare import compare_methods
-    from unlearning.experiments.results.reader import read_folders
-
-    comparison = compare_methods(read_folders([directory], strict=True).repairs(), control)
-    if as_json:
-        click.echo(comparison.model_dump_json(indent=1))
-        return
     from unlearning.reporting.tables import format_comparison
 
-    click.echo(format_comparison(comparison))
+    comparison = compare_methods(entries, control)
+    click.echo(comparison.model_dump_json(indent=1) if as_json else format_comparison(comparison))
 
 
-@main.command()
+@main.command(
+    examples=(
+        "export models/published --out results.csv",
+        "export models/EXPERIMENT/budget-251/seed-42 --format labels --out labels.json",
+    )
+)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["tidy", "reference"]), default="tidy", show_default=True)
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None:
-    """Write the results below FOLDERS to OUT (.csv): a row a repair, a column a number.
+@together(
+    option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The table (.csv), or the list (.json)."),
+    option(
+        "--format",
+        "form",
+        type=click.Choice(["tidy", "reference", "labels"]),
+        default="tidy",
+        show_default=True,
+        help="A row a repair and a column a number; the columns of the published implementation; or the labels that "
+        "the model in a RUN_DIR (.../budget-B/seed-S) was given.",
+    ),
+    force_option,
+    heading="Output",
+)
+@_data_options
+def export(folders: tuple[Path, ...], out: Path | None, form: Any, force: bool, **data: Any) -> None:
+    """Write the results below FOLDERS to one file for other programs.
 
-    `--format reference` writes the columns that the published implementation exports.
+    Labels are one integer a training row, as `run --noise recorded --labels-file` reads them. A whole
+    tensorflow-datasets set is listed in the order of its example ids, anything else in the order of the training rows.
     """
+    if out is None:  # before version 0.2 it stood behind the folders
+        *folders, out = folders  # type: ignore[assignment]
+        if not folders:
+            raise InputError("Say with --out which file to write.")
+    if form == "labels":
+        _export_labels(folders, out, force, data)
+        return
     from unlearning.experiments.results.export import export_results
     from unlearning.records import UnlearningResults
     from unlearning.records.reference import NOTES
@@ -84,19 +120,60 @@ def export(folders: tuple[Path, ...], out: Path, form: Any, force: bool) -> None
         click.echo("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
 
 
-@main.command()
+def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[str, Any]) -> None:
+    if len(folders) != 1:
+        raise invalid("folders", "one folder .../budget-<B>/seed-<S>", " ".join(map(str, folders)))
+    prepare(quiet=True)
+    from unlearning.experiments.cell.labels import write_given_labels
+
+    rows, bad = write_given_labels(run_dir=folders[0], out=out, force=force, **data)
+    click.echo(f"{rows} labels, {bad} of them wrong: {out}")
+
+
+@main.command(
+    examples=(
+        "figures models/published --out figures --format png,pdf",
+        "figures --features models/EXPERIMENT/budget-251/seed-42/fspmu",
+    )
+)
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the figures.")
-@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
-@click.option("--force", is_flag=True, help="Replace existing figures.")
-@json_option
-@quiet_option
-def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_json: bool, quiet: bool) -> None:
+@together(
+    option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the figures."),
+    option("--format", "formats", default="png", show_default=True, metavar="NAME,...", help="png, pdf, or png,pdf."),
+    force_option,
+    json_option,
+    quiet_option,
+    heading="Output",
+)
+@together(
+    option(
+        "--features",
+        "of_features",
+        is_flag=True,
+        help="Draw where rows lie in feature space before and after one finished repair (.../seed-S/METHOD), into its "
+        "own folder.",
+    ),
+    option("--rows", default=2000, show_default=True, metavar="N", help="Most rows in the t-SNE figure."),
+    heading="Features",
+)
+@_data_options
+def figures(
+    folders: tuple[Path, ...], out: Path | None, formats: str, force: bool, as_json: bool, quiet: bool, **options: Any
+) -> None:
     """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf.
 
     Accuracy over budget, restored share over seconds and by method, recall by class, and convergence of the solvers,
     with all seeds, from the records alone. A figure that the records have no numbers for is left out.
+
+    With --features, tsne, angles (to the centroid of the given label; centroids are those of the retain rows before
+    the repair) and features.json with the angles' means go to METHOD/figures. Rows count as forget rows if the repair's
+    record names them; without such a record the truly bad ones do.
     """
+    if options.pop("of_features"):
+        _draw_features(folders, tuple(formats.split(",")), as_json, quiet, options)
+        return
+    if out is None:
+        raise InputError("Say with --out which folder the figures go to.")
     if quiet:
         silence_progress()
     from unlearning.reporting.figures import draw_study
@@ -113,15 +190,41 @@ def figures(folders: tuple[Path, ...], out: Path, formats: str, force: bool, as_
         click.echo(f"Left out: {study.foreign} results of the published implementation.", err=True)
 
 
-@main.command()
+def _draw_features(
+    folders: Sequence[Path], formats: tuple[str, ...], as_json: bool, quiet: bool, options: dict[str, Any]
+) -> None:
+    if len(folders) != 1:
+        raise invalid("folders", "one folder .../budget-<B>/seed-<S>/<method>", " ".join(map(str, folders)))
+    prepare(quiet)
+    from unlearning.reporting.features import draw_features
+
+    result = draw_features(folders[0], formats=formats, **options)
+    if as_json:
+        print_json([result])
+        return
+    from unlearning.reporting.tables import format_angles
+
+    click.echo(format_angles(result))
+    click.echo(f"\nFiles: {folders[0] / 'figures'}")
+
+
+@main.command(examples=("report models/EXPERIMENT --out report.html",))
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The page (.html).")
-@click.option("--images", default=24, show_default=True, help="Most pictures of a detection's suspects; 0 for none.")
-@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
-@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
-@click.option("--force", is_flag=True, help="Replace an existing page.")
+@together(
+    option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The page (.html)."),
+    option(
+        "--images",
+        default=24,
+        show_default=True,
+        metavar="N",
+        help="Most pictures of suspects; 0 for none.",
+    ),
+    force_option,
+    heading="Output",
+)
+@together(own_data_option, data_dir_option, heading="Data")
 def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Write one HTML page on the experiments in FOLDERS: tables, charts, configurations and commands.
+    """Write one HTML page on the experiments in FOLDERS: tables, charts, commands.
 
     The page needs no network and no second file. A sweep that is still running can be reported, too.
     """
@@ -134,11 +237,14 @@ def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
     click.echo(f"{out}: {written.size / 1e6:.1f} MB")
 
 
-@main.command()
+@main.command(examples=("validate models/published",))
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
+@together(json_option, heading="Output")
 def validate(folders: tuple[Path, ...], as_json: bool) -> None:
-    """Check every file below FOLDERS: names, records, hashes, weights, logs. Exit code 1 if anything is wrong."""
+    """Check every file below FOLDERS: names, records, hashes, weights, logs.
+
+    The exit code is 1 if anything is wrong.
+    """
     from unlearning.experiments.results.validate import validate_folders
 
     report = validate_folders(folders)
@@ -150,50 +256,6 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
         click.echo(format_validation(report))
     if report.problems:
         click.get_current_context().exit(1)
-
-
-@main.command()
-@click.argument("name", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Write NAME.schema.json (or all of them) to this folder.")
-def schema(name: str | None, out: Path | None) -> None:
-    """Print the JSON Schema of the record NAME, such as unlearning_results; without NAME, of all records."""
-    from unlearning.records.schema import kinds, schema_of, write_schemas
-
-    if out is not None:
-        for path in write_schemas(out, name):
-            click.echo(path)
-        return
-    content = schema_of(name) if name else {known: schema_of(known) for known in kinds()}
-    click.echo(json.dumps(content, indent=1))
-
-
-@main.command()
-@click.argument("run_dir", metavar="RUN_DIR/METHOD", type=click.Path(path_type=Path))
-@click.option("--rows", default=2000, show_default=True, help="Most rows in the t-SNE figure.")
-@click.option("--format", "formats", default="png", show_default=True, help="png, pdf, or png,pdf.")
-@click.option("--data", "dataset", help="The .npz file or folder, where the data set is one.")
-@click.option("--data-dir", help="Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR).")
-@click.option("--labels-file", help="CIFAR-10N .npz file, for human noise.")
-@json_option
-@quiet_option
-def features(as_json: bool, quiet: bool, formats: str, **options: Any) -> None:
-    """Draw where rows lie in feature space before and after a finished repair (.../seed-S/METHOD).
-
-    Into its folder figures/ go tsne and angles (to the centroid of the given label; centroids are those of the retain
-    rows before the repair), and features.json with the angles' means. Rows count as forget rows if the repair's record
-    names them; without such a record the truly bad ones do.
-    """
-    prepare(quiet)
-    from unlearning.reporting.features import draw_features
-
-    result = draw_features(**options, formats=tuple(formats.split(",")))
-    if as_json:
-        print_json([result])
-        return
-    from unlearning.reporting.tables import format_angles
-
-    click.echo(format_angles(result))
-    click.echo(f"\nFiles: {options['run_dir'] / 'figures'}")
 
 
 def show_training(directory: Path, as_json: bool = False) -> None:

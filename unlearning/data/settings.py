@@ -6,15 +6,15 @@ from typing import Annotated
 
 from annotated_types import Ge, Lt
 
-from unlearning.settings import Positive, Settings
+from unlearning.settings import Option, Positive, Settings
 
 
 class DataSettings(Settings):
     """Which images a model learns from."""
 
-    dataset: str = "digits"
+    dataset: Annotated[str, Option(flag="--data", metavar="DATA", old=("--dataset",))] = "digits"
     """digits, a tensorflow-datasets name, cifar100-superclasses, a .npz file, a folder with one subfolder a class, or clothing1m:DIR, webvision:DIR, mini-webvision:DIR."""  # noqa: E501
-    data_dir: str | None = None
+    data_dir: Annotated[str | None, Option(metavar="DIR")] = None
     """Folder of prepared tensorflow-datasets sets (default: TFDS_DATA_DIR)."""
     data_seed: Annotated[int, Ge(0), Lt(2**32)] = 42
     """Seed of the splits."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from unlearning.detection.base import Detection
 from unlearning.errors import invalid
@@ -23,6 +22,8 @@ def score_detection(detection: Detection, bad_rows: np.ndarray) -> dict[str, flo
     Raises:
         InputError: If a row number is out of range.
     """
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
     rows = len(detection.scores)
     bad_rows = np.asarray(bad_rows, dtype=np.int64)
     if len(bad_rows) and not 0 <= bad_rows.min() <= bad_rows.max() < rows:

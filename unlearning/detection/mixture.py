@@ -12,11 +12,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit
-from scipy.stats import norm
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from unlearning.streams import stream_seed
 
@@ -47,6 +42,9 @@ class Mixture:
 
     def posterior(self, scores: np.ndarray) -> np.ndarray:
         """Returns the probability of the higher-mean component given the score, same shape as `scores`."""
+        from scipy.special import expit
+        from scipy.stats import norm
+
         low, high = (
             np.log(weight) + norm.logpdf(scores, mean, np.sqrt(variance))
             for mean, variance, weight in zip(self.means, self.variances, self.weights, strict=True)
@@ -66,6 +64,8 @@ class Mixture:
         Returns:
             The boundary, or None if the posterior of no score above the lower mean passes.
         """
+        from scipy.optimize import brentq
+
         start = self.means[0]
         points = np.append(start, np.unique(scores[scores > start]))
         above = self.posterior(points) > threshold
@@ -105,6 +105,9 @@ def fit_mixture(
     Returns:
         The mixture.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     low, high = float(scores.min()), float(scores.max())
     shift, scale = (low, high - low) if normalise else (0.0, 1.0)
     start = stream_seed(seed, "detector", "mixture")

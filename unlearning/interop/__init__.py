@@ -6,7 +6,7 @@ what needs it, not by this module; so is TensorFlow, for the few things that Ker
 """
 
 from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
-from unlearning.interop.files import load_model, save_model
+from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
     as_logit_model,
     gives_probabilities,
@@ -20,6 +20,7 @@ __all__ = [
     "as_graph",
     "as_logit_model",
     "check_classifier",
+    "check_model_path",
     "copy_model",
     "differentiate",
     "gives_probabilities",

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     import keras
 
 
+def check_model_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a model, and raises `InputError` unless it ends in `.keras` and is a file."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise invalid("model", "a path ending in .keras", str(path))
+    if not path.is_file():
+        raise invalid("model", "an existing file", str(path))
+    return path
+
+
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a `.keras` file in safe mode (no code from the file is run).
 
@@ -27,13 +37,9 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     Raises:
         InputError: If the file is missing, damaged, or needs code that safe mode refuses.
     """
+    path = check_model_path(path)
     import keras
 
-    path = Path(path)
-    if path.suffix != ".keras":
-        raise invalid("model", "a path ending in .keras", str(path))
-    if not path.is_file():
-        raise invalid("model", "an existing file", str(path))
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, path)

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from unlearning.methods.base import Method
 
 NOTHING: frozenset[str] = frozenset()
-"""What a method needs to be told of bad rows, in an entry's `needs`: nothing at all,"""
+"""An entry's `needs` of a method that is told nothing of bad rows."""
 FLAGGED = frozenset({"flagged"})
-"""which rows they are,"""
+"""The same where it is told which rows they are."""
 RIGHT_LABELS = frozenset({"flagged", "corrected"})
-"""or what their labels should have been, besides."""
+"""The same where it is told what their labels should have been, besides."""
 
 METHODS = Registry(
     "method",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unlearning import acceptance
+from unlearning.methods import FLAGGED, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
@@ -127,7 +128,7 @@ def conclude(
     solves: Sequence[SolveReport] = (),
     solver_log: Sequence[Mapping[str, Any]] = (),
     status: OutcomeStatus | None = None,
-    told: bool = True,
+    told: frozenset[str] = RIGHT_LABELS,
     details: Mapping[str, Any] | None = None,
     rows: Mapping[str, np.ndarray] | None = None,
 ) -> UnlearningOutcome:
@@ -143,8 +144,9 @@ def conclude(
         solves: One report a linear solve.
         solver_log: One mapping a solver iteration.
         status: Why there is no proposal, where there is none.
-        told: Whether the method was told that the flagged rows are bad, so that putting them right counts. One that
-            needs no flagged rows says no: with or without them, it must get the same verdict.
+        told: What the method was told of bad rows, in the words of an entry's `needs`: whatever else is known of them,
+            it gets the same verdict. Without bad rows, only validation counts; where their right labels are not told, a
+            flagged row counts as right where its given label is no longer said.
         details: What else the result files keep.
         rows: Lists of rows, by name.
 
@@ -194,7 +196,7 @@ class _Answers:
         choosing: On those that choose.
     """
 
-    def __init__(self, model: keras.Model, task: UnlearningTask, told: bool) -> None:
+    def __init__(self, model: keras.Model, task: UnlearningTask, told: frozenset[str]) -> None:
         from unlearning.evaluation import predict
 
         flagged, validation = task.corrections, task.validation
@@ -204,10 +206,11 @@ class _Answers:
         self._deciding = right[task.deciding_rows]
         self.choosing = float(np.mean(np.delete(right, task.deciding_rows)))
         self._flagged: np.ndarray | None = None
-        if told and len(flagged) and not task.is_stage:
+        if told >= FLAGGED and len(flagged) and not task.is_stage:
             said = predict(model, task.train.subset(flagged.rows).images).argmax(axis=-1)
             wrong = task.train.labels[flagged.rows]
-            self._flagged = np.where(flagged.labels == REMOVED, said != wrong, said == flagged.labels)
+            right = flagged.labels if told >= RIGHT_LABELS else REMOVED
+            self._flagged = np.where(right == REMOVED, said != wrong, said == right)
             self.rows += len(flagged)
 
     def judge(self, proposed: _Answers) -> acceptance.Acceptance:

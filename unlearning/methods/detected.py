@@ -146,7 +146,7 @@ class Detected(Method):
             started=started,
             work=work,
             status=None if best.applied else best.status,
-            told=False,
+            told=NOTHING,
         )
         return dataclasses.replace(
             best,

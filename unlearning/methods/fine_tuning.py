@@ -191,7 +191,7 @@ class FineTuning(Method):
             work=work,
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
-            told=self.needs_flagged,
+            told=self.needs,
             details=limits,
         )
 

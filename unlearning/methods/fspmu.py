@@ -164,7 +164,7 @@ class Fspmu(CentroidSettings, Method):
             work=found.work + report.work,
             history=report.history,
             status=report.status,
-            told=self.needs_flagged,
+            told=self.needs,
             details={**found.details, "factors": setup, **report.details()},
             rows={"forget_rows": report.forget_rows},
         )

@@ -96,6 +96,7 @@ class Retraining(Method):
             started=started,
             work=WorkCount(gradient_rows=epochs * len(rows)),
             status=status,
+            told=self.needs,
         )
         ends = [
             {"step": 0, "validation_accuracy": outcome.validation_accuracy_before},

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from unlearning.methods import NOTHING
 from unlearning.methods.base import Method, conclude
 from unlearning.projection.settings import ProjectionSettings
 from unlearning.task import UnlearningOutcome, UnlearningTask
@@ -54,7 +55,7 @@ class Sap(ProjectionSettings, Method):
             work=report.work,
             history=report.history,
             status=report.status,
-            told=False,
+            told=NOTHING,
             details=report.details(),
             rows={"trusted_rows": report.trusted_rows},
         )

@@ -31,6 +31,7 @@ from pydantic import model_validator
 
 from unlearning.errors import invalid
 from unlearning.influence.settings import Squares
+from unlearning.methods import FLAGGED
 from unlearning.methods.base import Method, conclude
 from unlearning.settings import OpenShare, Positive, PositiveFloat
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
@@ -105,6 +106,7 @@ class Ssd(Method):
             started=started,
             work=work,
             history=history,
+            told=FLAGGED,
             details={
                 "alpha": chosen,
                 "parameters": dampened.head.size,

@@ -55,8 +55,9 @@ class Accepted(Record):
     validation: PairedShare
     """Accuracy on the validation rows that decide; the others chose among candidates."""
     flagged: PairedShare | None
-    """Share of flagged rows put right: the corrected label is predicted, or, of removed rows, the given one no longer
-    is. None where nobody has flagged rows, and where a detector guessed them."""
+    """Share of flagged rows put right: the corrected label is predicted, or, of removed rows and where the method is
+    told no right labels, the given one no longer is. None where nobody has flagged rows, and where a detector guessed
+    them."""
 
     def lines(self) -> list[str]:
         """Returns both numbers, and what follows from them, in lines of at most 80 columns."""

@@ -1,4 +1,4 @@
-"""What `compare` prints."""
+"""What `show --compare` prints."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ComparedMethod(Record):
 
 
 class Comparison(Versioned):
-    """What `compare` prints."""
+    """What `show --compare` prints."""
 
     control: str
     """The method that all others are compared with."""

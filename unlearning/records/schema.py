@@ -21,7 +21,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def kinds() -> dict[str, type[BaseModel]]:
-    """Returns all records by the name of their schema: those in files, and what `compare` and `validate` print."""
+    """Returns all records by the name of their schema: those in files, and those that commands print."""
     return {**KINDS, "comparison": Comparison, "validation_report": ValidationReport}
 
 

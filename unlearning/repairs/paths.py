@@ -12,6 +12,7 @@ from unlearning import detection, methods
 from unlearning.drawing.boards import check_tensorboard, write_repair
 from unlearning.errors import InputError, invalid
 from unlearning.files import check_outputs
+from unlearning.interop import check_model_path
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment
@@ -19,6 +20,7 @@ from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
 from unlearning.repairs.outcome import outcome_fields, write_row_lists
 from unlearning.repairs.settings import DetectSettings
+from unlearning.startup import import_tensorflow
 from unlearning.task import REMOVED, Corrections, Split
 
 
@@ -87,16 +89,21 @@ def repair_file(
         )
     if tensorboard is not None:
         check_tensorboard(tensorboard)
+    check_model_path(model)
+    if flagged is not None and not flagged.is_file():
+        raise invalid("flagged", "an existing CSV file", str(flagged))
 
     from unlearning.data import load_data
-    from unlearning.evaluation import accuracy
     from unlearning.interop import load_model, save_model, set_determinism
 
-    trained = load_model(model)
     data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     corrections = None
     if flagged is not None:
         corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels)
+    import_tensorflow()
+    from unlearning.evaluation import accuracy
+
+    trained = load_model(model)
     found = None
     if detect_by is not None:
         name, detector = detect_by.detector, detect_by.build()
@@ -197,8 +204,9 @@ def detect_file(
     from unlearning.data import load_data
     from unlearning.interop import load_model
 
-    trained = load_model(model)
     data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    import_tensorflow()
+    trained = load_model(model)
     return examine(
         trained, data.train, data.num_classes, chosen, detector, out, all_rows=all_rows, seed=seed, bad_rows=None
     )

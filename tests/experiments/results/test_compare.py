@@ -148,7 +148,7 @@ class TestMethods:
         assert done.exit_code == 0 and lines.count("Mean ± standard deviation over seeds:") == 2
         assert len([line for line in lines if "±" in line and line.split()[:3] == ["314", "sap", "3"]]) == 2
         assert max(map(len, lines)) <= 100
-        assert len([line for line in lines if line.startswith("clean, before, after:")]) == 1
+        assert len([line for line in lines if line.startswith("told:")]) == 1
         everything = CliRunner().invoke(cli.main, ["show", str(FIXTURES)]).output.splitlines()
         assert max(map(len, everything)) <= 100
 
@@ -157,14 +157,14 @@ class TestCommand:
     @pytest.mark.parametrize("folder", ["cifar10-20000-cnn_small-symmetric", "digits-symmetric-objectives", "."])
     def test_table(self, folder: str) -> None:
         control = "sap" if "digits" in folder else "fine-tuning"
-        done = CliRunner().invoke(cli.main, ["compare", str(FIXTURES / folder), "--control", control])
+        done = CliRunner().invoke(cli.main, ["show", "--compare", str(FIXTURES / folder), "--control", control])
         assert done.exit_code == 0, done.output
         assert max(map(len, done.output.splitlines())) <= 100 and "±" in done.output
 
     def test_json_is_what_the_schema_says(self) -> None:
         from jsonschema import Draft202012Validator
 
-        done = CliRunner().invoke(cli.main, ["compare", str(SYMMETRIC), "--json"])
+        done = CliRunner().invoke(cli.main, ["show", "--compare", str(SYMMETRIC), "--json"])
         content = json.loads(done.output)
         Draft202012Validator(schema_of("comparison")).validate(content)
         assert content["control"] == "fine-tuning (constant)"
@@ -172,5 +172,5 @@ class TestCommand:
         assert len(content["methods"]) == len(groups) > 1
 
     def test_a_missing_folder_is_one_line(self, tmp_path: Path) -> None:
-        done = CliRunner().invoke(cli.main, ["compare", str(tmp_path / "nowhere")])
+        done = CliRunner().invoke(cli.main, ["show", "--compare", str(tmp_path / "nowhere")])
         assert done.exit_code == 2 and "no folder" in done.output

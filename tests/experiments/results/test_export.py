@@ -168,7 +168,7 @@ class TestPublished:
         assert "on the validation split" in done.output and max(map(len, done.output.splitlines())) <= 100
         done = CliRunner().invoke(cli.main, ["show", str(published), "--json"])
         assert [row["source"] for row in json.loads(done.output)] == ["reference"] * 3
-        done = CliRunner().invoke(cli.main, ["export", str(published), str(tmp_path / "r.csv")])
+        done = CliRunner().invoke(cli.main, ["export", str(published), "--out", str(tmp_path / "r.csv")])
         assert done.exit_code == 0 and "3 rows" in done.output and "mixture" in done.output
 
     def test_validate_knows_them(self, published: Path) -> None:
@@ -237,7 +237,9 @@ def test_help_imports_nothing_heavy(tmp_path: Path, command: str) -> None:
     assert done.returncode == 0 and "Usage" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", [("schema",), ("validate", FIXTURES), ("compare", FIXTURES), ("show", FIXTURES)])
+@pytest.mark.parametrize(
+    "command", [("schema",), ("validate", FIXTURES), ("show", "--compare", FIXTURES), ("show", FIXTURES)]
+)
 def test_reading_needs_no_tensorflow(tmp_path: Path, command: tuple) -> None:
     arguments = ["cli.py", *map(str, command)]
     code = (

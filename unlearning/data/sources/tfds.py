@@ -16,6 +16,7 @@ from unlearning.data.image_data import ImageData
 from unlearning.data.registry import SOURCES
 from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError, invalid
+from unlearning.startup import import_tensorflow
 
 _BATCH = 1000
 
@@ -87,6 +88,7 @@ class Cifar100Superclasses(TensorflowDatasets):
 
 def _prepared(name: str, label: str, fine: list[str], data_dir: str | None) -> Any:
     """Returns the builder of a set that is on disk, after a download where it was not."""
+    import_tensorflow()
     import tensorflow_datasets as tfds
 
     try:

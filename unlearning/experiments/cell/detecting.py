@@ -21,13 +21,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model) -> Found:
+def detected_files(cell: Cell, choice: DetectSettings) -> layout.DetectionFiles:
+    """Returns the files of a detection in a cell."""
+    return layout.detection_files(cell.files.folder, choice.detector, detect_variant(choice))
+
+
+def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None:
+    """Returns the results of a detection, or None where there are none; writes nothing.
+
+    Raises:
+        InputError: If the folder holds a damaged file, or what another configuration found.
+    """
+    files = detected_files(cell, choice)
+    results = finished(files.results, DetectionResults, _wanted(cell, choice))
+    return None if results is None or (results.suspects and not files.suspects.is_file()) else results
+
+
+def _wanted(cell: Cell, choice: DetectSettings) -> str:
+    config = DetectConfig(detector=choice.detector, options=choice.build().config())
+    return config_hash(cell.train_config, cell.poison_config, config)
+
+
+def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, anew: bool = False) -> Found:
     """Detects the suspects of a cell unless they are there.
 
     Args:
         cell: The cell.
         choice: How to detect.
         model: Its poisoned model.
+        anew: Also where they are there.
 
     Returns:
         What was found, now or before; scored with the rows that are truly bad.
@@ -35,23 +57,19 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model) -> F
     from unlearning.repairs.find import Found, detect, draw_scores
     from unlearning.repairs.flagged import read_flagged, write_suspects
 
-    detector = choice.build()
-    config = DetectConfig(detector=choice.detector, options=detector.config())
-    wanted = config_hash(cell.train_config, cell.poison_config, config)
-    files = layout.detection_files(cell.files.folder, choice.detector, detect_variant(choice))
-    results = finished(files.results, DetectionResults, wanted)
+    files, results = detected_files(cell, choice), None if anew else find_detected(cell, choice)
     num_classes = cell.setup.data.num_classes
-    if results is None or (results.suspects and not files.suspects.is_file()):
+    if results is None:
         logger.info("detecting by %s: budget %d, seed %d", choice.detector, cell.budget, cell.seed)
         found = detect(
             model,
             cell.given,
-            detector=detector,
+            detector=choice.build(),
             name=choice.detector,
             num_classes=num_classes,
             seed=cell.seed,
             bad_rows=cell.corruption.rows,
-            config_hash=wanted,
+            config_hash=_wanted(cell, choice),
         )
         assert found.detection is not None
         write_suspects(files.suspects, cell.given, found.detection)

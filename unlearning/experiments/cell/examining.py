@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from unlearning import detection
+from unlearning.errors import InputError
+from unlearning.experiments.cell.detecting import detected_files, ensure_detected, find_detected
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
 from unlearning.records import DetectionResults
 from unlearning.repairs.paths import check_suspects_path, detect_file, examine
+from unlearning.repairs.settings import DetectSettings
 
 
 def detect_rows(
     *,
     target: Path,
     detector: str,
-    out: Path,
+    out: Path | None,
     dataset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     all_rows: bool = False,
@@ -24,7 +27,7 @@ def detect_rows(
     data_seed: int = 42,
     image_size: int | None = None,
     labels_file: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     force: bool = False,
 ) -> DetectionResults:
     """Runs a detector and writes its suspects, with a JSON record and a PNG of the same name beside them.
@@ -42,7 +45,7 @@ def detect_rows(
         data_seed: Seed of the splits; a cell knows its own.
         image_size: For image folders; a cell knows its own.
         labels_file: For cells with human noise.
-        seed: Seed of what the detector draws.
+        seed: Seed of what the detector draws; None is 0.
         force: Replace existing output.
 
     Returns:
@@ -51,7 +54,9 @@ def detect_rows(
     Raises:
         InputError: If anything does not fit; nothing is written then.
     """
-    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed}
+    if out is None:
+        raise InputError("Say with --out where the suspects of a MODEL.keras go (.csv).")
+    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0}
     if not target.is_dir():
         return detect_file(
             model=target,
@@ -71,3 +76,45 @@ def detect_rows(
     model, train, corruption = open_poisoned(cell)
     num_classes = cell.setup.data.num_classes
     return examine(model, train, num_classes, chosen, detector, out, bad_rows=corruption.rows, **shared)
+
+
+def detect_beside(
+    run_dir: Path,
+    *,
+    detector: str,
+    overrides: Mapping[str, Any] | None = None,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    labels_file: str | None = None,
+    force: bool = False,
+    **needs_out: Any,
+) -> tuple[DetectionResults, list[Path]]:
+    """Detects the suspects of a finished cell into its own folder, where `run --detect` finds them again.
+
+    Args:
+        run_dir: The cell's folder, `.../budget-<B>/seed-<S>`.
+        detector: Registered detector.
+        overrides: Options of the detector to change.
+        dataset: Path of the data, where they are a file or folder.
+        data_dir: Folder of prepared tensorflow-datasets sets.
+        labels_file: For cells with human noise.
+        force: Detect anew where it has been done.
+        **needs_out: Options of `detect_rows` that a cell decides by itself.
+
+    Returns:
+        The record, as written, and the files.
+
+    Raises:
+        InputError: If anything does not fit; nothing is written then.
+    """
+    if needs_out.get("all_rows") or needs_out.get("seed") is not None:
+        raise InputError("--all-rows and --seed need --out: beside a run stands what its own repairs would detect.")
+    choice = DetectSettings(detector=detector, options=dict(overrides or {}))
+    choice.build()
+    cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
+    files = detected_files(cell, choice)
+    results = None if force else find_detected(cell, choice)
+    if results is None:
+        model, _, _ = open_poisoned(cell)
+        results = ensure_detected(cell, choice, model, anew=force).record
+    return results, [path for path in (files.suspects, files.results, files.figure) if path.is_file()]

@@ -18,6 +18,7 @@ from unlearning.experiments.cell.training import check_trained
 from unlearning.noise import Corruption
 from unlearning.records import PoisonConfig, TrainConfig, read_json
 from unlearning.repairs.settings import DetectSettings
+from unlearning.startup import import_tensorflow
 from unlearning.task import Split
 
 
@@ -57,7 +58,7 @@ def reopen(
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
     if not files.poison_config.is_file():
-        raise invalid("run_dir", "a cell with poison_config.json (made by run, train or configs)", str(run_dir))
+        raise invalid("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and sources.recorded_name(dataset) != config.data.dataset:
         raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
@@ -119,6 +120,7 @@ def open_poisoned(cell: Cell) -> tuple[Any, Split, Corruption]:
     from unlearning.interop import load_model
 
     check_trained(cell)
+    import_tensorflow()
     return load_model(cell.files.model), cell.given, cell.corruption
 
 

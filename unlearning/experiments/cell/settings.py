@@ -46,7 +46,7 @@ class RunSettings(GridSettings, NoiseSettings, ModelRecipe, DataSettings):
     """How flagged rows are found; None: they are known."""
     validation: Literal["noisy", "clean"] = "noisy"
     """Labels of the validation rows: wrong like the training rows', or true."""
-    output: Annotated[Path | None, Option(metavar="DIR")] = None
+    output: Annotated[Path | None, Option(flag="--out", metavar="DIR", old=("--output",))] = None
     """Experiment folder [default: under models/]."""
     tensorboard: Annotated[Path | None, Option(metavar="DIR")] = None
     """Write event files for TensorBoard of what is computed now; needs the package tensorboard."""

@@ -72,7 +72,7 @@ class Setup:
         if self.data_sha256 != results.data_sha256:
             raise InputError(
                 f"The data in {self.settings.dataset} are not those that {self.folder} was made with. "
-                "Choose another --output, or remove the folder."
+                "Choose another --out, or remove the folder."
             )
 
     def train_config(self, seed: int) -> TrainConfig:

@@ -40,7 +40,7 @@ def agrees(path: Path, config: Record) -> bool:
     if there != config:
         differences = "; ".join(differing_keys(there, config))
         raise InputError(
-            f"{path.parent} holds another configuration: {differences}. Choose another --output, or remove the folder."
+            f"{path.parent} holds another configuration: {differences}. Choose another --out, or remove the folder."
         )
     return True
 
@@ -64,7 +64,7 @@ def finished(path: Path, kind: type[T], wanted: str) -> T | None:
     if results.config_hash != wanted:
         raise InputError(
             f"{path} was made with another configuration than the one asked for. "
-            "Choose another --output, or remove the folder."
+            "Choose another --out, or remove the folder."
         )
     return results
 

@@ -94,7 +94,7 @@ def check_trained(cell: Cell) -> TrainResults:
     """
     found = find_poisoned(cell)
     if found is None:
-        raise invalid("run_dir", "a cell whose poisoned model is trained (see the commands run and train)", "none")
+        raise invalid("run_dir", "a cell whose poisoned model is trained (see `run`)", "none")
     if not cell.files.model.is_file() or file_sha256(cell.files.model) != found.model_sha256:
         raise invalid("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
     cell.setup.check_data(found)

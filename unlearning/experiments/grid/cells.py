@@ -23,6 +23,7 @@ from unlearning.experiments.grid.locks import LockedError, lock_cell, lock_clean
 from unlearning.files import PARTIAL
 from unlearning.records import CellFailure, FailedStage, UnlearningResults, write_json
 from unlearning.repairs.environment import describe_environment
+from unlearning.startup import import_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ def run_repair(cell: Cell) -> UnlearningResults:
         if find_repaired(cell, planned) is None:
             for name in planned.method.waits_for():
                 awaited_duration(cell, planned, name)  # that it is there, before anything is trained
+            import_tensorflow()
             train_clean(cell.setup, cell.seed)
         return ensure_repaired(cell, planned)
 

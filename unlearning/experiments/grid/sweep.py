@@ -36,7 +36,7 @@ from unlearning.experiments.grid.plan import (
 from unlearning.experiments.grid.workers import HerePool, LocalPool, Pool
 from unlearning.progress import progress_bar
 from unlearning.records import CellFailure, UnlearningResults
-from unlearning.startup import pool_size
+from unlearning.startup import import_tensorflow, pool_size
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     if all(state.done and not state.failed for state in states.values()):
         clear_stale(setup.folder)  # of a run that was killed when all was done
         return SweepReport(_results(states))
+    import_tensorflow()  # not before: what is finished, or wrong, is told at once
     with lock_run(setup.folder, options.shard, options.wait), _cluster(options):
         # Anew: another run may have finished them while this one waited.
         states |= {cell: find_cell(setup, *cell) for cell, state in states.items() if not state.done}
@@ -139,7 +140,9 @@ def _cluster(options: SweepOptions) -> contextlib.AbstractContextManager[None]:
 def plan(setup: Setup, options: SweepOptions | None = None) -> Plan:
     """Finds what `sweep` would do, and estimates its time and memory; writes nothing and waits for nobody."""
     options = options or SweepOptions()
-    return make_plan(setup, list(scan(setup, options.shard).values()))
+    states = list(scan(setup, options.shard).values())
+    import_tensorflow()
+    return make_plan(setup, states)
 
 
 def scan(setup: Setup, shard: tuple[int, int] = (1, 1)) -> dict[Place, CellState]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from unlearning.errors import InputError, invalid
+from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Repair
 from unlearning.files import check_outputs, write_text
@@ -19,7 +20,8 @@ from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 
 OURS = "keras-unlearning"
-_LEAD = ("source", "experiment", "budget", "seed", "folder", "information")
+_DERIVED = tuple(name for name, column in COLUMNS.items() if column.derived)
+_LEAD = ("source", "experiment", "budget", "seed", "folder", "information", "seeds", *_DERIVED)
 _REFERENCE_COLUMNS = ("# Poisoned Labels", "method", "seed", "acc_before", "ACC after fix", "# Gradients", "Time (s)")
 
 
@@ -31,8 +33,10 @@ def export_results(
     The form `tidy` has a column for every scalar field of the records, named by its path with dots
     (`work.gradient_rows`, `config.hyperparameters.steps`, `train.model`, `poison.noise`); lists are left out. Numbers
     have all their digits; what is not known is empty. `information` is what the repair was told of bad rows: `nothing`,
-    `bad rows` or their `right labels`. Rows of the published implementation say so in the column
-    `source` and carry `note`, since some of their fields mean something else (see `reference.NOTES`).
+    `bad rows` or their `right labels`. `seeds` counts the seeds in which the repair was made in the same experiment and
+    with the same budget; `gain`, `gap` and `training_share` are those of `columns.COLUMNS`, as fractions. Rows of the
+    published implementation say so in the column `source` and carry `note`, since some of their fields mean something
+    else (see `reference.NOTES`).
 
     The form `reference` has the columns that the published implementation exports, unnamed row number included. There,
     accuracies of our repairs are on the test split.
@@ -91,6 +95,20 @@ def tidy_row(repair: Repair) -> dict[str, Any]:
     return row
 
 
+def _derive(repairs: Sequence[Repair]) -> list[dict[str, Any]]:
+    """What a row holds that the record alone does not say; see `columns`."""
+    gold = gold_of(((r.experiment, r.budget, r.seed), r.ours) for r in repairs if r.ours is not None)
+    seeds = count_seeds([((r.experiment, r.budget, r.label), r.seed) for r in repairs])
+    rows = []
+    for repair in repairs:
+        ours, beside = repair.ours, gold.get((repair.experiment, repair.budget, repair.seed))
+        row: dict[str, Any] = {"seeds": seeds[repair.experiment, repair.budget, repair.label]}
+        if ours is not None:
+            row |= {name: COLUMNS[name].value(ours, beside) for name in _DERIVED}
+        rows.append(row)
+    return rows
+
+
 def _flatten(record: BaseModel) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
@@ -106,7 +124,7 @@ def _flatten(record: BaseModel) -> dict[str, Any]:
 
 
 def _tidy(repairs: Sequence[Repair]) -> str:
-    rows = [tidy_row(repair) for repair in repairs]
+    rows = [tidy_row(repair) | derived for repair, derived in zip(repairs, _derive(repairs), strict=True)]
     order = [*_LEAD, *(name for name in UnlearningResults.model_fields if name not in _LEAD), "train", "poison", "note"]
     position = {name: number for number, name in enumerate(order)}
     names = {name for row in rows for name in row}

@@ -27,7 +27,7 @@ def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: Unl
     """Builds the command that trains, poisons and repairs as a cell's configurations say.
 
     Args:
-        label: Name of the experiment's folder, for `--output`.
+        label: Name of the experiment's folder, for `--out`.
         train: How the cell's model was trained.
         poison: How its labels were corrupted.
         unlearn: How it was repaired.
@@ -40,7 +40,7 @@ def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: Unl
         InputError: If a configuration names a method or detector that this program does not have.
     """
     words = ["python", "cli.py", "run", *_data_words(train, poison), *_method_words(train, poison, unlearn)]
-    return shlex.join([*words, "--output", label])
+    return shlex.join([*words, "--out", label])
 
 
 def _data_words(train: TrainConfig, poison: PoisonConfig) -> list[str]:
@@ -74,7 +74,7 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
         changed = _changes(detection.get(name).config(), options, chain=False)
         detect = DetectSettings(detector=name, options=changed, suspects=found["suspects"], rounds=found["rounds"])
         words += ["--detect", name]
-        words += [word for key, value in changed.items() for word in ("--detect-set", f"{key}={_text(value)}")]
+        words += [word for key, value in changed.items() for word in ("--set", f"{name}.{key}={_text(value)}")]
         words += ["--suspects", "remove"] if detect.suspects == "remove" else []
         words += ["--rounds", str(detect.rounds)] if detect.rounds > 1 else []
     plain = _plain(train, poison, unlearn, detect)

@@ -17,6 +17,7 @@ from unlearning.files import file_sha256
 from unlearning.reporting.page.gather import shorten_paths
 from unlearning.reporting.page.headline import find_tag
 from unlearning.reporting.page.shown import Cell, Detected, Shown
+from unlearning.startup import import_tensorflow
 
 if TYPE_CHECKING:
     from unlearning.experiments.cell.rows import Cell as OpenCell
@@ -203,6 +204,7 @@ def _predict(path: Path, sha256: str, images: np.ndarray) -> np.ndarray | None:
     """Predicted classes, or None where the weights are not there as they were recorded."""
     if not path.is_file() or file_sha256(path) != sha256:
         return None
+    import_tensorflow()
     from unlearning.evaluation import predict
     from unlearning.interop import load_model
 

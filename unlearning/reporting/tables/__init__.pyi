@@ -5,8 +5,13 @@ from .models import format_repair as format_repair
 from .models import format_training as format_training
 from .plans import format_plan as format_plan
 from .problems import format_validation as format_validation
+from .published import describe_comparison as describe_comparison
+from .published import format_comparison_with_published as format_comparison_with_published
+from .published import format_steps as format_steps
+from .published import format_tables as format_tables
 from .repairs import format_entries as format_entries
 from .repairs import format_reference as format_reference
 from .repairs import format_results as format_results
 from .repairs import tabulate as tabulate
 from .text import shorten as shorten
+from .text import terminal_width as terminal_width

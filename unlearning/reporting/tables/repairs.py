@@ -7,108 +7,126 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.tree import Repair
 from unlearning.methods.described import information, label
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, ReferenceResults
-from unlearning.reporting.tables.text import WIDTH, render, spread
+from unlearning.reporting.tables.text import NARROWEST, WIDTH, fit, render, spread
 
-_COLUMNS = (
-    "budget",
-    "seed",
-    "method",
-    "told",
+_SHOWN = (
     "clean",
     "before",
     "after",
     "restored",
-    "val.",
+    "gap",
+    "said",
+    "validation_gain",
     "seconds",
+    "cpu",
+    "training_share",
     "grads",
     "products",
 )
+_SUMMARISED = ("clean", "before", "after", "restored", "gap", "said", "seconds", "cpu", "training_share")
+_SPARE = ("products", "grads", "validation_gain", "clean", "before", "cpu", "training_share", "said", "seconds", "gap")
+"""What a narrow terminal does without, the first ones first: the costs of one kind before what a repair brought."""
 
 
 def tabulate(results: Sequence[UnlearningResults]) -> pd.DataFrame:
     """Returns one row a result, in the table's units.
 
     Args:
-        results: Repairs.
+        results: Repairs of one experiment.
 
     Returns:
-        A frame with what the method was told of bad rows (`nothing`, `rows`, `labels`), percentages (`clean`, `before`,
-        `after`: test accuracy; `restored`: share of the lost accuracy that came back), seconds, and thousands of
-        per-example gradients and curvature products.
+        A frame with what the method was told of bad rows (`nothing`, `rows`, `labels`) and the numbers of
+        `experiments.results.columns` under their headings in a terminal.
     """
-    rows = [
-        {
+    gold = gold_of(((r.budget, r.seed), r) for r in results)
+    rows = []
+    for r in results:
+        row: dict[str, object] = {
             "budget": r.budget,
             "seed": str(r.seed),
             "method": _describe_method(r),
             "told": information(r.method, r.config.hyperparameters).rpartition(" ")[2],
-            "clean": 100 * r.acc_clean,
-            "before": 100 * r.acc_before_fix,
-            "after": 100 * r.acc_after_fix,
-            "restored": None if r.acc_perc_restored is None else 100 * r.acc_perc_restored,
-            "val.": 100 * (r.validation_accuracy_after - r.validation_accuracy_before),
-            "seconds": r.unlearning_duration_s,
-            "grads": r.work.gradient_rows / 1000,
-            "products": r.work.curvature_rows / 1000,
         }
-        for r in results
-    ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+        for name in _SHOWN:
+            column = COLUMNS[name]
+            value = column.value(r, gold.get((r.budget, r.seed)))
+            row[column.heading] = None if value is None else column.scale * value
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["budget", "seed", "method", "told", *(COLUMNS[name].heading for name in _SHOWN)])
 
 
-def format_results(results: Sequence[UnlearningResults], *, legend: bool = True) -> str:
+def format_results(results: Sequence[UnlearningResults], *, legend: bool = True, width: int = WIDTH) -> str:
     """Formats repairs of one experiment as a table, with mean and standard deviation where there are several seeds.
 
     Args:
         results: Repairs.
         legend: Whether to say what the columns mean.
+        width: Columns of the terminal; numbers that it has no room for are left out, and so are those that no repair
+            has.
 
     Returns:
         The table, in the order of the results.
     """
     if not results:
         return "No repairs yet."
+    parts, shown = _tables(results, width)
+    return "\n".join([*parts, "", _legend(results, shown)] if legend else parts)
+
+
+def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str], set[str]]:
+    """The tables of one experiment, and the names of the numbers in them."""
     frame = tabulate(results)
     formatted = frame.copy()
-    for name in _COLUMNS[4:]:
-        sign = "+" if name == "val." else ""
-        formatted[name] = ["-" if pd.isna(value) else f"{value:{sign}.1f}" for value in frame[name]]
-    lines = [render(formatted, "method")]
-    groups = frame.groupby(["budget", "method"], sort=False)
-    if any(len(group) > 1 for _, group in groups):
-        numbers = ["clean", "before", "after", "restored", "seconds"]
-        summary = pd.DataFrame(
-            [
-                {
-                    "budget": budget,
-                    "method": method,
-                    "seeds": len(group),
-                    **{n: spread(*mean_std(group[n].dropna().tolist())) for n in numbers},
-                }
-                for (budget, method), group in groups
-            ]
-        )
-        lines += ["", "Mean ± standard deviation over seeds:", render(summary, "method")]
+    for name in _SHOWN:
+        column = COLUMNS[name]
+        values = frame[column.heading]
+        formatted[column.heading] = ["-" if pd.isna(value) else f"{value:{column.sign}.1f}" for value in values]
+    unknown = [COLUMNS[name].heading for name in _SHOWN if frame[COLUMNS[name].heading].isna().all()]
+    spare = [COLUMNS[name].heading for name in _SPARE]
+    kept = fit(formatted.drop(columns=unknown), "method", width, spare)
+    lines, shown = [render(kept, "method", width)], set(kept.columns)
+    keys = list(zip(frame["budget"], frame["method"], strict=True))
+    seeds = count_seeds(list(zip(keys, frame["seed"], strict=True)))
+    if len(results) > len(seeds):
+        headings = [COLUMNS[name].heading for name in _SUMMARISED]
+        rows = [
+            {
+                "budget": budget,
+                "method": method,
+                "seeds": seeds[budget, method],
+                **{n: spread(*mean_std(group[n].dropna().tolist())) for n in headings if n not in unknown},
+            }
+            for (budget, method), group in frame.groupby(["budget", "method"], sort=False)
+        ]
+        summary = fit(pd.DataFrame(rows), "method", width, spare)
+        shown |= set(summary.columns)
+        lines += ["", "Mean ± standard deviation over seeds:", render(summary, "method", width)]
     if len(results) == 1 and results[0].acceptance is not None:
         lines += ["", *results[0].acceptance.lines()]
-    return "\n".join([*lines, "", _legend(results)] if legend else lines)
+    return lines, shown
 
 
-def format_entries(entries: Sequence[Repair]) -> str:
+def format_entries(entries: Sequence[Repair], *, width: int = WIDTH) -> str:
     """Formats collected repairs: one table an experiment, so that nothing is averaged over different experiments."""
     found: dict[str, list[UnlearningResults]] = {}
     for entry in entries:
         if isinstance(entry.results, UnlearningResults):
             found.setdefault(entry.experiment, []).append(entry.results)
+    results = [result for own in found.values() for result in own]
     if len(found) < 2:
-        return format_results([result for results in found.values() for result in results])
-    tables = [f"{name}:\n{format_results(results, legend=False)}\n" for name, results in found.items()]
-    return "\n".join([*tables, _legend([result for results in found.values() for result in results])])
+        return format_results(results, width=width)
+    lines, shown = [], set()
+    for name, own in found.items():
+        parts, columns = _tables(own, width)
+        lines += [f"{name}:", *parts, ""]
+        shown |= columns
+    return "\n".join([*lines, _legend(results, shown)])
 
 
 def format_reference(entries: Sequence[Repair]) -> str:
@@ -145,12 +163,11 @@ def _describe_method(result: UnlearningResults) -> str:
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
-def _legend(results: Sequence[UnlearningResults]) -> str:
-    lines = [
-        "told: nothing of bad rows, which rows they are, or their right labels, too;",
-        "clean, before, after: test accuracy in %; restored: share of the lost accuracy that came back, in %;",
-        "val.: points gained on validation rows; grads, products: thousands of per-example evaluations.",
-    ]
+def _legend(results: Sequence[UnlearningResults], shown: set[str]) -> str:
+    known = [column for column in COLUMNS.values() if column.heading in shown]
+    texts = ["told: nothing of bad rows, which rows they are, or their right labels, too"]
+    texts += [f"{column.heading}: {column.meaning}" for column in known]
+    lines = textwrap.wrap("; ".join(texts) + ".", NARROWEST, break_long_words=False)
     if any(result.config.validation == "clean" for result in results):
         lines.append("(clean): choices made on true validation labels.")
     return "\n".join(lines)

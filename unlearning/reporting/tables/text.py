@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +11,9 @@ if TYPE_CHECKING:
 
 
 WIDTH = 100
-"""Columns of a terminal that a table may take."""
+"""Columns of a terminal that a table may take, where nobody knows how wide it is."""
+NARROWEST = 80
+_SHORT = 24  # a name is cut down to this before a column is left out
 
 
 def shorten(name: str, width: int = 34) -> str:
@@ -17,14 +21,40 @@ def shorten(name: str, width: int = 34) -> str:
     return name if len(name) <= width else f"{name[: width - 15]}...{name[-12:]}"
 
 
-def render(frame: pd.DataFrame, column: str) -> str:
+def terminal_width() -> int:
+    """Columns of the terminal that is written to, at least `NARROWEST`; `WIDTH` where it is none."""
+    return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
+
+
+def render(frame: pd.DataFrame, column: str, width: int = WIDTH) -> str:
     """Formats a frame; where it is wider than a terminal, the names in `column` are shortened by as much."""
     text = frame.to_string(index=False)
-    excess = max(map(len, text.splitlines())) - WIDTH
+    excess = max(map(len, text.splitlines())) - width
     if excess <= 0:
         return text
-    width = max(16, max(len(str(name)) for name in frame[column]) - excess)
-    return frame.assign(**{column: [shorten(str(name), width) for name in frame[column]]}).to_string(index=False)
+    shortest = max(16, max(len(str(name)) for name in frame[column]) - excess)
+    return frame.assign(**{column: [shorten(str(name), shortest) for name in frame[column]]}).to_string(index=False)
+
+
+def fit(frame: pd.DataFrame, column: str, width: int, spare: Sequence[str]) -> pd.DataFrame:
+    """Leaves out what a terminal has no room for.
+
+    Args:
+        frame: A table of text.
+        column: The column whose names may be shortened.
+        width: Columns of the terminal.
+        spare: Columns that may be left out, the first ones first.
+
+    Returns:
+        The frame with as many columns as there is room for when long names are shortened.
+    """
+    short = frame.assign(**{column: [shorten(str(name), _SHORT) for name in frame[column]]})
+    kept = frame
+    for name in spare:
+        if max(map(len, short[kept.columns].to_string(index=False).splitlines())) <= width:
+            break
+        kept = kept.drop(columns=name, errors="ignore")
+    return kept
 
 
 def spread(mean: float | None, std: float | None, scale: float = 1.0, sign: str = "") -> str:
