@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.interop import has_graph, inference_arguments
 
 _ROWS = 8
@@ -37,7 +37,7 @@ def check_images(images: np.ndarray) -> None:
         again = np.asarray(images[order])
         for row, one in zip(order, again, strict=True):
             if not np.array_equal(first[np.searchsorted(rows, row)], one, equal_nan=one.dtype.kind == "f"):
-                raise invalid(
+                raise InputError(
                     "images",
                     "the same image whenever a row is read (no shuffling, no augmentation)",
                     f"two of row {row}",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning import methods
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected, suspected_corrections
 from unlearning.repairs.find import Found
@@ -140,9 +140,9 @@ def _take_method(
 ) -> Method:
     """Returns the method, with its flagged rows from a detector where one is to find them."""
     if not isinstance(method, str | Method):
-        raise invalid("method", f"a method or one of {', '.join(methods.available())}", method)
+        raise InputError("method", f"a method or one of {', '.join(methods.available())}", method)
     if options and not isinstance(method, str):
-        raise invalid("options", "none beside a method that has its own", sorted(options))
+        raise InputError("options", "none beside a method that has its own", sorted(options))
     chosen = methods.get(method, options) if isinstance(method, str) else method
     if detect is None or isinstance(chosen, Detected):
         return chosen

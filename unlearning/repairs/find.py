@@ -15,7 +15,7 @@ from unlearning import detection
 from unlearning.detection.base import Detection, Detector
 from unlearning.detection.metrics import score_detection
 from unlearning.drawing.figures import draw_mixture
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
@@ -57,6 +57,8 @@ def detect(
 ) -> Found:
     """Finds training rows whose labels look wrong, and measures what that costs; nothing is written.
 
+    Passes on an `InputError` if model, rows and detector do not fit each other.
+
     Args:
         model: The trained classifier; it is not changed.
         data: What it was trained on, with the labels it was trained on; see `unlearning.repair`.
@@ -70,9 +72,6 @@ def detect(
 
     Returns:
         What was found; row numbers are positions in the data.
-
-    Raises:
-        InputError: If model, rows and detector do not fit each other.
 
     Example:
         >>> from unlearning import detect
@@ -122,9 +121,9 @@ def _take_detector(detector: str | Detector, options: Mapping[str, Any] | None) 
     if isinstance(detector, str):
         return detection.get(detector, options)
     if not isinstance(detector, Detector):
-        raise invalid("detector", f"a detector or one of {', '.join(detection.available())}", detector)
+        raise InputError("detector", f"a detector or one of {', '.join(detection.available())}", detector)
     if options:
-        raise invalid("options", "none beside a detector that has its own", sorted(options))
+        raise InputError("options", "none beside a detector that has its own", sorted(options))
     return detector
 
 

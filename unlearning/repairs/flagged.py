@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.detection.base import Detection
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import open_csv, write_text
 from unlearning.methods.detected import suspected_corrections
 from unlearning.task import REMOVED, Corrections, Split
@@ -58,6 +58,8 @@ def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool
 def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarray | None = None) -> Corrections:
     """Reads a CSV of flagged rows.
 
+    Passes on an `InputError` if the file is missing or malformed; the message names the line.
+
     Args:
         path: A file with the columns `row` and `corrected_label`; an empty label removes the row. A column
             `given_label` is checked, others are ignored.
@@ -67,9 +69,6 @@ def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarr
 
     Returns:
         The corrections.
-
-    Raises:
-        InputError: If the file is missing or malformed; the message names the line.
     """
     with open_csv("flagged", path, _LONGEST_CSV) as reader:
         return _read(reader, str(path), rows, num_classes, given_labels)
@@ -110,7 +109,7 @@ def take_flagged(flagged: Flagged | None, train: Split, num_classes: int) -> Cor
             csv.DictReader(io.StringIO(text)), "the table of flagged rows", len(train), num_classes, train.labels
         )
     forms = "{row: label}, (rows, labels), Corrections, a table with the columns row and corrected_label, or its path"
-    raise invalid("flagged", forms, type(flagged).__name__)
+    raise InputError("flagged", forms, type(flagged).__name__)
 
 
 def _read(

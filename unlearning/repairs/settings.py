@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from unlearning import detection
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import Positive, Settings
 
 if TYPE_CHECKING:
@@ -60,4 +60,4 @@ def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
             if entry.load() is type(detect):
                 return DetectSettings(detector=entry.name, options=detect.config())
     expected = f"settings, a detector of a registered kind, or one of {', '.join(detection.available())}"
-    raise invalid("detect", expected, type(detect).__name__)
+    raise InputError("detect", expected, type(detect).__name__)

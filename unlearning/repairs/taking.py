@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.data import ImageData, load_data
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.streams import stream
 from unlearning.task import Split, check_split
 
@@ -30,14 +30,13 @@ MOST_HELD_OUT = 5000
 def take_data(data: Data) -> tuple[Split, Split | None, int | None]:
     """Takes data apart, whatever form they come in.
 
+    Passes on an `InputError` if they have none of these forms, or no row.
+
     Args:
         data: See `Data`.
 
     Returns:
         The training rows; validation rows and number of classes where the data know them, else None.
-
-    Raises:
-        InputError: If they have none of these forms, or no row.
     """
     if isinstance(data, str | os.PathLike):
         data = load_data(data)
@@ -66,7 +65,7 @@ def take_rows(name: str, part: Any) -> Split:
         forms = "a Split or a tuple (images, labels)"
         if name == "data":
             forms += ", an image set or a source that load_data takes ('digits', a .npz file, a folder)"
-        raise invalid(name, forms, type(part).__name__)
+        raise InputError(name, forms, type(part).__name__)
     return check_split(name, part)
 
 
@@ -88,10 +87,10 @@ def count_classes(model: keras.Model, train: Split) -> int:
     from unlearning.interop import score_few
 
     if not isinstance(model, keras.Model):
-        raise invalid("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
+        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
     scores = score_few(model, train.images, None)
     if scores.ndim != 2:
-        raise invalid("model", "a classifier with one output a class", f"outputs of shape {scores.shape[1:]}")
+        raise InputError("model", "a classifier with one output a class", f"outputs of shape {scores.shape[1:]}")
     return int(scores.shape[1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import as_logit_model, has_graph
 from unlearning.streams import stream_seed
 
@@ -35,6 +35,6 @@ def draw_afresh(model: keras.Model, seed: int, *, logits: bool = True) -> keras.
     import keras
 
     if not has_graph(model):
-        raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
+        raise InputError("model", "a Sequential or functional model, to be built with fresh weights", model.name)
     keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
     return keras.models.clone_model(as_logit_model(model) if logits else model)

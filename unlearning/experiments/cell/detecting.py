@@ -29,8 +29,7 @@ def detected_files(cell: Cell, choice: DetectSettings) -> layout.DetectionFiles:
 def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None:
     """Returns the results of a detection, or None where there are none; writes nothing.
 
-    Raises:
-        InputError: If the folder holds a damaged file, or what another configuration found.
+    Passes on an `InputError` if the folder holds a damaged file, or what another configuration found.
     """
     files = detected_files(cell, choice)
     results = finished(files.results, DetectionResults, _wanted(cell, choice))
