@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from unlearning.cli import main  # noqa: E402
+from unlearning.cli.looks import REST  # noqa: E402
 from unlearning.records import schema  # noqa: E402
 from unlearning.registry import Entry, Registry  # noqa: E402
 from unlearning.settings import Since  # noqa: E402
@@ -106,13 +107,29 @@ def _commands(context: click.Context, group: click.Group, level: int) -> Iterato
         if isinstance(command, click.Group):
             yield from _commands(own, command, level + 1)
             continue
-        records = (parameter.get_help_record(own) for parameter in command.get_params(own))
-        rows = [record for record in records if record and record[1]]  # the usage line names the arguments
-        yield "| option | meaning |\n|---|---|"
-        yield from (f"| {_code(option)} | {_cell(text)} |" for option, text in rows)
-        if command.epilog:
-            yield f"\n{_prose(command.epilog)}"
+        yield from _options(own, command)
+        for text in filter(None, (command.epilog, *_examples(command))):
+            yield f"{_prose(text) if text == command.epilog else text}\n"
+
+
+def _options(context: click.Context, command: click.Command) -> Iterator[str]:
+    """A command's options, a table a heading."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record and record[1]:  # the usage line names the arguments
+            found.setdefault(getattr(parameter, "heading", "") or REST, []).append(record)
+    for heading in sorted(found, key=lambda heading: heading == REST):
+        yield f"| {heading} | |\n|---|---|"
+        yield from (f"| {_code(option)} | {_cell(text)} |" for option, text in found[heading])
         yield ""
+
+
+def _examples(command: click.Command) -> Iterator[str]:
+    """A command's examples, as a block of shell."""
+    if examples := getattr(command, "examples", ()):
+        lines = "\n".join(f"python cli.py {example}" for example in examples)
+        yield f"```bash\n{lines}\n```"
 
 
 def _prose(text: str) -> str:

@@ -93,6 +93,10 @@ def test_commands_parse(page: Path) -> None:
         for name, *words in commands(text):
             command = main.get_command(context, name)
             assert command is not None, name
+            shown = {
+                opt for p in command.params if not getattr(p, "hidden", False) for opt in (*p.opts, *p.secondary_opts)
+            }
+            assert {word for word in words if word.startswith("--")} <= shown, "an old spelling"
             with command.make_context(name, words, parent=context) as made:
                 check_names(name, made.params)
 
@@ -101,10 +105,11 @@ def check_names(command: str, options: dict[str, Any]) -> None:
     """Methods, detectors, settings and the like that a command names must exist."""
     overrides = options.get("overrides") or {}
     if several := options.get("method_names"):
-        names = methods.available() if several == "all" else several.split(",")
+        names = list(methods.available()) if several == "all" else several.split(",")
         for method in names:
             methods.get(method, {k[len(method) + 1 :]: v for k, v in overrides.items() if k.startswith(f"{method}.")})
-        assert all(key.startswith(tuple(f"{name}." for name in names)) for key in overrides)
+        owners = tuple(f"{name}." for name in (*names, options.get("detector")))
+        assert all(key.startswith(owners) for key in overrides)
     elif options.get("method"):
         methods.get(options["method"], overrides)
     if options.get("detector"):
