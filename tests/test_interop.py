@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from support.paths import ROOT
 from support.small import blobs, small_model
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.evaluation import accuracy, confusion, predict, report
 from unlearning.interop import (
     as_graph,
@@ -187,4 +188,9 @@ class TestTask:
         assert WorkCount(1, 2, 3) + WorkCount(10, 20, 30) == WorkCount(11, 22, 33)
 
     def test_long_values_are_shortened_in_messages(self) -> None:
-        assert len(str(invalid("x", "y", "z" * 1000))) < 300
+        assert len(str(InputError("x", "y", "z" * 1000))) < 300
+
+    def test_an_error_survives_the_way_from_a_worker(self) -> None:
+        error = InputError("rate", "a float in [0, 1)", 1.5)
+        assert str(pickle.loads(pickle.dumps(error))) == str(error) and "`rate`" in str(error)
+        assert str(InputError("A whole sentence.")) == "A whole sentence."

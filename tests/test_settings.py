@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.settings import Positive, Settings, Share, Since, fill_older, since
 
 
@@ -63,7 +63,7 @@ class TestValues:
             @model_validator(mode="after")
             def _rule(self) -> Ruled:
                 if self.mode == "b":
-                    raise invalid("mode", "a here", self.mode)
+                    raise InputError("mode", "a here", self.mode)
                 return self
 
         with pytest.raises(InputError, match="Expected a here"):

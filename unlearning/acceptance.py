@@ -128,6 +128,9 @@ def compare(before: np.ndarray, after: np.ndarray) -> Paired:
     Args:
         before: bool array `(rows,)`: where the first model is right.
         after: The same of the second model.
+
+    Returns:
+        How many rows each has right, and how many only one of them has.
     """
     rows = len(before)
     return Paired(

@@ -49,6 +49,9 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> None:
     Args:
         archive: The open archive.
         path: Its path, for its size on disk.
+
+    Raises:
+        ValueError: If two members have one name, a name is unsafe, or the archive unpacks to far more than it holds.
     """
     names = [info.filename for info in archive.infolist()]
     if len(set(names)) < len(names):

@@ -10,29 +10,28 @@ from __future__ import annotations
 class InputError(ValueError):
     """An argument, file or data set is not what the caller must supply.
 
-    The message names the argument, what was expected and what was received.
-    """
-
-
-def invalid(argument: str, expected: str, received: object) -> InputError:
-    """Builds an `InputError` in the house wording.
+    With one argument that is the whole message. With three it is the house wording, which names the argument, what was
+    expected and what was received.
 
     Args:
-        argument: Name of the argument, option or file at fault.
+        argument: The message, or the name of the argument, option or file at fault.
         expected: What a correct value looks like, as the end of the sentence "Expected ...".
         received: The offending value; long values are shortened.
 
-    Returns:
-        The exception, to be raised by the caller.
-
     Example:
-        >>> str(invalid("rate", "a float in [0, 1)", 1.5))
-        'Invalid value for argument `rate`. Expected a float in [0, 1). Received: 1.5'
+        >>> raise InputError("rate", "a float in [0, 1)", 1.5)
+        Traceback (most recent call last):
+        ...
+        unlearning.errors.InputError: Invalid value for argument `rate`. Expected a float in [0, 1). Received: 1.5
     """
-    text = repr(received) if isinstance(received, str) else str(received)
-    if len(text) > 200:
-        text = text[:197] + "..."
-    return InputError(f"Invalid value for argument `{argument}`. Expected {expected}. Received: {text}")
+
+    def __init__(self, argument: str, expected: str = "", received: object = None) -> None:
+        if expected:
+            text = repr(received) if isinstance(received, str) else str(received)
+            if len(text) > 200:
+                text = text[:197] + "..."
+            argument = f"Invalid value for argument `{argument}`. Expected {expected}. Received: {text}"
+        super().__init__(argument)
 
 
 def printable(text: str) -> str:

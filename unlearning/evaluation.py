@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning import feeding
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.interop import as_logit_model, gives_probabilities, outputs_probabilities, probability_floor
 from unlearning.task import Split
 
@@ -77,7 +77,7 @@ def _ask(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Is `predict` in the dtype of the model's outputs."""
     if not len(images):
-        raise invalid("images", "at least one image", "none")
+        raise InputError("images", "at least one image", "none")
 
     def read(index: int) -> np.ndarray:
         return np.asarray(images[index * batch_size : (index + 1) * batch_size])
@@ -101,6 +101,9 @@ def probabilities(scores: np.ndarray, closed: bool | None = None) -> np.ndarray:
         scores: Array of shape `(rows, classes)`.
         closed: Whether these are probabilities already; a zero among those in less than float64 becomes what their
             dtype can just tell from it. None to judge by their looks.
+
+    Returns:
+        float64 array of shape `(rows, classes)`, each row summing to one.
     """
     closed = outputs_probabilities(scores) if closed is None else closed
     floor = 0.0 if scores.dtype == np.float64 else probability_floor(scores.dtype)

@@ -105,6 +105,9 @@ def _tell_epochs(batches: keras.utils.PyDataset) -> keras.callbacks.Callback:
     """Tells a data set of batches when an epoch begins and ends, as Keras does where it knows the data set.
 
     That includes an end before the first epoch, from `fit` making sure that it starts afresh.
+
+    Returns:
+        A callback for `fit`.
     """
     import keras
 

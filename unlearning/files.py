@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 PARTIAL = ".partial-"
 """How names of unfinished files begin."""
@@ -74,10 +74,10 @@ def check_file(argument: str, path: str | os.PathLike[str], limit: int, what: st
     """
     path = Path(path)
     if not path.is_file():
-        raise invalid(argument, f"an existing {what}", str(path))
+        raise InputError(argument, f"an existing {what}", str(path))
     size = path.stat().st_size
     if size > limit:
-        raise invalid(argument, f"at most {limit} bytes", f"{size} bytes in {path}")
+        raise InputError(argument, f"at most {limit} bytes", f"{size} bytes in {path}")
     return path
 
 
@@ -144,6 +144,9 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
 
 def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[dict[str, str]]:
     """Reads a whole CSV file as `open_csv` does; a file that is not there has no rows.
+
+    Returns:
+        One mapping a row, from column to text.
 
     Raises:
         InputError: If it is no such file, too large, or a line has not as many values as there are columns.

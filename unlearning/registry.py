@@ -25,7 +25,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 
 class Role(enum.StrEnum):
@@ -102,17 +102,16 @@ class Registry:
             InputError: If the name is taken, or no name.
         """
         if not name or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            raise invalid("name", "letters, digits, '-' and '_'", name)
+            raise InputError("name", "letters, digits, '-' and '_'", name)
         if name in self._all():
-            raise invalid("name", f"a {self.what} that is not registered yet", name)
+            raise InputError("name", f"a {self.what} that is not registered yet", name)
         summary = summary or _first_line(target)
         self._entries[name] = Entry(name, target, summary, role, family or name, frozenset(needs), preset or {})
 
     def remove(self, name: str) -> None:
         """Takes an entry out again, for tests and notebooks.
 
-        Raises:
-            InputError: If there is none of that name.
+        Passes on an `InputError` if there is none of that name.
         """
         self.entry(name)
         del self._entries[name]
@@ -139,7 +138,7 @@ class Registry:
         """
         found = self._all().get(name)
         if found is None:
-            raise invalid(self.what, f"one of {', '.join(self._all())}", name)
+            raise InputError(self.what, f"one of {', '.join(self._all())}", name)
         return found
 
     def load(self, name: str) -> Any:
@@ -153,12 +152,14 @@ class Registry:
     def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Builds the settings that a name stands for.
 
+        Passes on an `InputError` if there is none of this name, it has no such field, or a value does not fit.
+
         Args:
             name: A registered name.
             options: Fields that differ from the entry's preset and the defaults; see `Settings.parse`.
 
-        Raises:
-            InputError: If there is none of this name, it has no such field, or a value does not fit.
+        Returns:
+            The settings.
         """
         entry = self.entry(name)
         return entry.load().parse(name, options or {}, entry.preset)

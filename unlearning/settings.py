@@ -39,7 +39,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def since(version: str, *, before: Any = _MISSING, group: str = "") -> Since:
         before: The value that means "as before"; with it the field is neither written nor hashed. Left out, the field
             is always written, and files without it are read as having its default.
         group: Fields of one group are left out together, when all have their `before`.
+
+    Returns:
+        The mark, to stand among the annotations of the field.
     """
     return Since(version, before, group)
 
@@ -179,7 +182,7 @@ class Settings(Fields):
         parsed = dict(preset or {})
         for name, value in values.items():
             if name not in known:
-                raise invalid(f"{owner}.{name}", f"one of the settings {', '.join(sorted(known))}", name)
+                raise InputError(f"{owner}.{name}", f"one of the settings {', '.join(sorted(known))}", name)
             parsed[name] = _from_text(owner, name, value) if isinstance(value, str) else value
         try:
             # JSON mode where it can be: strict about numbers, and lists stand for tuples.
@@ -187,11 +190,13 @@ class Settings(Fields):
         except TypeError:
             pass  # values that are no JSON come from Python
         except ValidationError as error:
-            raise explain(error, cls, owner) from None
+            own = explain(error, cls, owner)
+            raise own from None
         try:
             return cls.model_validate(parsed)
         except ValidationError as error:
-            raise explain(error, cls, owner) from None
+            own = explain(error, cls, owner)
+            raise own from None
 
 
 def fill_older(cls: type[BaseModel], values: Any) -> Any:
@@ -242,11 +247,11 @@ def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> In
         return cause if not owner else InputError(str(cause).replace("argument `", f"argument `{owner}.", 1))
     if first["type"] == "extra_forbidden":
         known = _owner(cls, first["loc"][:-1]).model_fields
-        return invalid(name, f"one of the settings {', '.join(sorted(known))}", str(first["loc"][-1]))
+        return InputError(name, f"one of the settings {', '.join(sorted(known))}", str(first["loc"][-1]))
     if first["type"] == "missing":
-        return invalid(name, "a value", "none")
+        return InputError(name, "a value", "none")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return invalid(name, message[:1].lower() + message[1:], first["input"])
+    return InputError(name, message[:1].lower() + message[1:], first["input"])
 
 
 def _owner(cls: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:

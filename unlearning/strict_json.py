@@ -18,6 +18,8 @@ _INTEGERS = 2**63
 def parse_json(text: str) -> Any:
     """Reads JSON whose content any program can hold.
 
+    Passes on a `json.JSONDecodeError` if the text is not JSON.
+
     Args:
         text: The text.
 
@@ -26,7 +28,6 @@ def parse_json(text: str) -> Any:
         `LARGEST_COUNT` values, no control characters besides tabs and line ends.
 
     Raises:
-        json.JSONDecodeError: If the text is not JSON.
         ValueError: If it is JSON of a kind that is not taken; the message says which.
 
     Example:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.acceptance import Acceptance, choosing_rows
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 REMOVED = -1
 """The corrected label that stands for "take this row out of the training set"."""
@@ -36,9 +36,9 @@ class Split:
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise invalid("labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}")
+            raise InputError("labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}")
         if len(self.images) != len(labels):
-            raise invalid("labels", f"one label per image ({len(self.images)} images)", f"{len(labels)} labels")
+            raise InputError("labels", f"one label per image ({len(self.images)} images)", f"{len(labels)} labels")
         object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
@@ -68,14 +68,14 @@ class Corrections:
         for name in ("rows", "labels"):
             value = np.asarray(getattr(self, name))
             if value.ndim != 1 or (len(value) and not np.issubdtype(value.dtype, np.integer)):
-                raise invalid(name, "a one-dimensional array of integers", f"{value.dtype} of shape {value.shape}")
+                raise InputError(name, "a one-dimensional array of integers", f"{value.dtype} of shape {value.shape}")
             object.__setattr__(self, name, value.astype(np.int64))
         if len(self.rows) != len(self.labels):
-            raise invalid("labels", f"one corrected label per flagged row ({len(self.rows)})", len(self.labels))
+            raise InputError("labels", f"one corrected label per flagged row ({len(self.rows)})", len(self.labels))
         if len(np.unique(self.rows)) != len(self.rows):
-            raise invalid("rows", "distinct row numbers", "repeated rows")
+            raise InputError("rows", "distinct row numbers", "repeated rows")
         if self.images is not None and len(self.images) != len(self.rows):
-            raise invalid("images", f"one corrected image per flagged row ({len(self.rows)})", len(self.images))
+            raise InputError("images", f"one corrected image per flagged row ({len(self.rows)})", len(self.images))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -115,12 +115,12 @@ class UnlearningTask:
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
         if not rows:
-            raise invalid("train", "at least one row", "an empty split")
+            raise InputError("train", "at least one row", "an empty split")
         if not len(self.validation):
-            raise invalid("validation", "at least one row", "an empty split")
+            raise InputError("validation", "at least one row", "an empty split")
         for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
             if labels.min() < 0 or labels.max() >= classes:
-                raise invalid(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+                raise InputError(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
         self._check_flagged("corrections", self.corrections)
         if np.count_nonzero(self.corrections.labels == REMOVED) == rows:
             raise InputError(
@@ -145,19 +145,19 @@ class UnlearningTask:
         if not len(flagged):
             return
         if flagged.rows.min() < 0 or flagged.rows.max() >= rows:
-            raise invalid(f"{name}.rows", f"row numbers 0..{rows - 1}", _outside(flagged.rows, 0, rows))
+            raise InputError(f"{name}.rows", f"row numbers 0..{rows - 1}", _outside(flagged.rows, 0, rows))
         if flagged.labels.min() < REMOVED or flagged.labels.max() >= classes:
             expected = f"classes 0..{classes - 1}, or {REMOVED} for removal"
-            raise invalid(f"{name}.labels", expected, _outside(flagged.labels, REMOVED, classes))
+            raise InputError(f"{name}.labels", expected, _outside(flagged.labels, REMOVED, classes))
         if flagged.images is not None and flagged.images.shape[1:] != shape:
-            raise invalid(f"{name}.images", f"images of shape {shape}", flagged.images.shape[1:])
+            raise InputError(f"{name}.images", f"images of shape {shape}", flagged.images.shape[1:])
 
 
 def check_split(name: str, part: Split | tuple[np.ndarray, np.ndarray]) -> Split:
     """Returns images and labels as a `Split`, and raises `InputError` if there are none."""
     split = part if isinstance(part, Split) else Split(*part)
     if not len(split):
-        raise invalid(name, "at least one row", "none")
+        raise InputError(name, "at least one row", "none")
     return split
 
 
@@ -166,7 +166,7 @@ def check_rows(name: str, rows: np.ndarray, count: int) -> np.ndarray:
     rows = np.asarray(rows)
     usable = rows.ndim == 1 and len(rows) and np.issubdtype(rows.dtype, np.integer)
     if not usable or rows.min() < 0 or rows.max() >= count:
-        raise invalid(name, f"an array of row numbers 0..{count - 1}, at least one", rows)
+        raise InputError(name, f"an array of row numbers 0..{count - 1}, at least one", rows)
     return rows.astype(np.int64)
 
 

@@ -23,12 +23,13 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from support.benchmarks import RESULTS as FOLDER
+from support.benchmarks import describe_machine
 from support.false_alarms import Run, draw_case, is_worse, run
 from unlearning import acceptance, methods
 from unlearning.files import write_text
-from unlearning.repairs.environment import describe_environment
 
-RESULTS = Path(__file__).parent / "results" / "false_alarms.json"
+RESULTS = FOLDER / "false_alarms.json"
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "first-order": {},
@@ -97,7 +98,7 @@ def main() -> None:
             "flips": options.flips,
             "level": acceptance.LEVEL,
             "guard": acceptance.GUARD,
-            "environment": describe_environment().model_dump(mode="json"),
+            "environment": describe_machine(),
             "settings": SETTINGS,
             "summary": summarise(runs),
             "runs": [],

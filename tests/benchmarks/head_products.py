@@ -1,6 +1,6 @@
 """Times one Gauss-Newton product on cached features against one through the whole network.
 
-    PYTHONPATH=. python tests/benchmarks/head_products.py [--rows 50000] [--model cnn]
+    PYTHONPATH=.:tests python tests/benchmarks/head_products.py [--rows 50000] [--model cnn]
 
 Random weights and images: the arithmetic, and so the time, is the same as for trained ones.
 """
@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from support.benchmarks import save
 from unlearning.architectures import build
 from unlearning.influence import Head, Objective, RowStore
 
@@ -54,6 +55,7 @@ def main() -> None:
     slow = Objective(whole, RowStore(images, whole.dtype), np.arange(len(images)), labels[: len(images)])
 
     print(f"{options.model}: {cached.size:,} head parameters, {options.rows:,} cached rows")
+    rows = []
     for curvature in ("gauss-newton", "hessian"):
         fast_product, slow_product = (tf.function(o.product(curvature)) for o in (objective, slow))
         fast = seconds(lambda p=fast_product: p(at, vector).numpy(), 3)
@@ -63,6 +65,16 @@ def main() -> None:
             f"{curvature:>13}: {fast:6.2f} s a product; per 1,024 rows {1e3 * per_1024[0]:7.1f} ms cached, "
             f"{1e3 * per_1024[1]:7.1f} ms through the network: {per_1024[1] / per_1024[0]:.0f} x"
         )
+        rows.append(
+            {
+                "curvature": curvature,
+                "seconds_a_product": fast,
+                "ms_per_1024_rows_cached": 1e3 * per_1024[0],
+                "ms_per_1024_rows_through_the_network": 1e3 * per_1024[1],
+                "times_faster": per_1024[1] / per_1024[0],
+            }
+        )
+    save("head_products", rows, model=options.model, head_parameters=cached.size, cached_rows=options.rows)
 
 
 if __name__ == "__main__":

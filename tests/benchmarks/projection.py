@@ -1,6 +1,6 @@
 """Time and peak memory of Scaled Activation Projection: statistics, then all layers projected for several alphas.
 
-    PYTHONPATH=. python tests/benchmarks/projection.py [--model resnet18] [--alphas 5] [--trusted 1000] [--side 32]
+    PYTHONPATH=.:tests python tests/benchmarks/projection.py [--model resnet18] [--alphas 5] [--trusted 1000]
 
 Random images and random weights: the work does not depend on their content. Processor seconds are the ones to compare
 on a busy machine.
@@ -27,6 +27,7 @@ def main() -> None:
 
     import numpy as np
 
+    from support.benchmarks import save
     from unlearning.architectures import build
     from unlearning.projection.sites import find_sites
     from unlearning.projection.solver import Projector
@@ -39,10 +40,13 @@ def main() -> None:
     sites, _ = find_sites(model)
     print(f"{options.model}: {len(sites)} layers, {options.trusted} trusted rows, {options.alphas} alphas")
 
+    rows = []
+
     def report(stage: str, started: tuple[float, float]) -> None:
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{stage:28} {wall:7.1f} s, {cpu:7.1f} s of processor time, peak so far {peak:6.0f} MB", flush=True)
+        rows.append({"stage": stage, "seconds": wall, "processor_seconds": cpu, "peak_mb": peak})
 
     def now() -> tuple[float, float]:
         return time.perf_counter(), time.process_time()
@@ -64,6 +68,8 @@ def main() -> None:
     for projector in projectors:
         projector.ratios()
     report("spectra", started)
+    facts = {"model": options.model, "layers": len(sites), "trusted_rows": options.trusted, "alphas": options.alphas}
+    save("projection", rows, **facts)
 
 
 if __name__ == "__main__":

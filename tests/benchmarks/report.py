@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from support.benchmarks import save
 from support.report_trees import make_tree
 from unlearning.reporting.page import write_report
 
@@ -40,12 +41,15 @@ def main() -> None:
         tree, out = make_tree(Path(folder, "grid")), Path(folder, "report.html")
         started = time.perf_counter()
         written = write_report([tree], out, images=0)
-        print(f"size: {written.size / 1e6:.2f} MB, written in {time.perf_counter() - started:.1f} s")
+        row = {"megabytes": written.size / 1e6, "written_in_s": time.perf_counter() - started}
+        print(f"size: {row['megabytes']:.2f} MB, written in {row['written_in_s']:.1f} s")
         chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
         if chromium is None:
             print("no Chromium: no times")
+            save("report", [row])
             return
         ready, charts, processor = _measure(out, chromium, options.repeats)
+    save("report", [row | {"ready_ms": ready, "charts_drawn_ms": charts, "processor_ms": processor}])
     print(f"ready: {ready:.0f} ms; charts drawn: {charts:.0f} ms, {processor:.0f} ms of processor time")
 
 

@@ -1,6 +1,6 @@
 """Time and peak memory of one repair against the number of training rows, each in a process of its own.
 
-    PYTHONPATH=. python tests/benchmarks/scaling.py [--rows 5000,10000,20000,50000] [--model cnn] [--method NAME]
+    PYTHONPATH=.:tests python tests/benchmarks/scaling.py [--rows 5000,10000,20000,50000] [--model cnn] [--method NAME]
 
 Random 32x32x3 images and random weights: the work of a fixed number of steps does not depend on their content.
 """
@@ -13,8 +13,12 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+from support.benchmarks import save
 
 
 def measure(rows: int, model_name: str, method: str) -> dict[str, float]:
@@ -34,9 +38,11 @@ def measure(rows: int, model_name: str, method: str) -> dict[str, float]:
     task = UnlearningTask(train, Corrections(flagged, (train.labels[flagged] + 1) % 10), split(5000), 10)
     model = build(model_name, input_shape=(32, 32, 3), num_classes=10, seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu = time.process_time()
     outcome = methods.get(method).unlearn(model, task)
+    cpu = time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": outcome.duration_s, "peak_mb": peak / 1024, "before_mb": before / 1024}
+    return {"seconds": outcome.duration_s, "processor_seconds": cpu, "peak_mb": peak / 1024, "before_mb": before / 1024}
 
 
 def main() -> None:
@@ -51,6 +57,7 @@ def main() -> None:
         print(json.dumps(measure(options.measure, options.model, options.method)))
         return
     print(f"{options.method} on {options.model}, 5,000 validation rows")
+    table = []
     print("    rows  seconds  us a row  peak MB  of which before the repair")
     for rows in map(int, options.rows.split(",")):
         command = [
@@ -70,6 +77,8 @@ def main() -> None:
             f"{rows:8,} {result['seconds']:8.1f} {per_row:9.0f} {result['peak_mb']:8.0f} {result['before_mb']:8.0f}",
             flush=True,
         )
+        table.append({"rows": rows, "us_a_row": per_row, **result})
+    save("scaling", table, method=options.method, model=options.model)
 
 
 if __name__ == "__main__":

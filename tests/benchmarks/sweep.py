@@ -1,6 +1,6 @@
 """What the machinery of grids costs, and what two workers gain.
 
-    PYTHONPATH=. python tests/benchmarks/sweep.py [--cells 1000] [--seeds 4] [--epochs 10]
+    PYTHONPATH=.:tests python tests/benchmarks/sweep.py [--cells 1000] [--seeds 4] [--epochs 10]
 
 Three measurements on the digits:
 - resume: `run` on a tree of finished cells, made from one real cell by changing seeds and hashes; it finds everything
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
 
+    from support.benchmarks import save
     from unlearning.experiments.cell.settings import MethodChoice, RunSettings
     from unlearning.experiments.cell.setup import Setup
     from unlearning.experiments.grid import sweep
@@ -91,13 +92,15 @@ def main() -> None:
         started = time.perf_counter()
         report = sweep.sweep(Setup(one.changed(seeds=seeds)))
         assert len(report.results) == arguments.cells
-        print(f"resume: {arguments.cells} finished cells found in {time.perf_counter() - started:.2f} s", flush=True)
+        found_s = time.perf_counter() - started
+        print(f"resume: {arguments.cells} finished cells found in {found_s:.2f} s", flush=True)
         command = [sys.executable, str(ROOT / "cli.py"), "run", "--out", str(folder / "many"), "--epochs", "2"]
         command += ["--train-rows", "300", "--budgets", "60", "--methods", "first-order", "--json"]
         started = time.perf_counter()
         text = subprocess.run([*command, "--seeds", ",".join(map(str, seeds))], check=True, capture_output=True).stdout
         assert len(json.loads(text)) == arguments.cells
-        print(f"resume: the whole command takes {time.perf_counter() - started:.2f} s", flush=True)
+        command_s = time.perf_counter() - started
+        print(f"resume: the whole command takes {command_s:.2f} s", flush=True)
         shutil.rmtree(folder / "many")
 
         times = {}
@@ -113,6 +116,15 @@ def main() -> None:
                 share = 100 * (times[1] - inside.seconds) / inside.seconds
                 print(f"overhead: {times[1] - inside.seconds:.2f} s on top of {inside.seconds:.1f} s, {share:.1f} %")
         print(f"workers: {times[1]:.1f} s with one, {times[2]:.1f} s with two: ratio {times[1] / times[2]:.2f}")
+        figures = {
+            "seconds to find finished cells": found_s,
+            "seconds of the whole command": command_s,
+            "per cent of overhead": share,
+            "seconds with one worker": times[1],
+            "seconds with two workers": times[2],
+        }
+        rows = [{"figure": name, "value": value} for name, value in figures.items()]
+        save("sweep", rows, cells=arguments.cells, seeds=arguments.seeds, epochs=arguments.epochs)
 
 
 class _Inside:

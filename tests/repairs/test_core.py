@@ -53,9 +53,9 @@ class TestDetectedRows:
         model, task = poisoned
         how = DetectSettings(detector="neighbours", options={"neighbours": 10})
         data = {"validation": task.validation, "method": "first-order"}
-        inside = repair(model, task.train, detect_by=how, **data)
-        found = detect(model, task.train, 3, detector=how.build(), name="neighbours")
-        before = repair(model, task.train, detect_by=how, found=found, **data)
+        inside = repair(model, task.train, detect=how, **data)
+        found = detect(model, task.train, detector=how.build(), name="neighbours")
+        before = repair(model, task.train, detect=how, found=found, **data)
         assert same(inside.model, before.model)
         assert inside.found is not None and inside.found.record.detector == "neighbours"
         assert inside.corrections.rows.tolist() == found.suspected.rows.tolist()
@@ -65,8 +65,8 @@ class TestDetectedRows:
         """Whether it ran now or was found on disk: a repair costs what led to it."""
         model, task = poisoned
         how = DetectSettings(detector="neighbours", options={"neighbours": 10})
-        data = {"validation": task.validation, "method": "first-order", "detect_by": how}
-        found = detect(model, task.train, 3, detector=how.build(), name="neighbours")
+        data = {"validation": task.validation, "method": "first-order", "detect": how}
+        found = detect(model, task.train, detector=how.build(), name="neighbours")
         times = {"detection_duration_s": 5000.0, "detection_cpu_s": 3000.0}
         slow = dataclasses.replace(found, record=found.record.model_copy(update=times))
         done = repair(model, task.train, found=slow, **data)
@@ -77,13 +77,13 @@ class TestDetectedRows:
 
     def test_a_name_is_enough(self, poisoned) -> None:
         model, task = poisoned
-        done = repair(model, task.train, detect_by="neighbours", validation=task.validation, method="first-order")
+        done = repair(model, task.train, detect="neighbours", validation=task.validation, method="first-order")
         assert done.found is not None and len(done.corrections) == done.found.record.suspects
 
     def test_taking_suspects_out(self, poisoned) -> None:
         model, task = poisoned
         how = DetectSettings(detector="neighbours", suspects="remove")
-        done = repair(model, task.train, detect_by=how, validation=task.validation, method="first-order")
+        done = repair(model, task.train, detect=how, validation=task.validation, method="first-order")
         assert (done.corrections.labels == -1).all()
 
 
@@ -92,10 +92,14 @@ class TestMistakes:
         ("options", "match"),
         [
             ({}, "needs flagged rows"),
-            ({"flagged": Corrections.none(), "detect_by": "neighbours"}, "not both"),
-            ({"method": "sap", "validation": None}, "validation"),
+            ({"flagged": Corrections.none(), "detect": "neighbours"}, "not both"),
+            ({"method": 3}, "one of first-order"),
+            ({"detect": 3}, "a detector of a registered kind, or one of loss-mixture"),
+            ({"method": "sap", "validation": blobs(9).images}, r"`validation`.*a tuple \(images, labels\)"),
+            ({"method": methods.get("sap"), "options": {"rounds": 2}}, "none beside a method"),
+            ({"method": "sap", "options": {"no_such": 2}}, "one of the settings"),
             ({"method": "no-such"}, "one of first-order"),
-            ({"detect_by": "no-such"}, "one of loss-mixture"),
+            ({"detect": "no-such"}, "one of loss-mixture"),
             ({"method": "sap", "validation": (np.empty((0, 6, 6, 1)), np.empty(0, int))}, "at least one row"),
         ],
     )

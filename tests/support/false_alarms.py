@@ -89,6 +89,9 @@ def draw_case(seed: int, *, flips: int = 0, epochs: int = 25) -> Case:
             rows with right labels are flagged, with a wrong one. The validation labels are as wrong as the training
             labels.
         epochs: Passes over the training rows.
+
+    Returns:
+        The model, its task and test rows.
     """
     rng = np.random.default_rng((seed, 4711))
     digits = load_digits()

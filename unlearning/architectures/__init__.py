@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.registry import Entry, Registry, Role
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def build(
     """
     builder = ARCHITECTURES.load(name)
     if len(input_shape) != 3 or min(input_shape) < 1:
-        raise invalid("input_shape", "(height, width, channels)", input_shape)
+        raise InputError("input_shape", "(height, width, channels)", input_shape)
     if num_classes < 2:
-        raise invalid("num_classes", "at least 2", num_classes)
+        raise InputError("num_classes", "at least 2", num_classes)
     if not pixel_max > 0:
-        raise invalid("pixel_max", "a positive number", pixel_max)
+        raise InputError("pixel_max", "a positive number", pixel_max)
     if seed is not None:
         import keras
 

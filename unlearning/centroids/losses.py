@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 def precise(values: tf.Tensor) -> tf.Tensor:
@@ -217,5 +217,5 @@ def learning_rate(
         [1.0, 0.1]
     """
     if epoch < 1:
-        raise invalid("epoch", "an epoch counted from 1", epoch)
+        raise InputError("epoch", "an epoch counted from 1", epoch)
     return initial * factor ** sum(epoch > milestone for milestone in milestones)

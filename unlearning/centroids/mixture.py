@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from unlearning.centroids.settings import View
 from unlearning.detection.mixture import Mixture, fit_mixture
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import gives_probabilities, inference_arguments, read_logits
 from unlearning.streams import stream
 from unlearning.task import Split
@@ -90,11 +90,11 @@ def mixture_split(
     """
     losses = np.asarray(losses, dtype=np.float64)
     if losses.ndim != 1 or len(losses) < 2:
-        raise invalid("losses", "an array of shape (rows,) with at least two rows", f"shape {losses.shape}")
+        raise InputError("losses", "an array of shape (rows,) with at least two rows", f"shape {losses.shape}")
     if not np.isfinite(losses).all():
-        raise invalid("losses", "finite numbers", f"{np.count_nonzero(~np.isfinite(losses))} that are not")
+        raise InputError("losses", "finite numbers", f"{np.count_nonzero(~np.isfinite(losses))} that are not")
     if not 0 <= threshold < 1:
-        raise invalid("threshold", "a float in [0, 1)", threshold)
+        raise InputError("threshold", "a float in [0, 1)", threshold)
     everything = np.arange(len(losses))
     if np.ptp(losses) == 0:
         return MixtureSplit(everything, everything[:0], np.ones(len(losses)), None)
@@ -133,7 +133,7 @@ def memorised_split(
         InputError: If the two differ in shape, or are not what `mixture_split` takes.
     """
     if np.shape(early_losses) != np.shape(final_losses):
-        raise invalid("early_losses", f"the shape of final_losses, {np.shape(final_losses)}", np.shape(early_losses))
+        raise InputError("early_losses", f"the shape of final_losses, {np.shape(final_losses)}", np.shape(early_losses))
     early = mixture_split(early_losses, threshold, seed, normalise=normalise)
     final = mixture_split(final_losses, threshold, seed, normalise=normalise)
     return MemorisedSplit(final.retain, np.intersect1d(early.forget, final.retain), early, final)
@@ -168,7 +168,7 @@ def row_losses(
         InputError: If model and rows do not fit each other, or the split is empty.
     """
     if not len(rows):
-        raise invalid("rows", "at least one row", "none")
+        raise InputError("rows", "at least one row", "none")
     closed = gives_probabilities(model, rows.images, num_classes)
     forward = stateless_forward(model, training=view == "training", closed=closed)
     rng = stream(seed, "method", "loss batches")

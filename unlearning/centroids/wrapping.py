@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from unlearning.centroids.settings import CentroidSettings
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 def feature_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
@@ -26,7 +26,7 @@ def feature_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
     chosen = [layer for layer in layers if layer.name == name] if name else layers[-1:]
     if not chosen:
         found = ", ".join(layer.name for layer in layers) or "none"
-        raise invalid("feature_layer", f"one of the model's dense layers: {found}", name)
+        raise InputError("feature_layer", f"one of the model's dense layers: {found}", name)
     return chosen[0]
 
 
@@ -46,7 +46,7 @@ def wrap_optimizer(
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling wraps the one that clips
     if settings.learning_rate is not None:
         if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            raise invalid(
+            raise InputError(
                 "learning_rate", "null, since the optimizer has a schedule of its own", settings.learning_rate
             )
         wrapped.callback(setattr, inner, "learning_rate", float(inner.learning_rate))

@@ -51,6 +51,9 @@ def together(*options: Decorator, heading: str = "") -> Decorator:
     Args:
         *options: Options, or several of them together.
         heading: The heading of those that have none.
+
+    Returns:
+        A decorator that applies them all.
     """
 
     def apply(command: Callable) -> Callable:

@@ -21,7 +21,7 @@ from unlearning.cli.group import (
     silence_progress,
 )
 from unlearning.cli.looks import option, together
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 if TYPE_CHECKING:
     from unlearning.experiments.results.tree import Repair, Training
@@ -122,7 +122,7 @@ def export(folders: tuple[Path, ...], out: Path | None, form: Any, force: bool, 
 
 def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[str, Any]) -> None:
     if len(folders) != 1:
-        raise invalid("folders", "one folder .../budget-<B>/seed-<S>", " ".join(map(str, folders)))
+        raise InputError("folders", "one folder .../budget-<B>/seed-<S>", " ".join(map(str, folders)))
     prepare(quiet=True)
     from unlearning.experiments.cell.labels import write_given_labels
 
@@ -194,7 +194,7 @@ def _draw_features(
     folders: Sequence[Path], formats: tuple[str, ...], as_json: bool, quiet: bool, options: dict[str, Any]
 ) -> None:
     if len(folders) != 1:
-        raise invalid("folders", "one folder .../budget-<B>/seed-<S>/<method>", " ".join(map(str, folders)))
+        raise InputError("folders", "one folder .../budget-<B>/seed-<S>/<method>", " ".join(map(str, folders)))
     prepare(quiet)
     from unlearning.reporting.features import draw_features
 

@@ -7,7 +7,7 @@ import numpy as np
 from unlearning.data.checks import check_arrays
 from unlearning.data.division import Parts
 from unlearning.data.image_data import ImageData
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.task import Split
 
 
@@ -20,11 +20,14 @@ def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndar
         class_names: Names of the classes, in label order.
         train_ids: Example ids of the training rows, where there are any.
 
+    Returns:
+        The set.
+
     Raises:
         InputError: If a part is no classified image set, or the parts do not fit together.
     """
     if len(class_names) < 2:
-        raise invalid("data", "at least two classes", f"{name} with {len(class_names)}")
+        raise InputError("data", "at least two classes", f"{name} with {len(class_names)}")
     splits: dict[str, Split] = {}
     fine_labels: dict[str, np.ndarray] = {}
     for part in ("train", "validation", "test"):
@@ -35,9 +38,9 @@ def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndar
         if images.ndim == 3:
             images = images[..., np.newaxis]
         if labels.max() >= len(class_names):
-            raise invalid(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
+            raise InputError(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
         if images.shape[1:] != splits.get("train", Split(images, labels)).images.shape[1:]:
-            raise invalid(f"{part} images", "images of the training images' shape", images.shape[1:])
+            raise InputError(f"{part} images", "images of the training images' shape", images.shape[1:])
         splits[part] = Split(images, labels)
     floating = np.issubdtype(splits["train"].images.dtype, np.floating)
     unit = floating and all(split.images.max() <= 1 for split in splits.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 def check_arrays(name: str, images: np.ndarray, labels: np.ndarray, *fine: np.ndarray) -> None:
@@ -22,23 +22,25 @@ def check_arrays(name: str, images: np.ndarray, labels: np.ndarray, *fine: np.nd
     for extra in fine:
         if extra.shape != labels.shape or not np.issubdtype(extra.dtype, np.integer) or (extra < 0).any():
             found = f"{extra.dtype} of shape {extra.shape}"
-            raise invalid(f"{name} fine labels", "one integer of at least 0 for every label", found)
+            raise InputError(f"{name} fine labels", "one integer of at least 0 for every label", found)
     if images.dtype == object or not (
         np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)
     ):
-        raise invalid(f"{name} images", "numbers", f"dtype {images.dtype}")
+        raise InputError(f"{name} images", "numbers", f"dtype {images.dtype}")
     if images.ndim not in (3, 4):
-        raise invalid(f"{name} images", "shape (rows, height, width) or (rows, height, width, channels)", images.shape)
+        raise InputError(
+            f"{name} images", "shape (rows, height, width) or (rows, height, width, channels)", images.shape
+        )
     if 0 in images.shape[1:]:
-        raise invalid(f"{name} images", "images of at least one pixel", images.shape)
+        raise InputError(f"{name} images", "images of at least one pixel", images.shape)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise invalid(
+        raise InputError(
             f"{name} labels", "a one-dimensional array of integers", f"{labels.dtype} of shape {labels.shape}"
         )
     if len(images) != len(labels) or not len(labels):
-        raise invalid(f"{name} labels", f"one label per image ({len(images)} images, at least one)", len(labels))
+        raise InputError(f"{name} labels", f"one label per image ({len(images)} images, at least one)", len(labels))
     if labels.min() < 0:
-        raise invalid(f"{name} labels", "classes 0..K-1", int(labels.min()))
+        raise InputError(f"{name} labels", "classes 0..K-1", int(labels.min()))
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
         row = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(axis=1))[0])
-        raise invalid(f"{name} images", "finite pixels", f"NaN or infinity in row {row}")
+        raise InputError(f"{name} images", "finite pixels", f"NaN or infinity in row {row}")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unlearning.data.checks import check_arrays
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ Parts = Mapping[str, tuple[np.ndarray, ...]]
 def draw_rows(total: int, train_rows: int, seed: int) -> np.ndarray:
     """Draws the training rows to keep, in order."""
     if not 1 <= train_rows <= total:
-        raise invalid("train_rows", f"an integer in 1..{total}", train_rows)
+        raise InputError("train_rows", f"an integer in 1..{total}", train_rows)
     return np.sort(np.random.default_rng(seed).choice(total, train_rows, replace=False))
 
 
@@ -48,7 +48,7 @@ def halve(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) 
     from sklearn.model_selection import train_test_split
 
     if len(labels) < 2:
-        raise invalid("test labels", "at least two rows, to be halved into test and validation", len(labels))
+        raise InputError("test labels", "at least two rows, to be halved into test and validation", len(labels))
     halves = train_test_split(images, labels, *fine, test_size=0.5, random_state=seed)
     return {"test": tuple(halves[::2]), "validation": tuple(halves[1::2])}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.progress import progress_bar
 
 # Everything else Pillow reads is left out: some of its readers start other programs.
@@ -44,8 +44,8 @@ class ImageFiles:
         InputError: If a path leaves the folder or is not a file; on access, if an image cannot be decoded.
 
     Example:
-        >>> files = ImageFiles("photos", ["a.jpg", "b.jpg"], image_size=32)  # doctest: +SKIP
-        >>> files.shape, files[0].shape, files[[1, 0]].shape  # doctest: +SKIP
+        >>> files = ImageFiles("photos", ["a.jpg", "b.jpg"], image_size=32)
+        >>> files.shape, files[0].shape, files[[1, 0]].shape
         ((2, 32, 32, 3), (32, 32, 3), (2, 32, 32, 3))
     """
 
@@ -54,12 +54,12 @@ class ImageFiles:
 
     def __init__(self, root: str | os.PathLike[str], paths: Sequence[str], image_size: int = IMAGE_SIZE) -> None:
         if image_size < 1:
-            raise invalid("image_size", "a positive number of pixels", image_size)
+            raise InputError("image_size", "a positive number of pixels", image_size)
         self.root = Path(root)
         self.image_size = image_size
         for path in paths:
             if leaves(path):
-                raise invalid("paths", f"paths inside the folder {self.root}", path)
+                raise InputError("paths", f"paths inside the folder {self.root}", path)
         # Objects, since a fixed width would make every path as long as the longest.
         self._paths = np.empty(len(paths), dtype=object)
         self._paths[:] = list(paths)

@@ -68,11 +68,13 @@ def is_at_hand(text: str, data_dir: str | None = None) -> bool:
 def load(settings: DataSettings) -> ImageData:
     """Loads and splits an image set.
 
+    Passes on an `InputError` if the source is unknown or its content is not a classified image set.
+
     Args:
         settings: Which, and how it is divided.
 
-    Raises:
-        InputError: If the source is unknown or its content is not a classified image set.
+    Returns:
+        The set.
     """
     from unlearning.data.division import draw_rows
 
@@ -97,6 +99,8 @@ def load_data(
     validation (CIFAR-10: 50,000 / 5,000 / 5,000 rows, the halves of the published experiments at seed 42). A source
     with one part is divided 70 / 15 / 15 per cent, stratified by class.
 
+    Passes on an `InputError` if the source is unknown or its content is not a classified image set.
+
     Args:
         source: `digits`, a tensorflow-datasets name, `cifar100-superclasses`, a `.npz` file, a folder with one
             subfolder a class, or `clothing1m:DIR`, `webvision:DIR`, `mini-webvision:DIR`.
@@ -108,9 +112,6 @@ def load_data(
 
     Returns:
         The set.
-
-    Raises:
-        InputError: If the source is unknown or its content is not a classified image set.
 
     Example:
         >>> data = load_data("digits")

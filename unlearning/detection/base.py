@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import Settings
 from unlearning.task import Split
 
@@ -70,12 +70,12 @@ class Detection:
         suspects = np.asarray(self.suspects, dtype=np.int64)
         labels = np.asarray(self.suggested_labels, dtype=np.int64)
         if scores.ndim != 1 or not np.isfinite(scores).all():
-            raise invalid("scores", "one finite score a row", f"{scores.dtype} of shape {scores.shape}")
+            raise InputError("scores", "one finite score a row", f"{scores.dtype} of shape {scores.shape}")
         if labels.shape != scores.shape:
-            raise invalid("suggested_labels", f"one label a row ({len(scores)})", labels.shape)
+            raise InputError("suggested_labels", f"one label a row ({len(scores)})", labels.shape)
         ascending = bool((np.diff(suspects) > 0).all())
         if not ascending or (len(suspects) and not 0 <= suspects[0] <= suspects[-1] < len(scores)):
-            raise invalid("suspects", f"ascending row numbers in 0..{len(scores) - 1}", suspects)
+            raise InputError("suspects", f"ascending row numbers in 0..{len(scores) - 1}", suspects)
         for name, value in (("scores", scores), ("suspects", suspects), ("suggested_labels", labels)):
             object.__setattr__(self, name, value)
 
@@ -108,7 +108,7 @@ class Evidence:
 
         found = predict_probabilities(self.model, self.split.images)
         if not np.isfinite(found).all():
-            raise invalid("model", "finite outputs on every row", "NaN or infinity")
+            raise InputError("model", "finite outputs on every row", "NaN or infinity")
         return found
 
     @functools.cached_property
@@ -118,7 +118,7 @@ class Evidence:
 
         features = penultimate_features(self.model, self.split.images)
         if not np.isfinite(features).all():
-            raise invalid("model", "finite features on every row", "NaN or infinity")
+            raise InputError("model", "finite features on every row", "NaN or infinity")
         return features
 
 
@@ -143,10 +143,10 @@ class Detector(Settings, abc.ABC):
         from unlearning.interop import check_classifier
 
         if len(split) < 2:
-            raise invalid("split", "at least two rows", len(split))
+            raise InputError("split", "at least two rows", len(split))
         if split.labels.min() < 0 or split.labels.max() >= num_classes:
             received = f"{split.labels.min()}..{split.labels.max()}"
-            raise invalid("split.labels", f"classes 0..{num_classes - 1}", received)
+            raise InputError("split.labels", f"classes 0..{num_classes - 1}", received)
         check_classifier(model, split.images, num_classes)
         detection = self.examine(Evidence(model, split, num_classes, seed))
         if detection.status is not DetectionStatus.OK:

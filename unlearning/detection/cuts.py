@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
 from unlearning.detection.mixture import Mixture, fit_mixture
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import NonNegative, OpenShare, Positive, PositiveFloat, Share
 
 _FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
@@ -53,7 +53,9 @@ class MixtureCut(Detector):
     @model_validator(mode="after")
     def _shares_in_order(self) -> Self:
         if not self.min_share < self.max_share:
-            raise invalid("min_share, max_share", "0 <= min_share < max_share <= 1", (self.min_share, self.max_share))
+            raise InputError(
+                "min_share, max_share", "0 <= min_share < max_share <= 1", (self.min_share, self.max_share)
+            )
         return self
 
     def _split(
@@ -136,7 +138,7 @@ class AnyCut(MixtureCut):
     @model_validator(mode="after")
     def _value_where_it_cuts(self) -> Self:
         if self.cut == "value" and self.value is None:
-            raise invalid("value", "a finite number with cut=value", self.value)
+            raise InputError("value", "a finite number with cut=value", self.value)
         return self
 
     def _cut(

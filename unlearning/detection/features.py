@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.evaluation import predict
 from unlearning.interop import has_graph
 
@@ -29,12 +29,12 @@ def last_dense(model: keras.Model) -> keras.layers.Dense:
     import keras
 
     if not has_graph(model):
-        raise invalid("model", "a Sequential or functional model, whose layers can be reached", type(model).__name__)
+        raise InputError("model", "a Sequential or functional model, whose layers can be reached", type(model).__name__)
     for layer in reversed(model.layers):
         if isinstance(layer, keras.layers.Dense):
             return layer
     names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in model.layers[-3:])
-    raise invalid("model", "a model with a Dense layer of its own (not inside a nested model)", f"... {names}")
+    raise InputError("model", "a model with a Dense layer of its own (not inside a nested model)", f"... {names}")
 
 
 def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np.ndarray:
@@ -63,5 +63,5 @@ def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int
             f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}."
         ) from error
     if len(boundary.shape) != 2:
-        raise invalid("model", f"one feature vector a row in front of layer {layer.name!r}", boundary.shape)
+        raise InputError("model", f"one feature vector a row in front of layer {layer.name!r}", boundary.shape)
     return predict(backbone, images, batch_size)

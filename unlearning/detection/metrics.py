@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unlearning.detection.base import Detection
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 def score_detection(detection: Detection, bad_rows: np.ndarray) -> dict[str, float | None]:
@@ -27,7 +27,7 @@ def score_detection(detection: Detection, bad_rows: np.ndarray) -> dict[str, flo
     rows = len(detection.scores)
     bad_rows = np.asarray(bad_rows, dtype=np.int64)
     if len(bad_rows) and not 0 <= bad_rows.min() <= bad_rows.max() < rows:
-        raise invalid("bad_rows", f"row numbers 0..{rows - 1}", f"{bad_rows.min()}..{bad_rows.max()}")
+        raise InputError("bad_rows", f"row numbers 0..{rows - 1}", f"{bad_rows.min()}..{bad_rows.max()}")
     bad, suspect = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
     bad[bad_rows], suspect[detection.suspects] = True, True
     precision, recall, f1, _ = precision_recall_fscore_support(bad, suspect, average="binary", zero_division=0)

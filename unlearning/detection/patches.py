@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import as_graph
 from unlearning.streams import stream
 
@@ -44,7 +44,7 @@ class PatchFeatures:
         sample = np.asarray(images[np.sort(rng.permutation(len(images))[:2000])], dtype=np.float32)
         low, high = float(sample.min()), float(sample.max())
         if not np.isfinite([low, high]).all():
-            raise invalid("images", "finite pixels", f"{low}..{high}")
+            raise InputError("images", "finite pixels", f"{low}..{high}")
         self._scale, self._shift = 255 / (high - low or 1.0), low
         largest = max(sample.shape[1:3])
         ratio = min(1.0, _LARGEST_SIDE / largest)

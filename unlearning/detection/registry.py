@@ -104,6 +104,8 @@ summaries = DETECTORS.summaries
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> Detector:
     """Builds a detector by name.
 
+    Passes on an `InputError` if the name or a field is unknown, or a value does not fit.
+
     Args:
         name: A registered name.
         overrides: Options to change, by field name. Text is read as JSON where it is JSON, and as a plain string
@@ -111,9 +113,6 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Detector:
 
     Returns:
         The detector, frozen settings.
-
-    Raises:
-        InputError: If the name or a field is unknown, or a value does not fit.
 
     Example:
         >>> get("loss-ranking", {"share": "0.1"}).config()["share"]

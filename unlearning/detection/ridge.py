@@ -19,7 +19,7 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 _BLOCK = 4096  # rows turned into eigenvector coordinates at a time
 
@@ -60,12 +60,12 @@ def leave_one_out(
     """
     rows = len(labels)
     if rows < 3:
-        raise invalid("labels", "at least three rows", rows)
+        raise InputError("labels", "at least three rows", rows)
     features -= features.mean(axis=0, dtype=np.float64).astype(features.dtype)
     spread = features.std(axis=0, dtype=np.float64)
     features /= np.where(spread > 1e-8 * max(float(spread.max()), 1e-30), spread, np.inf).astype(features.dtype)
     if not np.isfinite(features).all():
-        raise invalid("features", "finite numbers", "NaN or infinity")
+        raise InputError("features", "finite numbers", "NaN or infinity")
     targets = np.eye(num_classes)[labels]
     mean = targets.mean(axis=0)
     targets -= mean

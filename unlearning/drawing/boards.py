@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 
 def check_tensorboard(folder: Path) -> None:
@@ -20,6 +20,9 @@ def check_tensorboard(folder: Path) -> None:
 
     Args:
         folder: Where they are to go.
+
+    Raises:
+        InputError: If a package is missing, or `folder` is a file.
     """
     for package in ("tensorflow", "tensorboard"):  # TensorFlow no longer brings TensorBoard along
         if importlib.util.find_spec(package) is None:
@@ -28,7 +31,7 @@ def check_tensorboard(folder: Path) -> None:
                 + (" (or pip install 'keras-unlearning[tensorboard]')." if package == "tensorboard" else ".")
             )
     if folder.exists() and not folder.is_dir():
-        raise invalid("tensorboard", "a folder", str(folder))
+        raise InputError("tensorboard", "a folder", str(folder))
 
 
 def write_repair(

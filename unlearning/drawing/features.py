@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.drawing import canvas, palette
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.streams import stream, stream_seed
 
 _MOST_NAMES = 20  # beyond this many classes a legend is longer than the figure
@@ -97,9 +97,9 @@ def embed(features: np.ndarray, *, perplexity: float = 30, learning_rate: float 
     features = np.asarray(features, np.float64)
     rows = len(features)
     if features.ndim != 2 or rows < _FEWEST_POINTS:
-        raise invalid("features", f"at least {_FEWEST_POINTS} rows of features", f"shape {features.shape}")
+        raise InputError("features", f"at least {_FEWEST_POINTS} rows of features", f"shape {features.shape}")
     if not np.isfinite(features).all():
-        raise invalid("features", "finite numbers", f"{np.count_nonzero(~np.isfinite(features))} that are not")
+        raise InputError("features", "finite numbers", f"{np.count_nonzero(~np.isfinite(features))} that are not")
     unit = normalize(features)
     # The principal components would be divided by their spread; without any there is nothing to begin with.
     spread = unit.shape[1] > 1 and np.ptp(unit, axis=0).max() > 1e-6
@@ -158,7 +158,7 @@ def draw_tsne(
     """
     _check(before, after, labels, forget)
     if most_rows < _FEWEST_POINTS:
-        raise invalid("most_rows", f"an integer of at least {_FEWEST_POINTS}", most_rows)
+        raise InputError("most_rows", f"an integer of at least {_FEWEST_POINTS}", most_rows)
     chosen = np.arange(len(labels))
     if len(labels) > most_rows:
         chosen = np.sort(stream(seed, "drawing", "rows").choice(len(labels), most_rows, replace=False))
@@ -197,7 +197,7 @@ def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, fo
         InputError: If the arrays do not fit each other.
     """
     if not before.shape == after.shape == forget.shape or before.ndim != 1:
-        raise invalid("after, forget", f"the shape of before, {before.shape}", (after.shape, forget.shape))
+        raise InputError("after, forget", f"the shape of before, {before.shape}", (after.shape, forget.shape))
     both = np.concatenate([before, after])
     both = both[np.isfinite(both)]
     top = float(np.ceil(both.max())) if len(both) else 180.0
@@ -225,9 +225,9 @@ def draw_angles(paths: Sequence[Path], before: np.ndarray, after: np.ndarray, fo
 
 def _check(before: np.ndarray, after: np.ndarray, labels: np.ndarray, forget: np.ndarray) -> None:
     if before.shape != after.shape or before.ndim != 2:
-        raise invalid("after", f"features of the shape of before, {before.shape}", after.shape)
+        raise InputError("after", f"features of the shape of before, {before.shape}", after.shape)
     if labels.shape != (len(before),) or forget.shape != labels.shape:
-        raise invalid("labels, forget", f"one entry a row ({len(before)})", (labels.shape, forget.shape))
+        raise InputError("labels, forget", f"one entry a row ({len(before)})", (labels.shape, forget.shape))
 
 
 def _colours(count: int) -> np.ndarray:

@@ -86,6 +86,9 @@ def look(method: str) -> Look:
 def sort_methods(names: Iterable[str]) -> list[str]:
     """Sorts names of methods for a legend: families stay together, each begins with its plain method.
 
+    Returns:
+        The names in order.
+
     Example:
         >>> sort_methods(["sap-head", "second-order", "sap", "retraining"])
         ['retraining', 'second-order', 'sap', 'sap-head']

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.solutions import Product, Solution, dot, residuals_of
 from unlearning.task import SolveReport, SolveStatus
 
@@ -59,9 +59,9 @@ class ConjugateGradient:
 
     def __post_init__(self) -> None:
         if not 0 < self.rtol < 1:
-            raise invalid("rtol", "a float in (0, 1)", self.rtol)
+            raise InputError("rtol", "a float in (0, 1)", self.rtol)
         if self.max_iterations < 1:
-            raise invalid("max_iterations", "a positive integer", self.max_iterations)
+            raise InputError("max_iterations", "a positive integer", self.max_iterations)
 
     def bind(self, product: Product) -> Callable[..., Solution]:
         """Compiles the loop around a product.
@@ -86,7 +86,7 @@ class ConjugateGradient:
             extra_matvecs: int = 0,
         ) -> Solution:
             if not dampings or min(dampings) < 0 or len(set(dampings)) != len(dampings):
-                raise invalid("dampings", "distinct non-negative floats", list(dampings))
+                raise InputError("dampings", "distinct non-negative floats", list(dampings))
             order = np.argsort(dampings)
             ascending = np.asarray(dampings, dtype=np.float64)[order]
             vectors, iterations, stop, history = run(parameters, right_hand_side, tf.constant(ascending))

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
+from unlearning.influence.determinism import check_images, check_model
 from unlearning.interop import (
     as_logit_model,
     copy_model,
@@ -76,7 +77,7 @@ class Head:
         # The head of a graph is what lies behind the cut; layers listed after it but beside it are not part of it.
         self.variables = [v for v in self._function.trainable_variables if id(v) in tracked]
         if not self.variables:
-            raise invalid("trainable_from", "a layer with trainable weights at or behind it", self.boundary)
+            raise InputError("trainable_from", "a layer with trainable weights at or behind it", self.boundary)
         self.dtype = tf.as_dtype(self.variables[0].dtype)
         self._shapes = [tuple(v.shape) for v in self.variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
@@ -87,13 +88,14 @@ class Head:
     def check(self, images: np.ndarray, num_classes: int) -> None:
         """Runs a few images through the model to see whether they fit each other.
 
-        Raises:
-            InputError: If shapes or class counts do not fit, or if the model puts out probabilities whose logits are
-                neither at hand nor to be had from a logarithm.
+        Passes on an `InputError` if shapes or class counts do not fit, if the model puts out probabilities whose logits
+        are neither at hand nor to be had from a logarithm, or if the same rows do not give the same twice.
         """
         self._takes_log = gives_probabilities(self._work, images, num_classes)
         if self._takes_log:
             self._check_logarithm(images)
+        check_images(images)
+        check_model(self._work, images)
 
     def parameters(self) -> tf.Tensor:
         """Returns the model's own parameters as one flat vector of shape `(size,)`."""
@@ -140,6 +142,9 @@ class Head:
 
         A logarithm of float32 probabilities gives products within 1e-5, so long as none of them has become zero (from a
         difference of 85 between logits on): a class that has becomes one that nothing can bring back.
+
+        Raises:
+            InputError: If the probabilities are in half precision, or one of them has become zero.
         """
         scores = self._work(np.asarray(images[:_TRIED_ROWS], dtype=np.float32), **self._inference)
         if hasattr(scores, "_keras_logits"):
@@ -153,7 +158,7 @@ class Head:
         else:
             return
         last = f"layer {self._work.layers[-1].name!r}" if has_graph(self._work) else f"{type(self._work).__name__}.call"
-        raise invalid(
+        raise InputError(
             "model",
             f"logits from {last}, or probabilities that a Softmax layer or a layer with activation='softmax' puts out "
             "last, so that their logits are known",
@@ -192,7 +197,7 @@ def _choose_boundary(model: keras.Model, name: str | None) -> str:
         return ALL
     if name is not None:
         if name not in names:
-            raise invalid("trainable_from", f"'all' or one of the model's layers {names}", name)
+            raise InputError("trainable_from", f"'all' or one of the model's layers {names}", name)
         return name
     pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, _POOLING)]
     behind = [
@@ -201,7 +206,7 @@ def _choose_boundary(model: keras.Model, name: str | None) -> str:
     if not behind:
         behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables][-1:]
     if not behind:
-        raise invalid("model", "a model with trainable weights", "none")
+        raise InputError("model", "a model with trainable weights", "none")
     return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
 
 
@@ -210,7 +215,13 @@ def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, ke
 
     A mask (of an `Embedding` or a `Masking` layer) is made from the inputs and taken by layers behind the cut, beside
     the features. Such a head takes the inputs themselves.
-    """
+
+    Returns:
+        Backbone and head, or None.
+
+    Raises:
+        InputError: If not every path to the output passes through the layer.
+    """  # noqa: DOC501 (the ValueError goes no further)
     try:
         boundary = layer.input
         if isinstance(boundary, (list, tuple)):

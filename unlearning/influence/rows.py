@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.head import Head
 from unlearning.influence.settings import MEMORY_LIMIT_BYTES
 from unlearning.progress import progress_bar
@@ -105,9 +105,12 @@ class RowStore:
 
         Returns:
             The table; its temporary file, if any, is removed with it.
+
+        Raises:
+            InputError: If there is no such dtype of features.
         """
         if feature_dtype not in ("float32", "float16", "float64"):
-            raise invalid("feature_dtype", "'float32', 'float16' or 'float64'", feature_dtype)
+            raise InputError("feature_dtype", "'float32', 'float16' or 'float64'", feature_dtype)
         total = sum(len(part) for part in parts)
         if not head.is_cached:
             images: Any = parts[0] if len(parts) == 1 else _Stacked(parts)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.objective import Objective
 from unlearning.influence.solutions import Product, Solution, dot
 from unlearning.streams import stream
@@ -191,7 +191,7 @@ def solve_dense(
     """
     size = int(right_hand_side.shape[0])
     if size > DENSE_LIMIT:
-        raise invalid("solver", f"'cg' or 'lissa' above {DENSE_LIMIT} parameters", f"'dense' for {size} parameters")
+        raise InputError("solver", f"'cg' or 'lissa' above {DENSE_LIMIT} parameters", f"'dense' for {size} parameters")
     matrix = dense_matrix(product, parameters)
     rhs = right_hand_side.numpy().astype(np.float64)
     norm = float(np.linalg.norm(rhs))

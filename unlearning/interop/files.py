@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearning.archives import check_members
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import writing
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a model, and raises `InputError` unless it ends in `.keras` and is a file."""
     path = Path(path)
     if path.suffix != ".keras":
-        raise invalid("model", "a path ending in .keras", str(path))
+        raise InputError("model", "a path ending in .keras", str(path))
     if not path.is_file():
-        raise invalid("model", "an existing file", str(path))
+        raise InputError("model", "an existing file", str(path))
     return path
 
 
@@ -56,9 +56,12 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     Args:
         model: The model.
         path: Target, ending in `.keras`; the folder is created.
+
+    Raises:
+        InputError: If the path does not end in `.keras`.
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise invalid("path", "a path ending in .keras", str(path))
+        raise InputError("path", "a path ending in .keras", str(path))
     with writing(path) as aside:
         model.save(aside)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop.models import (
     full_policy,
     has_graph,
@@ -81,10 +81,10 @@ def as_logit_model(model: keras.Model) -> keras.Model:
     """
     shape = getattr(model, "output_shape", None) if has_graph(model) else None
     if shape is not None and (not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None or shape[-1] < 2):
-        raise invalid("model", "one output of shape (rows, classes) with at least two classes", shape)
+        raise InputError("model", "one output of shape (rows, classes) with at least two classes", shape)
     ending = find_ending(model)
     if ending.output is Output.SIGMOID:
-        raise invalid("model", "a softmax or logit output", "a sigmoid output")
+        raise InputError("model", "a softmax or logit output", "a sigmoid output")
     path = ending.path
     opened: list[Any] = []
 
@@ -111,13 +111,15 @@ def find_ending(model: keras.Model) -> Ending:
 def gives_probabilities(model: keras.Model, images: np.ndarray, num_classes: int | None = None) -> bool:
     """Tells whether a classifier puts out probabilities rather than logits.
 
+    Passes on an `InputError` if model and images do not fit each other.
+
     Args:
         model: The classifier.
         images: Array of shape `(rows, height, width, channels)`; a few are tried.
         num_classes: Number of classes, to see whether the two fit each other; None where that is known.
 
-    Raises:
-        InputError: If model and images do not fit each other.
+    Returns:
+        True for probabilities, False for logits.
     """
     output = find_ending(model).output
     known = output in (Output.LOGITS, Output.PROBABILITIES)
@@ -132,6 +134,9 @@ def outputs_probabilities(scores: np.ndarray) -> bool:
 
     Args:
         scores: Array of shape `(rows, classes)`; sums may be off by a few roundings of its dtype.
+
+    Returns:
+        Whether they do; False where there are none.
     """
     tolerance = {"float16": 4e-3, "bfloat16": 3e-2}.get(scores.dtype.name, 1e-3)
     scores = np.asarray(scores, dtype=np.float64)

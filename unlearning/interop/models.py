@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -20,14 +20,13 @@ _COARSE = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 def copy_model(model: keras.Model) -> keras.Model:
     """Returns an independent model with the same architecture, layer names and weights.
 
+    Passes on an `InputError` if the model is not built or cannot be rebuilt from its configuration.
+
     Args:
         model: A built model: Sequential, functional, or subclassed with a working `get_config`.
 
     Returns:
         The copy, uncompiled.
-
-    Raises:
-        InputError: If the model is not built or cannot be rebuilt from its configuration.
     """
     return rebuild(model, lambda layer: type(layer).from_config(layer.get_config()), policy=model.dtype_policy)
 
@@ -50,7 +49,7 @@ def rebuild(
         InputError: If the model is not built or cannot be rebuilt.
     """
     if not model.built:
-        raise invalid("model", "a built model (call it once, or give its input shape)", "an unbuilt model")
+        raise InputError("model", "a built model (call it once, or give its input shape)", "an unbuilt model")
     try:
         with _policy(policy):
             if has_graph(model):
@@ -115,6 +114,8 @@ def full_policy(policy: Any) -> Any:
 def check_classifier(model: keras.Model, images: np.ndarray, num_classes: int) -> np.ndarray:
     """Runs a few images through a model to see whether they fit each other.
 
+    Passes on an `InputError` if the shape of the images or the number of outputs does not fit.
+
     Args:
         model: A classifier.
         images: Array of shape `(rows, height, width, channels)`, or whatever else one row may be.
@@ -122,9 +123,6 @@ def check_classifier(model: keras.Model, images: np.ndarray, num_classes: int) -
 
     Returns:
         float64 class scores of up to 8 images.
-
-    Raises:
-        InputError: If the shape of the images or the number of outputs does not fit.
     """
     return np.asarray(score_few(model, images, num_classes), dtype=np.float64)
 
@@ -138,11 +136,11 @@ def score_few(model: keras.Model, images: np.ndarray, num_classes: int | None) -
     if expected is not None and (
         len(expected) != len(shape) or any(e not in (None, r) for e, r in zip(expected, shape, strict=True))
     ):
-        raise invalid("images", f"images of the model's input shape {expected}", f"images of shape {shape}")
+        raise InputError("images", f"images of the model's input shape {expected}", f"images of shape {shape}")
     few = np.asarray(images[:8], dtype=np.float32)
     scores = keras.ops.convert_to_numpy(model(few, **inference_arguments(model)))
     if num_classes is not None and (scores.ndim != 2 or scores.shape[1] != num_classes):
-        raise invalid(
+        raise InputError(
             "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"
         )
     return scores

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.registry import Entry, Registry, Role
 
 if TYPE_CHECKING:
@@ -192,14 +192,13 @@ summaries = METHODS.summaries
 def entry(name: str) -> Entry:
     """Returns what there is to know of a method without building it.
 
+    Passes on an `InputError` if a name is unknown.
+
     Args:
         name: A registered name, or several joined by `+`.
 
     Returns:
         The entry. That of a chain has the role of its last stage, the families of all joined by `+`, and all needs.
-
-    Raises:
-        InputError: If a name is unknown.
     """
     stages = [METHODS.entry(stage) for stage in name.split("+")]
     if len(stages) == 1:
@@ -222,6 +221,8 @@ def needs_flagged(name: str, overrides: Mapping[str, Any] | None = None) -> bool
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
     """Builds a method by name.
 
+    Passes on an `InputError` if the name or a field is unknown, or a value does not fit.
+
     Args:
         name: A registered name, or several joined by `+`, to be run one after the other.
         overrides: Hyperparameters to change, by field name. Text is read as JSON where it is JSON (`"0.1"`, `"[1, 2]"`,
@@ -229,9 +230,6 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Method:
 
     Returns:
         The method, frozen settings.
-
-    Raises:
-        InputError: If the name or a field is unknown, or a value does not fit.
 
     Example:
         >>> get("second-order", {"steps": "3"}).config()["steps"]
@@ -249,10 +247,10 @@ def _chain(name: str, overrides: Mapping[str, Any]) -> Method:
     for key, value in overrides.items():
         stage, _, field = key.partition(".")
         if stage not in by_stage or not field:
-            raise invalid(f"{name}.{key}", f"STAGE.FIELD with a stage among {', '.join(by_stage)}", key)
+            raise InputError(f"{name}.{key}", f"STAGE.FIELD with a stage among {', '.join(by_stage)}", key)
         by_stage[stage][field] = value
     if len(by_stage) != name.count("+") + 1:
-        raise invalid("method", "a chain of different methods", name)
+        raise InputError("method", "a chain of different methods", name)
     return Chain(stages=tuple((stage, get(stage, values)) for stage, values in by_stage.items()))
 
 

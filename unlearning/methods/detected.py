@@ -7,8 +7,10 @@ so that suspects put right are no evidence (see `unlearning.acceptance`).
 
 Example:
     >>> from unlearning import methods
-    >>> repair = Detected(method=methods.get("second-order"), detector="patches")  # doctest: +SKIP
-    >>> outcome = repair.unlearn(model, task)  # doctest: +SKIP
+    >>> repair = Detected(method=methods.get("second-order"), detector="neighbours")
+    >>> outcome = repair.unlearn(model, task)
+    >>> outcome.details["flagged_by"][0]["round"]
+    1
 """
 
 from __future__ import annotations

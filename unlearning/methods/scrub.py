@@ -9,7 +9,9 @@ its steps are shorter than those of `fspmu`, whose pull has a factor of hundreds
 
 Example:
     >>> from unlearning.methods.scrub import Scrub
-    >>> outcome = Scrub(epochs=10).unlearn(model, task)  # doctest: +SKIP
+    >>> outcome = Scrub(epochs=2).unlearn(model, task)
+    >>> outcome.validation_accuracy_after >= outcome.validation_accuracy_before
+    True
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ functional model of built-in layers and operations that holds all constituents.
 
 Example:
     >>> from unlearning.methods.sharding import Sharding
-    >>> outcome = Sharding(shards=10, epochs=20).unlearn(model, task)  # doctest: +SKIP
+    >>> method = Sharding(shards=10, epochs=20)  # then method.unlearn(model, task), as every method
+    >>> method.config()["shards"]
+    10
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.methods.base import conclude, corrected_rows
 from unlearning.methods.retraining import Retraining, train_anew
 from unlearning.settings import Positive
@@ -55,7 +57,7 @@ class Sharding(Retraining):
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
         if self.shards > len(task.train):
-            raise invalid("shards", f"at most the {len(task.train)} training rows", self.shards)
+            raise InputError("shards", f"at most the {len(task.train)} training rows", self.shards)
         if not len(task.corrections):
             return conclude(model, None, task, started=started, work=WorkCount(), status=OutcomeStatus.NOTHING_FLAGGED)
         shards = assign_shards(len(task.train), self.shards, task.seed)

@@ -16,7 +16,9 @@ are not looked at. Differences from the published code:
 
 Example:
     >>> from unlearning.methods.ssd import Ssd
-    >>> outcome = Ssd(alphas=(10, 3, 1)).unlearn(model, task)  # doctest: +SKIP
+    >>> outcome = Ssd(alphas=(10, 3, 1)).unlearn(model, task)
+    >>> outcome.validation_accuracy_after >= outcome.validation_accuracy_before
+    True
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import model_validator
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.settings import Squares
 from unlearning.methods import FLAGGED
 from unlearning.methods.base import Method, conclude
@@ -58,7 +60,7 @@ class Ssd(Method):
     @model_validator(mode="after")
     def _check(self) -> Ssd:
         if not self.alphas and not self.shares:
-            raise invalid("alphas", "at least one where there are no shares", self.alphas)
+            raise InputError("alphas", "at least one where there are no shares", self.alphas)
         return self
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.noise.corruption import Corruption
 from unlearning.settings import Settings
 from unlearning.task import Split
@@ -36,11 +36,11 @@ class Rows:
     def __post_init__(self) -> None:
         labels, classes = self.split.labels, self.num_classes
         if classes < 2:
-            raise invalid("num_classes", "at least 2, as a wrong label is another class", classes)
+            raise InputError("num_classes", "at least 2, as a wrong label is another class", classes)
         if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-            raise invalid("labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+            raise InputError("labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
         if self.ids is not None and len(self.ids) != len(labels):
-            raise invalid("ids", f"one id per row ({len(labels)})", len(self.ids))
+            raise InputError("ids", f"one id per row ({len(labels)})", len(self.ids))
 
     def __len__(self) -> int:
         return len(self.split)
@@ -69,7 +69,7 @@ class Noise(Settings):
         """
         check_seed(seed)
         if self.needs_budget and not (isinstance(budget, int | np.integer) and 1 <= budget <= len(rows)):
-            raise invalid("budget", f"an integer in 1..{len(rows)}, the number of rows", budget)
+            raise InputError("budget", f"an integer in 1..{len(rows)}, the number of rows", budget)
         return self.draw(rows, budget, seed)
 
     def draw(self, rows: Rows, budget: int, seed: int) -> Corruption:
@@ -79,6 +79,8 @@ class Noise(Settings):
     def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:
         """Corrupts other rows by the same process and at the same rate.
 
+        Passes on an `InputError` if there are too few rows of the classes to corrupt.
+
         Args:
             corruption: What happened to the training rows.
             train: The training rows.
@@ -87,9 +89,6 @@ class Noise(Settings):
 
         Returns:
             The corruption of the other rows; of none where their share is below one.
-
-        Raises:
-            InputError: If there are too few rows of the classes to corrupt.
         """
         check_seed(seed)
         budget = self.budget_alike(corruption, other)
@@ -116,4 +115,4 @@ class Noise(Settings):
 def check_seed(seed: int) -> None:
     """Raises `InputError` if a number cannot seed NumPy's generators."""
     if not 0 <= seed < 2**32:
-        raise invalid("seed", "an integer in 0..2**32-1", seed)
+        raise InputError("seed", "an integer in 0..2**32-1", seed)

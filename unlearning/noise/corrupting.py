@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption
 from unlearning.noise.registry import NOISES, get
@@ -64,7 +64,7 @@ def corrupt(
     )
     rows = Rows(split, num_classes, data_name, ids, pixel_max, fine_labels)
     if budget and not noise.needs_budget:
-        raise invalid("budget", f"no budget with {kind} noise (the labels file decides)", budget)
+        raise InputError("budget", f"no budget with {kind} noise (the labels file decides)", budget)
     return noise.corrupt(rows, 0 if budget is None else budget, seed)
 
 
@@ -85,6 +85,9 @@ def corrupt_alike(
     wrong in the same way. Human annotations and recorded labels exist for the training rows only; there, labels are
     drawn from the class transition matrix that the training rows show.
 
+    Passes on an `InputError` if the labels of `split` are not classes, or it has too few rows of the classes to
+    corrupt.
+
     Args:
         corruption: What happened to the training rows.
         split: The other rows with their true labels.
@@ -97,9 +100,6 @@ def corrupt_alike(
 
     Returns:
         The corruption of `split`.
-
-    Raises:
-        InputError: If the labels of `split` are not classes, or it has too few rows of the classes to corrupt.
     """
     rows = Rows(split, num_classes, data_name, fine_labels=fine_labels)
     # The training rows are not at hand: what a kind looks up in them is looked up in the other rows.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unlearning.archives import read_arrays
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_file, writing
 from unlearning.strict_json import parse_json
 from unlearning.task import REMOVED, Corrections, Split
@@ -66,9 +66,9 @@ class Corruption:
         for name in ("given_labels", "true_labels", "patched_rows"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         if self.given_labels.shape != self.true_labels.shape or self.given_labels.ndim != 1:
-            raise invalid("given_labels", f"shape {self.true_labels.shape}", self.given_labels.shape)
+            raise InputError("given_labels", f"shape {self.true_labels.shape}", self.given_labels.shape)
         if len(self.patched_rows) and self.patch is None:
-            raise invalid("patch", "a patch, as there are patched rows", None)
+            raise InputError("patch", "a patch, as there are patched rows", None)
 
     @property
     def rows(self) -> np.ndarray:

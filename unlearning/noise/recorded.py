@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_file, write_text
 
 _LARGEST_FILE = 64 * 2**20
@@ -75,10 +75,10 @@ def read_labels(path: str | os.PathLike[str] | None) -> np.ndarray:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON with one list of labels: {error}") from error
     if not isinstance(labels, list) or not labels:
-        raise invalid("labels_file", "a JSON list of integers, one a training row", type(labels).__name__)
+        raise InputError("labels_file", "a JSON list of integers, one a training row", type(labels).__name__)
     for row, label in enumerate(labels):
         if type(label) is not int or label < 0:  # neither True nor 3.0 is a label
-            raise invalid("labels_file", "a flat list of integers of at least 0", f"{str(label)[:50]} at {row}")
+            raise InputError("labels_file", "a flat list of integers of at least 0", f"{str(label)[:50]} at {row}")
     return np.array(labels, dtype=np.int64)
 
 
@@ -95,7 +95,9 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray, *, force: boo
     """
     path, labels = Path(path), np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels) or labels.min() < 0:
-        raise invalid("labels", "a one-dimensional array of integers of at least 0", f"{labels.dtype} {labels.shape}")
+        raise InputError(
+            "labels", "a one-dimensional array of integers of at least 0", f"{labels.dtype} {labels.shape}"
+        )
     if path.exists() and not force:
         raise InputError(f"{path} exists. Pass --force to replace it.")
     write_text(path, json.dumps(labels.tolist()))

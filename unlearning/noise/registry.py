@@ -50,15 +50,14 @@ summaries = NOISES.summaries
 def get(name: str, options: Mapping[str, Any] | None = None) -> Noise:
     """Builds a kind of noise by name.
 
+    Passes on an `InputError` if there is none of this name, it has no such input, or a value does not fit.
+
     Args:
         name: A registered name.
         options: Its inputs that differ from their defaults, by name.
 
     Returns:
         The kind.
-
-    Raises:
-        InputError: If there is none of this name, it has no such input, or a value does not fit.
 
     Example:
         >>> get("backdoor", {"target": 3}).recorded()

@@ -41,8 +41,7 @@ class NoiseSettings(Settings):
     def build_noise(self) -> Noise:
         """Returns the kind with its inputs.
 
-        Raises:
-            InputError: If there is no such kind, or it has no such input.
+        Passes on an `InputError` if there is no such kind, or it has no such input.
         """
         from unlearning import noise
 

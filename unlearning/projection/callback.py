@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.projection.search import ProjectionReport, Search
 from unlearning.projection.settings import ProjectionSettings
 from unlearning.projection.sites import find_sites
@@ -36,9 +36,10 @@ class ScaledActivationProjection(keras.callbacks.Callback):
         InputError: If data or settings make no sense.
 
     Example:
-        >>> sap = ScaledActivationProjection((x, y), (x_val, y_val), trusted_count=500)  # doctest: +SKIP
-        >>> model.fit(x, y, epochs=10, callbacks=[sap])  # doctest: +SKIP
-        >>> sap.reports[-1].validation_accuracy_after  # doctest: +SKIP
+        >>> sap = ScaledActivationProjection((x, y), (x_val, y_val), trusted_count=50)
+        >>> history = model.fit(x, y, epochs=2, callbacks=[sap], verbose=0)
+        >>> sap.reports[-1].validation_accuracy_after >= sap.reports[-1].validation_accuracy_before
+        True
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ScaledActivationProjection(keras.callbacks.Callback):
         super().__init__()
         self._train, self._validation = check_split("train", train), check_split("validation", validation)
         if every is not None and every < 1:
-            raise invalid("every", "a positive number of epochs, or None", every)
+            raise InputError("every", "a positive number of epochs, or None", every)
         self._settings = (settings or ProjectionSettings()).changed(**overrides)
         if trusted_rows is not None:
             trusted_rows = check_rows("trusted_rows", trusted_rows, len(self._train))
@@ -90,7 +91,7 @@ class ScaledActivationProjection(keras.callbacks.Callback):
             InputError: If the model has no layer to project.
         """
         if not isinstance(self.model, keras.Model):
-            raise invalid("model", "a model (pass the callback to fit, or call set_model)", self.model)
+            raise InputError("model", "a model (pass the callback to fit, or call set_model)", self.model)
         search = Search(self.model, self._train, self._validation, self._settings, self._seed)
         report = search.run(self._given)
         self.reports.append(report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.projection.settings import Selection
 from unlearning.streams import stream
 from unlearning.task import Split, WorkCount
@@ -55,11 +55,11 @@ def select_trusted(
         InputError: If nothing can be chosen.
     """
     if count < 1:
-        raise invalid("trusted_count", "a positive integer", count)
+        raise InputError("trusted_count", "a positive integer", count)
     if candidates is not None and candidates < count:
-        raise invalid("candidates", f"at least trusted_count ({count}), or null for all rows", candidates)
+        raise InputError("candidates", f"at least trusted_count ({count}), or null for all rows", candidates)
     if not len(split):
-        raise invalid("train", "at least one row", "an empty split")
+        raise InputError("train", "at least one row", "an empty split")
     rng = stream(seed, "method", "trusted rows")
     pool = np.arange(len(split))
     if candidates is not None and candidates < len(pool):
@@ -74,7 +74,7 @@ def select_trusted(
     elif by == "random":
         scores, work = rng.random(len(pool)), WorkCount()
     else:
-        raise invalid("selection", "loss, random or curvature", by)
+        raise InputError("selection", "loss, random or curvature", by)
     order = np.argsort(scores, kind="stable")  # ties go to the earlier row
     if balanced:
         # The n-th best of every class comes before the (n+1)-th best of any.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Gt, MinLen
 from pydantic import model_validator
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import Count, Positive, Settings
 
 Selection = Literal["loss", "random", "curvature"]
@@ -50,5 +50,5 @@ class ProjectionSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> ProjectionSettings:
         if self.candidates is not None and self.candidates < self.trusted_count:
-            raise invalid("candidates", f"at least trusted_count ({self.trusted_count}), or null", self.candidates)
+            raise InputError("candidates", f"at least trusted_count ({self.trusted_count}), or null", self.candidates)
         return self

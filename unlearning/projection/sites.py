@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 
 
 class Site(abc.ABC):
@@ -227,7 +227,7 @@ def find_sites(
     for argument, patterns in (("include", include), ("exclude", exclude)):
         for pattern in patterns:
             if not fnmatch.filter(names, pattern) and pattern != "*":
-                raise invalid(argument, f"patterns of layer names among {', '.join(names) or 'none'}", pattern)
+                raise InputError(argument, f"patterns of layer names among {', '.join(names) or 'none'}", pattern)
     chosen = []
     for site in found:
         if any(fnmatch.fnmatchcase(site.name, p) for p in include) and not any(

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import eigsh
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.projection.statistics import Statistics, mirror
 
 _EIGEN_COST = 4.5  # of an eigendecomposition, in columns^3 operations of the speed of a Cholesky solve (measured)
@@ -40,7 +40,7 @@ def scaled_ratios(ratios: np.ndarray, alpha: float) -> np.ndarray:
 def check_alpha(alpha: float) -> float:
     """Returns alpha if it is usable and raises `InputError` if not."""
     if not (np.isfinite(alpha) and alpha > 1):
-        raise invalid("alpha", "finite numbers greater than 1 (smaller ones shrink the network to nothing)", alpha)
+        raise InputError("alpha", "finite numbers greater than 1 (smaller ones shrink the network to nothing)", alpha)
     return alpha
 
 
@@ -59,7 +59,7 @@ class Projector:
 
     def __init__(self, statistics: Statistics, outputs: int, alphas: int = 1, route: str | None = None) -> None:
         if not (np.isfinite(statistics.trace).all() and statistics.trace.any()):
-            raise invalid("statistics", "a positive, finite trace", statistics.trace)
+            raise InputError("statistics", "a positive, finite trace", statistics.trace)
         self._dead = statistics.trace == 0
         self._trace = np.where(self._dead, 1.0, statistics.trace)[:, None]
         self._gram, self._kept = statistics.gram, statistics.kept

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import inference_arguments
 from unlearning.projection.sites import Site, observing
 from unlearning.streams import stream
@@ -130,9 +130,9 @@ def collect(
         InputError: If there is no image.
     """
     if not len(images):
-        raise invalid("trusted rows", "at least one row", "none")
+        raise InputError("trusted rows", "at least one row", "none")
     if max_rows < 1:
-        raise invalid("max_rows", "a positive integer", max_rows)
+        raise InputError("max_rows", "a positive integer", max_rows)
     per_example = -(-max_rows // len(images))
     accumulators = {
         id(site.layer): _Accumulator(site, len(images), per_example, seed, number) for number, site in enumerate(sites)

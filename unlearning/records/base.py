@@ -78,15 +78,14 @@ def write_json(path: Path, record: BaseModel) -> None:
 def read_json(path: Path, kind: type[R]) -> R:
     """Reads a record.
 
+    Passes on an `InputError` if the file is missing, not JSON, absurdly large, or not such a record.
+
     Args:
         path: The file.
         kind: The record's type.
 
     Returns:
         The record.
-
-    Raises:
-        InputError: If the file is missing, not JSON, absurdly large, or not such a record.
     """
     return parse_record(path, read_raw(path), kind)
 

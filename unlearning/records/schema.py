@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.files import write_text
 from unlearning.records import KINDS
 from unlearning.records.comparison import Comparison
@@ -44,7 +44,7 @@ def schema_of(name: str) -> dict[str, Any]:
     known = kinds()
     name = name.removesuffix(".json")
     if name not in known:
-        raise invalid("name", f"one of {', '.join(known)}", name)
+        raise InputError("name", f"one of {', '.join(known)}", name)
     schema = known[name].model_json_schema(by_alias=True)
     _on_one_line(schema)
     return {"$schema": DIALECT, **schema}
@@ -64,7 +64,7 @@ def write_schemas(folder: Path, name: str | None = None) -> list[Path]:
         InputError: If there is no such record, or the folder is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise invalid("out", "a folder", str(folder))
+        raise InputError("out", "a folder", str(folder))
     names = list(kinds()) if name is None else [name.removesuffix(".json")]
     texts = {known: json.dumps(schema_of(known), indent=1) + "\n" for known in names}
     paths = []

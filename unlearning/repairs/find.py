@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +15,15 @@ from unlearning import detection
 from unlearning.detection.base import Detection, Detector
 from unlearning.detection.metrics import score_detection
 from unlearning.drawing.figures import draw_mixture
+from unlearning.errors import InputError
 from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
-from unlearning.task import Corrections, Split
+from unlearning.repairs.taking import Data, count_classes, take_data
+from unlearning.task import Corrections
+
+if TYPE_CHECKING:
+    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -38,35 +44,44 @@ class Found:
 
 
 def detect(
-    model: Any,
-    train: Split,
-    num_classes: int,
+    model: keras.Model,
+    data: Data,
     *,
     detector: str | Detector = "patches",
-    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    num_classes: int | None = None,
     seed: int = 0,
+    name: str | None = None,
     bad_rows: np.ndarray | None = None,
     config_hash: str | None = None,
 ) -> Found:
-    """Runs a detector and measures it; nothing is written.
+    """Finds training rows whose labels look wrong, and measures what that costs; nothing is written.
+
+    Passes on an `InputError` if model, rows and detector do not fit each other.
 
     Args:
         model: The trained classifier; it is not changed.
-        train: Its training rows with their given labels.
-        num_classes: Number of classes.
-        detector: A registered name, or a detector.
-        name: Its name in the record, where `detector` is none.
+        data: What it was trained on, with the labels it was trained on; see `unlearning.repair`.
+        detector: A registered name (see `unlearning.detection.available`), or a detector.
+        options: Options of the detector named, where they are not its defaults; see `unlearning.detection.get`.
+        num_classes: Number of classes; by default that of the image set, or the model's outputs.
         seed: Seed of what the detector draws.
+        name: Its name in the record, where `detector` is none.
         bad_rows: Rows known to be bad, for scoring only, or None.
         config_hash: For the record.
 
     Returns:
-        What was found.
+        What was found; row numbers are positions in the data.
 
-    Raises:
-        InputError: If model, rows and detector do not fit each other.
+    Example:
+        >>> from unlearning import detect
+        >>> found = detect(model, (x, y), detector="neighbours", options={"neighbours": 10})
+        >>> len(found.suspected) == found.record.suspects
+        True
     """
-    chosen = detection.get(detector) if isinstance(detector, str) else detector
+    chosen = _take_detector(detector, options)
+    train, _, own_classes = take_data(data)
+    num_classes = num_classes or own_classes or count_classes(model, train)
     set_determinism(seed)
     started, cpu = time.perf_counter(), time.process_time()
     found = chosen.detect(model, train, num_classes, seed)
@@ -99,6 +114,17 @@ def detect(
         environment=describe_environment(),
     )
     return Found(Corrections(found.suspects, found.suggested_labels[found.suspects]), record, found)
+
+
+def _take_detector(detector: str | Detector, options: Mapping[str, Any] | None) -> Detector:
+    """Returns the detector."""
+    if isinstance(detector, str):
+        return detection.get(detector, options)
+    if not isinstance(detector, Detector):
+        raise InputError("detector", f"a detector or one of {', '.join(detection.available())}", detector)
+    if options:
+        raise InputError("options", "none beside a detector that has its own", sorted(options))
+    return detector
 
 
 def draw_scores(path: Path, found: Detection, name: str, bad_rows: np.ndarray | None) -> None:

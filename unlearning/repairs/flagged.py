@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +20,10 @@ from unlearning.task import REMOVED, Corrections, Split
 _LONGEST_CSV = 64 * 2**20
 _COLUMNS = ("row", "given_label", "suggested_label", "score", "suspect", "corrected_label")
 _NEEDED = ("row", "corrected_label")
+_READ = (*_NEEDED, "given_label")
+
+Flagged = Corrections | Mapping[int, int | None] | tuple[Any, Any] | str | os.PathLike[str] | Any
+"""Flagged rows and their corrected labels; see `take_flagged`. The last one is a `pandas.DataFrame`."""
 
 
 def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool = False) -> None:
@@ -51,6 +58,8 @@ def write_suspects(path: Path, split: Split, found: Detection, *, all_rows: bool
 def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarray | None = None) -> Corrections:
     """Reads a CSV of flagged rows.
 
+    Passes on an `InputError` if the file is missing or malformed; the message names the line.
+
     Args:
         path: A file with the columns `row` and `corrected_label`; an empty label removes the row. A column
             `given_label` is checked, others are ignored.
@@ -60,32 +69,74 @@ def read_flagged(path: Path, rows: int, num_classes: int, given_labels: np.ndarr
 
     Returns:
         The corrections.
+    """
+    with open_csv("flagged", path, _LONGEST_CSV) as reader:
+        return _read(reader, str(path), rows, num_classes, given_labels)
+
+
+def take_flagged(flagged: Flagged | None, train: Split, num_classes: int) -> Corrections:
+    """Returns flagged rows as corrections, whatever form they come in.
+
+    Args:
+        flagged: Corrections, `{row: label}`, `(rows, labels)`, a table (`pandas.DataFrame`) with the columns of
+            `read_flagged`, or the path of such a file; None for no row. A label of None or -1 takes the row out; one
+            label may stand for all rows.
+        train: The training rows with their given labels.
+        num_classes: Number of classes.
+
+    Returns:
+        The corrections.
 
     Raises:
-        InputError: If the file is missing or malformed; the message names the line.
+        InputError: If it has none of these forms, or its content does not fit.
     """
+    if flagged is None:
+        return Corrections.none()
+    if isinstance(flagged, Corrections):
+        return flagged
+    if isinstance(flagged, str | os.PathLike):
+        return read_flagged(Path(flagged), len(train), num_classes, train.labels)
+    if isinstance(flagged, Mapping):
+        flagged = list(flagged), list(flagged.values())
+    if isinstance(flagged, tuple) and len(flagged) == 2:
+        rows = np.asarray(flagged[0])
+        labels = np.array([REMOVED if label is None else label for label in np.atleast_1d(flagged[1])])
+        return Corrections(rows, np.repeat(labels, len(rows)) if np.ndim(flagged[1]) == 0 else labels)
+    if hasattr(flagged, "to_csv") and hasattr(flagged, "columns"):
+        # As text, so that a table is checked like a file; a label missing somewhere has made the others floats.
+        text = flagged[[name for name in _READ if name in flagged.columns]].convert_dtypes().to_csv(index=False)
+        return _read(
+            csv.DictReader(io.StringIO(text)), "the table of flagged rows", len(train), num_classes, train.labels
+        )
+    forms = "{row: label}, (rows, labels), Corrections, a table with the columns row and corrected_label, or its path"
+    raise InputError("flagged", forms, type(flagged).__name__)
+
+
+def _read(
+    reader: csv.DictReader[str], source: str, rows: int, num_classes: int, given_labels: np.ndarray | None
+) -> Corrections:
+    """Is `read_flagged` on an open table."""
     numbers: dict[int, int] = {}
-    with open_csv("flagged", path, _LONGEST_CSV) as reader:
-        missing = set(_NEEDED) - set(reader.fieldnames or ())
-        if missing:
-            raise InputError(f"{path} lacks the column {' and '.join(sorted(missing))} in its first line.")
-        for record in reader:
-            where = f"{path}, line {reader.line_num}"
-            if None in record or any(record[name] is None for name in _NEEDED):
-                raise InputError(f"{where}: expected as many values as columns.")
-            row = _integer(record["row"], f"{where}: row (they count within the training split)", 0, rows)
-            told = record.get("given_label")
-            if given_labels is not None and told and told.strip() != str(given_labels[row]):
-                raise InputError(
-                    f"{where}: training row {row} has the label {given_labels[row]}, not the given_label "
-                    f"{told.strip()[:50]!r}: the file is about other data, or another --data-seed."
-                )
-            label = record["corrected_label"].strip()
-            if row in numbers:
-                raise InputError(f"{where}: row {row} is flagged twice.")
-            numbers[row] = _integer(label, f"{where}: corrected_label", 0, num_classes) if label else REMOVED
+    missing = set(_NEEDED) - set(reader.fieldnames or ())
+    if missing:
+        raise InputError(f"{source} lacks the column {' and '.join(sorted(missing))} in its first line.")
+    for record in reader:
+        where = f"{source}, line {reader.line_num}"
+        if None in record or any(record[name] is None for name in _NEEDED):
+            raise InputError(f"{where}: expected as many values as columns.")
+        row = _integer(record["row"], f"{where}: row (they count within the training split)", 0, rows)
+        told = record.get("given_label")
+        if given_labels is not None and told and told.strip() != str(given_labels[row]):
+            raise InputError(
+                f"{where}: training row {row} has the label {given_labels[row]}, not the given_label "
+                f"{told.strip()[:50]!r}: the file is about other data, or another --data-seed."
+            )
+        label = record["corrected_label"].strip()
+        if row in numbers:
+            raise InputError(f"{where}: row {row} is flagged twice.")
+        numbers[row] = _integer(label, f"{where}: corrected_label", 0, num_classes) if label else REMOVED
     if not numbers:
-        raise InputError(f"{path} flags no row.")
+        raise InputError(f"{source} flags no row.")
     return Corrections(np.array(list(numbers)), np.array(list(numbers.values())))
 
 

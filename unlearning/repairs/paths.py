@@ -10,7 +10,7 @@ import numpy as np
 
 from unlearning import detection, methods
 from unlearning.drawing.boards import check_tensorboard, write_repair
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.records import DetectionResults, RepairResults, write_json
@@ -69,9 +69,9 @@ def repair_file(
     record_path, rows_path = out.with_suffix(".json"), out.with_name(f"{out.stem}-rows.npz")
     suspects_path = out.with_name(f"{out.stem}-suspects.csv")
     if out.suffix != ".keras":
-        raise invalid("out", "a path ending in .keras", str(out))
+        raise InputError("out", "a path ending in .keras", str(out))
     if out.resolve() == model.resolve():
-        raise invalid("out", "another file than the model itself", str(out))
+        raise InputError("out", "another file than the model itself", str(out))
     check_outputs((out, record_path), force)
     overrides = dict(overrides or {})
     if trainable_from is not None:
@@ -91,7 +91,7 @@ def repair_file(
         check_tensorboard(tensorboard)
     check_model_path(model)
     if flagged is not None and not flagged.is_file():
-        raise invalid("flagged", "an existing CSV file", str(flagged))
+        raise InputError("flagged", "an existing CSV file", str(flagged))
 
     from unlearning.data import load_data
     from unlearning.interop import load_model, save_model, set_determinism
@@ -107,9 +107,9 @@ def repair_file(
     found = None
     if detect_by is not None:
         name, detector = detect_by.detector, detect_by.build()
-        found = detect(trained, data.train, data.num_classes, detector=detector, name=name, seed=seed)
+        found = detect(trained, data, detector=detector, name=name, seed=seed)
     set_determinism(seed)
-    done = repair(trained, data, flagged=corrections, method=chosen, detect_by=detect_by, found=found, seed=seed)
+    done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
     results = RepairResults(
@@ -151,7 +151,7 @@ def check_suspects_path(out: Path, force: bool) -> tuple[Path, Path]:
         InputError: If `out` is no `.csv`, or any of the three exists and is not to be replaced.
     """
     if out.suffix != ".csv":
-        raise invalid("out", "a path ending in .csv", str(out))
+        raise InputError("out", "a path ending in .csv", str(out))
     record_path, figure_path = out.with_suffix(".json"), out.with_suffix(".png")
     check_outputs((out, record_path, figure_path), force)
     return record_path, figure_path
@@ -195,9 +195,9 @@ def detect_file(
     check_suspects_path(out, force)
     chosen = detection.get(detector, overrides)
     if not model.exists():
-        raise invalid("target", "an existing .keras file or folder", str(model))
+        raise InputError("target", "an existing .keras file or folder", str(model))
     if model.suffix != ".keras":
-        raise invalid("target", "a .keras file, or a folder .../budget-<B>/seed-<S>", str(model))
+        raise InputError("target", "a .keras file, or a folder .../budget-<B>/seed-<S>", str(model))
     if dataset is None:
         raise InputError(f"Say with --data which data {model} was trained on.")
 
@@ -225,7 +225,7 @@ def examine(
     bad_rows: np.ndarray | None,
 ) -> DetectionResults:
     """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
-    found = detect(model, train, num_classes, detector=detector, name=name, seed=seed, bad_rows=bad_rows)
+    found = detect(model, train, detector=detector, name=name, num_classes=num_classes, seed=seed, bad_rows=bad_rows)
     assert found.detection is not None
     write_suspects(out, train, found.detection, all_rows=all_rows)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)

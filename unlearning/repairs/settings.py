@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from unlearning import detection
+from unlearning.errors import InputError
 from unlearning.settings import Positive, Settings
 
 if TYPE_CHECKING:
@@ -36,3 +37,27 @@ class DetectSettings(Settings):
         return Detected(
             method=method, detector=self.detector, options=self.options, suspects=self.suspects, rounds=self.rounds
         )
+
+
+def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
+    """Returns how flagged rows are found, from whatever says it.
+
+    Args:
+        detect: A registered name, a detector of a registered kind, or settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    if isinstance(detect, DetectSettings):
+        return detect
+    if isinstance(detect, str):
+        return DetectSettings(detector=detect)
+    if isinstance(detect, detection.Detector):
+        for entry in detection.DETECTORS.entries():
+            if entry.load() is type(detect):
+                return DetectSettings(detector=entry.name, options=detect.config())
+    expected = f"settings, a detector of a registered kind, or one of {', '.join(detection.available())}"
+    raise InputError("detect", expected, type(detect).__name__)

@@ -11,7 +11,7 @@ import numpy as np
 
 from unlearning.detection.features import penultimate_features
 from unlearning.drawing.features import centroids_by_label, draw_angles, draw_tsne, label_angles, summarise_angles
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
 from unlearning.files import check_writable, file_sha256
@@ -57,19 +57,19 @@ def draw_features(
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
-        raise invalid("format", f"some of {', '.join(FORMATS)}", ",".join(formats))
+        raise InputError("format", f"some of {', '.join(FORMATS)}", ",".join(formats))
     if rows < 4:
-        raise invalid("rows", "an integer of at least 4", rows)
+        raise InputError("rows", "an integer of at least 4", rows)
     files = layout.MethodFiles(run_dir)
     parent = run_dir.absolute().parent  # a bare name has no parent to read budget and seed from
     _, budget, seed = layout.parse_cell(parent)
     if not files.results.is_file():
-        raise invalid("run_dir", "the folder of a finished repair, .../budget-<B>/seed-<S>/<method>", str(run_dir))
+        raise InputError("run_dir", "the folder of a finished repair, .../budget-<B>/seed-<S>/<method>", str(run_dir))
     repair = read_json(files.results, UnlearningResults)
     cell = reopen(parent, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     check_writable(files.figures)
     if not files.model.is_file() or file_sha256(files.model) != repair.model_sha256:
-        raise invalid("run_dir", f"the weights whose hash {files.results} records", str(files.model))
+        raise InputError("run_dir", f"the weights whose hash {files.results} records", str(files.model))
     poisoned, given, corruption = open_poisoned(cell)
     repaired = load_model(files.model)
     if not repair.applied:
@@ -128,5 +128,5 @@ def _named_rows(lists: Mapping[str, np.ndarray], rows: int) -> np.ndarray | None
 def _finite_features(model: Any, images: np.ndarray) -> np.ndarray:
     features = penultimate_features(model, images)
     if not np.isfinite(features).all():
-        raise invalid("run_dir", "models whose features are finite", "NaN or infinity")
+        raise InputError("run_dir", "models whose features are finite", "NaN or infinity")
     return features

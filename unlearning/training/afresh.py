@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import as_logit_model, has_graph
 from unlearning.streams import stream_seed
 
@@ -28,11 +28,13 @@ def draw_afresh(model: keras.Model, seed: int, *, logits: bool = True) -> keras.
         InputError: If the model is subclassed, so that it cannot be built anew.
 
     Example:
-        >>> fresh = draw_afresh(model, seed=7)  # doctest: +SKIP
+        >>> fresh = draw_afresh(model, seed=7)
+        >>> fresh.count_params() == model.count_params()
+        True
     """
     import keras
 
     if not has_graph(model):
-        raise invalid("model", "a Sequential or functional model, to be built with fresh weights", model.name)
+        raise InputError("model", "a Sequential or functional model, to be built with fresh weights", model.name)
     keras.utils.set_random_seed(stream_seed(seed, "initialisation"))
     return keras.models.clone_model(as_logit_model(model) if logits else model)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from unlearning import files
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.files import read_table
 from unlearning.streams import stream
 from unlearning.training.settings import TrainSettings
@@ -92,7 +92,7 @@ class Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         if self._monitor not in (*logs, "last"):
-            raise invalid("monitor", f"last, or one of {', '.join(logs)}", self._monitor)
+            raise InputError("monitor", f"last, or one of {', '.join(logs)}", self._monitor)
         self.rows.append(
             {
                 "epoch": epoch + 1,

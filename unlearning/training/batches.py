@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.streams import stream
 
 
@@ -36,9 +36,9 @@ class ShuffledBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         if batch_size < 1:
-            raise invalid("batch_size", "a positive integer", batch_size)
+            raise InputError("batch_size", "a positive integer", batch_size)
         if len(images) != len(labels) or not len(images):
-            raise invalid("labels", f"one label per image ({len(images)} images, at least one)", len(labels))
+            raise InputError("labels", f"one label per image ({len(images)} images, at least one)", len(labels))
         self._images, self._labels = images, labels
         self._batch_size, self._seed, self._augment = batch_size, seed, augment
         self.start_at(epoch)

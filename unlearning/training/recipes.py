@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -56,7 +56,7 @@ def fill(name: str, options: Mapping[str, Any], explicit: Collection[str]) -> di
         3
     """
     if name not in RECIPES:
-        raise invalid("recipe", f"one of {', '.join(RECIPES)}", name)
+        raise InputError("recipe", f"one of {', '.join(RECIPES)}", name)
     chosen = {key: value for key, value in RECIPES[name].items() if key not in explicit}
     filled = {**options, **chosen}
     for key, (other, value) in _NEEDS.items():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from annotated_types import Gt, Le
 from pydantic import Field, model_validator
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import NonNegative, Option, Positive, PositiveFloat, Settings, since
 from unlearning.training.objectives.registry import get
 
@@ -62,13 +62,13 @@ class Recipe(Settings):
     def _fits_together(self) -> Self:
         if (self.schedule == "step") != bool(self.milestones):
             expected = "with the schedule 'step', and only with it"
-            raise invalid("milestones", expected, f"{list(self.milestones)} with {self.schedule!r}")
+            raise InputError("milestones", expected, f"{list(self.milestones)} with {self.schedule!r}")
         if any(later <= earlier for earlier, later in itertools.pairwise((0, *self.milestones))):
-            raise invalid("milestones", "ascending positive numbers of epochs", list(self.milestones))
+            raise InputError("milestones", "ascending positive numbers of epochs", list(self.milestones))
         if self.schedule != "step" and self.decay != type(self).model_fields["decay"].default:
-            raise invalid("decay", "its default without the schedule 'step'", self.decay)
+            raise InputError("decay", "its default without the schedule 'step'", self.decay)
         if self.optimizer != "sgd" and not self.nesterov:
-            raise invalid("nesterov", "its default without the optimizer 'sgd'", self.nesterov)
+            raise InputError("nesterov", "its default without the optimizer 'sgd'", self.nesterov)
         get(self.objective, self.objective_options)
         return self
 

@@ -18,7 +18,7 @@ from unlearning.data.image_data import ImageData
 from unlearning.data.image_files import IMAGE_SIZE, ImageFiles
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.listed import Listed, drawn, keyed, label_table, lines
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 _CLOTHES = (
     "T-Shirt",
@@ -53,7 +53,7 @@ class Clothing1M(Listed):
         if (root / "category_names_eng.txt").exists():
             names = tuple(line for _, line in lines(root / "category_names_eng.txt"))
             if len(set(names)) != len(_CLOTHES) or len(names) != len(_CLOTHES):
-                raise invalid("category_names_eng.txt", f"{len(_CLOTHES)} different names", ", ".join(names))
+                raise InputError("category_names_eng.txt", f"{len(_CLOTHES)} different names", ", ".join(names))
         noisy, clean = (label_table(root / f"{kind}_label_kv.txt", len(names)) for kind in ("noisy", "clean"))
         lists = {
             part: keyed(root / file, labels)

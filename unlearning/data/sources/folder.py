@@ -15,7 +15,7 @@ from unlearning.data.division import divide, warn_of_division
 from unlearning.data.image_data import ImageData
 from unlearning.data.image_files import IMAGE_FORMATS
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.progress import progress_bar
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -38,12 +38,14 @@ class Folder(Source):
         folder, side = Path(text), settings.image_size
         classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         if len(classes) < 2:
-            raise invalid("data", "a folder with at least two subfolders, one a class", f"{folder} with {len(classes)}")
+            raise InputError(
+                "data", "a folder with at least two subfolders, one a class", f"{folder} with {len(classes)}"
+            )
         files: list[tuple[Path, int]] = []
         for label, subfolder in enumerate(classes):
             found = sorted(p for p in subfolder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES and p.is_file())
             if not found:
-                raise invalid("data", "image files in every class folder", f"none in {subfolder}")
+                raise InputError("data", "image files in every class folder", f"none in {subfolder}")
             files += [(path, label) for path in found]
         root = folder.resolve()
         size = None if side is None else (side, side)

@@ -13,7 +13,7 @@ from unlearning.data.division import draw_rows
 from unlearning.data.image_data import ImageData
 from unlearning.data.image_files import leaves
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_file
 
 _LARGEST_LIST = 2**30
@@ -39,7 +39,7 @@ class Listed(Source):
         """Finds the folder and loads from it."""
         root = text.partition(":")[2]
         if not root or not Path(root).is_dir():
-            raise invalid("data", "an existing folder", root)
+            raise InputError("data", "an existing folder", root)
         return self.load_folder(Path(root), settings)
 
     def load_folder(self, root: Path, settings: DataSettings) -> ImageData:
@@ -60,13 +60,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read the list {path}: {error}") from error
     if empty:
-        raise invalid(path.name, "at least one line", "an empty list")
+        raise InputError(path.name, "at least one line", "an empty list")
 
 
 def checked_path(file: Path, number: int, path: str) -> str:
     """Returns a path from a list, and raises `InputError` if it leaves the folder."""
     if leaves(path):
-        raise invalid(f"{file.name}, line {number}", "a path inside the data set's folder", path)
+        raise InputError(f"{file.name}, line {number}", "a path inside the data set's folder", path)
     return path
 
 
@@ -78,11 +78,11 @@ def labelled(file: Path, num_classes: int) -> Iterator[tuple[int, str, int]]:
         try:
             label = int(text)
         except ValueError:
-            raise invalid(place, "a path and an integer label, with a space between them", line) from None
+            raise InputError(place, "a path and an integer label, with a space between them", line) from None
         if not path.strip():
-            raise invalid(place, "a path and an integer label, with a space between them", line)
+            raise InputError(place, "a path and an integer label, with a space between them", line)
         if not 0 <= label < num_classes:
-            raise invalid(place, f"a label in 0..{num_classes - 1}", label)
+            raise InputError(place, f"a label in 0..{num_classes - 1}", label)
         yield number, checked_path(file, number, path.strip()), label
 
 
@@ -91,7 +91,9 @@ def label_table(file: Path, num_classes: int) -> dict[str, int]:
     labels: dict[str, int] = {}
     for number, path, label in labelled(file, num_classes):
         if labels.setdefault(path, label) != label:
-            raise invalid(f"{file.name}, line {number}", f"one label a path ({path} has {labels[path]} above)", label)
+            raise InputError(
+                f"{file.name}, line {number}", f"one label a path ({path} has {labels[path]} above)", label
+            )
     return labels
 
 
@@ -102,7 +104,7 @@ def keyed(file: Path, labels: dict[str, int]) -> tuple[list[str], np.ndarray]:
     for number, line in lines(file):
         path = checked_path(file, number, line)
         if path not in labels:
-            raise invalid(f"{file.name}, line {number}", "a path that has a label", path)
+            raise InputError(f"{file.name}, line {number}", "a path that has a label", path)
         paths.append(path)
         found.append(labels[path])
     return paths, np.array(found)

@@ -19,7 +19,7 @@ from unlearning.data.checks import check_arrays
 from unlearning.data.division import Parts, divide, halve, warn_of_division
 from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_file
 
 _LARGEST_FILE = 2**40  # that the arrays fit into memory is checked where they are read
@@ -49,7 +49,7 @@ class Npz(Source):
             present = ("train", "test", "validation") if validation else ("train", "test")
             without = [part for part in present if f"{part}_fine_labels" not in arrays]
             if 0 < len(without) < len(present):
-                raise invalid("data", "fine labels of every part or of none", f"no {without[0]}_fine_labels")
+                raise InputError("data", "fine labels of every part or of none", f"no {without[0]}_fine_labels")
             kinds = ("images", "labels") if without else ("images", "labels", "fine_labels")
             parts = {part: tuple(arrays[f"{part}_{kind}"] for kind in kinds) for part in present}
             check_arrays("test", *parts["test"])
@@ -57,7 +57,7 @@ class Npz(Source):
                 images, labels, *more = parts["test"]
                 parts |= halve(images, labels, settings.data_seed, *more)
         else:
-            raise invalid(
+            raise InputError(
                 "data",
                 "arrays named images and labels, or train_images, train_labels, test_images and test_labels",
                 ", ".join(sorted(arrays)) or "an empty file",
@@ -70,7 +70,7 @@ def _class_names(path: Path, arrays: dict[str, np.ndarray], parts: Parts) -> lis
     """Returns the names in the file, or the numbers that occur."""
     if "class_names" in arrays:
         if arrays["class_names"].ndim != 1:
-            raise invalid("class_names", "a one-dimensional array", f"shape {arrays['class_names'].shape}")
+            raise InputError("class_names", "a one-dimensional array", f"shape {arrays['class_names'].shape}")
         return [str(name) for name in arrays["class_names"]]
     for part, content in parts.items():
         check_arrays(part, *content)

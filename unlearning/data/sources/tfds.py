@@ -15,7 +15,7 @@ from unlearning.data.division import divide, halve
 from unlearning.data.image_data import ImageData
 from unlearning.data.registry import SOURCES
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.startup import import_tensorflow
 
 _BATCH = 1000
@@ -47,7 +47,7 @@ class TensorflowDatasets(Source):
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads the parts in their stored order, and halves what is held out."""
         if "/" in text and Path(text).suffix:
-            raise invalid("data", "an existing file or folder", text)
+            raise InputError("data", "an existing file or folder", text)
         name, label, *fine = self.features(text)
         builder = _prepared(name, label, fine, settings.data_dir)
         class_names, seed = list(builder.info.features[label].names), settings.data_seed
@@ -57,7 +57,7 @@ class TensorflowDatasets(Source):
             if part in ("train", "test", "validation")
         }
         if "train" not in read:
-            raise invalid("data", "a set with a 'train' split", f"{name} with {', '.join(builder.info.splits)}")
+            raise InputError("data", "a set with a 'train' split", f"{name} with {', '.join(builder.info.splits)}")
         set_name = text if fine else builder.name
         (images, labels, *more), ids = read["train"]
         if "test" not in read and "validation" not in read:
@@ -100,7 +100,7 @@ def _prepared(name: str, label: str, fine: list[str], data_dir: str | None) -> A
         raise InputError(f"Unknown data set {name!r}. Expected one of: {', '.join(forms)}.{hint}") from error
     features = builder.info.features
     if not {"image", label, *fine} <= set(getattr(features, "keys", set)()):
-        raise invalid("data", "a tensorflow-datasets set with 'image' and 'label'", name)
+        raise InputError("data", "a tensorflow-datasets set with 'image' and 'label'", name)
     if not builder.info.splits:  # splits are known only of prepared sets
         try:
             builder.download_and_prepare()
@@ -118,6 +118,9 @@ def _read(builder: Any, part: str, keys: tuple[str, ...]) -> tuple[tuple[np.ndar
 
     Returns:
         Images and the classes under `keys`, and the example ids where there are any.
+
+    Raises:
+        InputError: If the part cannot be read.
     """
     import tensorflow_datasets as tfds
 

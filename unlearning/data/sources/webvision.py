@@ -20,7 +20,7 @@ from unlearning.data.image_data import ImageData
 from unlearning.data.image_files import IMAGE_SIZE, ImageFiles
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.listed import Listed, drawn, labelled, lines
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 _MINI_CLASSES = 50
 
@@ -52,7 +52,7 @@ class WebVision(Listed):
         ]
         for file, found in (("train_filelist_google.txt", paths), ("val_filelist.txt", held_out)):
             if not found:
-                raise invalid(file, f"at least one row of the classes 0..{kept - 1}", "none")
+                raise InputError(file, f"at least one row of the classes 0..{kept - 1}", "none")
         paths, train_labels = drawn(paths, np.array(labels), settings.train_rows, settings.data_seed)
         images = ImageFiles(root / "val_images_256", [path for path, _ in held_out], size)
         parts: dict[str, tuple[Any, np.ndarray]] = {"train": (ImageFiles(root, paths, size), train_labels)}
@@ -77,7 +77,7 @@ def _synset_names(file: Path) -> list[str]:
         identifier, _, rest = line.partition(" ")
         name = rest.split(",")[0].strip()
         if not name:
-            raise invalid(f"{file.name}, line {number}", "an identifier and a name, with a space between them", line)
+            raise InputError(f"{file.name}, line {number}", "an identifier and a name, with a space between them", line)
         found.append((identifier, name))
     counts = Counter(name for _, name in found)
     return [name if counts[name] == 1 else f"{name} ({identifier})" for identifier, name in found]

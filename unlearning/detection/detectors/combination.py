@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
 from unlearning.detection.registry import get
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 class Combination(AnyCut):
@@ -30,7 +30,7 @@ class Combination(AnyCut):
     @model_validator(mode="after")
     def _members_are_detectors(self) -> Self:
         if not self.members or len(set(self.members)) != len(self.members) or "combination" in self.members:
-            raise invalid("members", "different detectors other than combination", ", ".join(self.members))
+            raise InputError("members", "different detectors other than combination", ", ".join(self.members))
         for name in self.members:
             get(name)
         return self

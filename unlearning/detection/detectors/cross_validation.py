@@ -13,7 +13,7 @@ from annotated_types import Ge
 
 from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.evaluation import label_loss
 from unlearning.settings import Positive, PositiveFloat, Settings
 from unlearning.streams import stream_seed
@@ -43,9 +43,9 @@ class Unseen(Settings):
         labels = evidence.labels
         present, counts = np.unique(labels, return_counts=True)
         if counts.max() < self.folds:
-            raise invalid("folds", f"at most the rows of the largest class ({counts.max()})", self.folds)
+            raise InputError("folds", f"at most the rows of the largest class ({counts.max()})", self.folds)
         if np.count_nonzero(counts > 1) < 2:  # or a fold could be left with one class to learn from
-            raise invalid("split.labels", "at least two classes with two rows or more", f"{len(present)} classes")
+            raise InputError("split.labels", "at least two classes with two rows or more", f"{len(present)} classes")
         if self.probe == "logistic":
             judge: Any = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=300))
         else:
@@ -53,7 +53,7 @@ class Unseen(Settings):
             fewest = len(labels) - -(-len(labels) // self.folds) - len(present)
             if self.neighbours > fewest:
                 expected = f"at most {max(fewest, 0)} with {len(labels)} rows in {self.folds} folds"
-                raise invalid("neighbours", expected, self.neighbours)
+                raise InputError("neighbours", expected, self.neighbours)
             judge = KNeighborsClassifier(n_neighbors=self.neighbours, metric="cosine")
         seed = stream_seed(evidence.seed, "detector", "folds")
         splitter = StratifiedKFold(self.folds, shuffle=True, random_state=seed)

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from unlearning import feeding
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.evaluation import predict_probabilities
 from unlearning.interop import gives_probabilities
 from unlearning.settings import Count, Positive, PositiveFloat
@@ -45,7 +45,7 @@ class EarlyStoppedProbe(AnchoredCut):
     @model_validator(mode="after")
     def _folds_make_sense(self) -> Self:
         if self.folds == 1:
-            raise invalid("folds", "0, or an integer of at least 2", self.folds)
+            raise InputError("folds", "0, or an integer of at least 2", self.folds)
         return self
 
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
@@ -54,7 +54,7 @@ class EarlyStoppedProbe(AnchoredCut):
 
         rows = np.arange(len(evidence.labels))
         if self.folds > len(rows):
-            raise invalid("folds", f"at most the number of rows ({len(rows)})", self.folds)
+            raise InputError("folds", f"at most the number of rows ({len(rows)})", self.folds)
         parts = [(rows, rows)]
         if self.folds:
             seed = stream_seed(evidence.seed, "detector", "folds")
@@ -94,7 +94,7 @@ class EarlyStoppedProbe(AnchoredCut):
                 continue
             found = predict_probabilities(fresh, asked.images)
             if not np.isfinite(found).all():
-                raise invalid("learning_rate", "one with which the probe does not diverge", self.learning_rate)
+                raise InputError("learning_rate", "one with which the probe does not diverge", self.learning_rate)
             agreeing = float(np.mean(found.argmax(-1) == asked.labels))
             history.append(
                 {"fold": fold, "epoch": epoch + 1, "loss": float(fitted.history["loss"][-1]), "agreement": agreeing}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from unlearning.detection.base import Detection, Detector, Evidence
 from unlearning.detection.cuts import MixtureCut, constant, first_ranked, is_constant
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.evaluation import label_loss
 from unlearning.settings import OpenShare, Positive
 
@@ -44,7 +44,7 @@ class LossRanking(Detector):
         """Does the work of `detect`."""
         probabilities, rows = evidence.probabilities, len(evidence.labels)
         if self.count is not None and self.count > rows:
-            raise invalid("count", f"at most the number of rows ({rows})", self.count)
+            raise InputError("count", f"at most the number of rows ({rows})", self.count)
         losses, suggested = label_loss(probabilities, evidence.labels), probabilities.argmax(-1)
         details = {"out_of_sample": False}
         if is_constant(losses):

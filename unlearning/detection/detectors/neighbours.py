@@ -8,7 +8,7 @@ import numpy as np
 
 from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import Positive
 
 
@@ -37,7 +37,7 @@ class Neighbours(AnyCut):
 
         labels = evidence.labels
         if self.neighbours >= len(labels):
-            raise invalid("neighbours", f"less than the number of rows ({len(labels)})", self.neighbours)
+            raise InputError("neighbours", f"less than the number of rows ({len(labels)})", self.neighbours)
         index = NearestNeighbors(n_neighbors=self.neighbours, metric=self.metric).fit(evidence.features)
         distances, found = index.kneighbors()  # of the fitted rows, each without itself
         weights = np.ones_like(distances)

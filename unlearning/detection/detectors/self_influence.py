@@ -10,7 +10,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
 from unlearning.detection.features import last_dense
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import PositiveFloat
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class SelfInfluence(AnyCut):
             try:
                 factor = cho_factor(moment + self.damping * (level or 1.0) * np.eye(len(moment)))
             except LinAlgError as error:
-                raise invalid("damping", "enough to make the second moment positive definite", self.damping) from error
+                raise InputError(
+                    "damping", "enough to make the second moment positive definite", self.damping
+                ) from error
         lengths = np.empty(len(labels))
         for block in blocks:
             values = features(block)
@@ -79,5 +81,5 @@ def _logit_layer(evidence: Evidence) -> keras.layers.Dense:
         isinstance(other, keras.layers.Softmax) or getattr(other, "activation", None) in softmax for other in behind
     )
     if layer.units != evidence.num_classes or layer.activation not in softmax or not plain:
-        raise invalid("model", "a Dense layer of logits at the end, with or without a softmax", layer.name)
+        raise InputError("model", "a Dense layer of logits at the end, with or without a softmax", layer.name)
     return layer

@@ -75,12 +75,14 @@ class PlannedRepair:
 def plan_repairs(settings: RunSettings, recipe: TrainSettings) -> tuple[PlannedRepair, ...]:
     """Builds the repairs that settings ask for, in their order.
 
+    Passes on an `InputError` if there is no such method or detector, or an option does not fit.
+
     Args:
         settings: What is asked for.
         recipe: How the models are trained, for methods that follow it.
 
-    Raises:
-        InputError: If there is no such method or detector, or an option does not fit.
+    Returns:
+        One planned repair a method and variant.
     """
     clean = "clean-validation" if settings.validation == "clean" else ""
     protocol = "-".join(part for part in (_detect_name(settings.detect), clean) if part)

@@ -29,8 +29,7 @@ def detected_files(cell: Cell, choice: DetectSettings) -> layout.DetectionFiles:
 def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None:
     """Returns the results of a detection, or None where there are none; writes nothing.
 
-    Raises:
-        InputError: If the folder holds a damaged file, or what another configuration found.
+    Passes on an `InputError` if the folder holds a damaged file, or what another configuration found.
     """
     files = detected_files(cell, choice)
     results = finished(files.results, DetectionResults, _wanted(cell, choice))
@@ -64,9 +63,9 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
         found = detect(
             model,
             cell.given,
-            num_classes,
             detector=choice.build(),
             name=choice.detector,
+            num_classes=num_classes,
             seed=cell.seed,
             bad_rows=cell.corruption.rows,
             config_hash=_wanted(cell, choice),

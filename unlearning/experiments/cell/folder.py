@@ -17,7 +17,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 REFERENCE_EXPERIMENT = "poisoning"
@@ -27,7 +27,7 @@ REFERENCE_EXPERIMENT = "poisoning"
 def check_name(argument: str, name: str) -> str:
     """Returns a name if it is safe as one path component, and raises `InputError` if not."""
     if not _NAME.fullmatch(name):
-        raise invalid(argument, "letters, digits, '_', '.', '+' and '-'", name)
+        raise InputError(argument, "letters, digits, '_', '.', '+' and '-'", name)
     return name
 
 
@@ -204,11 +204,14 @@ def parse_clean(folder: Path) -> int | None:
 def parse_cell(folder: Path) -> tuple[Path, int, int]:
     """Splits a cell's path into experiment folder, budget and seed.
 
+    Returns:
+        The experiment folder, the budget and the seed.
+
     Raises:
         InputError: If the path does not end in `budget-<B>/seed-<S>`.
     """
     seed = re.fullmatch(r"seed-(\d+)", folder.name)
     budget = re.fullmatch(r"budget-(\d+)", folder.parent.name)
     if seed is None or budget is None:
-        raise invalid("run_dir", "a folder .../budget-<B>/seed-<S>", str(folder))
+        raise InputError("run_dir", "a folder .../budget-<B>/seed-<S>", str(folder))
     return folder.parent.parent, int(budget[1]), int(seed[1])

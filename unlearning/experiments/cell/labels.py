@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell.reopening import recorded_corruption, reopen
 from unlearning.files import check_outputs
 from unlearning.noise.recorded import in_published_order, write_labels
@@ -36,7 +36,7 @@ def write_given_labels(
         InputError: If the folder is no cell, its data are other ones or its noise changed images, or the file exists.
     """
     if out.suffix != ".json":
-        raise invalid("out", "a path ending in .json", str(out))
+        raise InputError("out", "a path ending in .json", str(out))
     check_outputs((out,), force)
     cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     corruption, data = recorded_corruption(cell), cell.setup.data

@@ -19,8 +19,10 @@ from unlearning.records import UnlearningResults
 def run_grid(setup: Setup) -> list[UnlearningResults]:
     """Runs what is missing, one cell after the other in this process; returns all results, in order.
 
-    Raises:
-        InputError: As `check_grid`.
+    Passes on the `InputError` of `check_grid`.
+
+    Returns:
+        The results of all cells, in order.
     """
     check_grid(setup)
     results = []
@@ -42,8 +44,7 @@ def run_repairs(cell: Cell) -> Iterator[tuple[PlannedRepair, UnlearningResults]]
 def check_grid(setup: Setup) -> None:
     """Finds every mistake that can be found before the first file is written or the first epoch trained.
 
-    Raises:
-        InputError: If settings contradict each other or the data, or the folder cannot be written.
+    Passes on an `InputError` if settings contradict each other or the data, or the folder cannot be written.
     """
     setup.check()
     check_clean(setup)

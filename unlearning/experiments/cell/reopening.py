@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from unlearning import data as sources
 from unlearning.architectures import check_known
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
@@ -58,10 +58,10 @@ def reopen(
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
     if not files.poison_config.is_file():
-        raise invalid("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
+        raise InputError("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
     if dataset is not None and sources.recorded_name(dataset) != config.data.dataset:
-        raise invalid("data", f"the data set {config.data.dataset!r} of this cell", dataset)
+        raise InputError("data", f"the data set {config.data.dataset!r} of this cell", dataset)
     check_recorded(config)
     settings = recorded_settings(config, poison)
     choices = [] if method is None else [MethodChoice(name=method, overrides=dict(overrides or {}), variant=variant)]
@@ -105,17 +105,16 @@ def check_recorded(config: TrainConfig) -> None:
     name = config.data.dataset
     # Records hold names of data sets, never paths, so that one from a stranger cannot point anywhere.
     if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
-        raise invalid("dataset", "the name of a data set in train_config.json, not a path", name)
+        raise InputError("dataset", "the name of a data set in train_config.json, not a path", name)
 
 
 def open_poisoned(cell: Cell) -> tuple[Any, Split, Corruption]:
     """Opens a finished poisoned model with the rows it was trained on; nothing is trained.
 
+    Passes on an `InputError` if the cell is unfinished, its weights are not those recorded, or the data are other ones.
+
     Returns:
         The model, its training rows with their given labels, and the corruption.
-
-    Raises:
-        InputError: If the cell is unfinished, its weights are not those recorded, or the data are other ones.
     """
     from unlearning.interop import load_model
 
@@ -131,5 +130,5 @@ def recorded_corruption(cell: Cell) -> Corruption:
         InputError: If the cell holds another configuration.
     """
     if not agrees(cell.files.poison_config, cell.poison_config):
-        raise invalid("run_dir", "a cell with poison_config.json", str(cell.files.folder))
+        raise InputError("run_dir", "a cell with poison_config.json", str(cell.files.folder))
     return cell.corruption

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.errors import invalid, printable
+from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.detecting import ensure_detected
@@ -30,8 +30,7 @@ _MOST_COUNTED_CLASSES = 100  # beyond, the counts of a confusion matrix would be
 def find_repaired(cell: Cell, planned: PlannedRepair) -> UnlearningResults | None:
     """Returns the results of a repair, or None where it is not made; writes nothing.
 
-    Raises:
-        InputError: If the folder holds another configuration, or a damaged file.
+    Passes on an `InputError` if the folder holds another configuration, or a damaged file.
     """
     files = planned.files(cell.files.folder)
     agrees(files.config, planned.config(cell.seed))
@@ -52,7 +51,7 @@ def awaited_duration(cell: Cell, planned: PlannedRepair, name: str) -> Took:
     """
     files = planned.beside(cell.files.folder, name)
     if not files.results.is_file():
-        raise invalid(
+        raise InputError(
             "seconds", f"like:NAME with a finished result in {cell.files.folder} (name that method first)", name
         )
     found = read_json(files.results, UnlearningResults)

@@ -54,6 +54,9 @@ class Scorer:
             planned: The repair that is to be scored beside it.
             model: The poisoned model.
             model_sha256: The hash of its weights.
+
+        Returns:
+            Its scores, and the rows that every repair of it is scored on.
         """
         from unlearning.evaluation import ScoredRows, predict, score_model
         from unlearning.interop import load_model

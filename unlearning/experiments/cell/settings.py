@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.noise.settings import NoiseSettings
 from unlearning.repairs.settings import DetectSettings
 from unlearning.settings import OpenShare, Option, Positive, Seed, Settings
@@ -56,15 +56,15 @@ class RunSettings(GridSettings, NoiseSettings, ModelRecipe, DataSettings):
         if self.budgets and self.rates:
             raise InputError("Give budgets or rates, not both.")
         if not self.seeds:
-            raise invalid("seeds", "at least one", "none")
+            raise InputError("seeds", "at least one", "none")
         if len(set(self.seeds)) != len(self.seeds):
-            raise invalid("seeds", "distinct integers", list(self.seeds))
+            raise InputError("seeds", "distinct integers", list(self.seeds))
         folders = [(choice.name, choice.variant) for choice in self.methods]
         if len(set(folders)) != len(folders):
-            raise invalid("methods", "distinct methods", ", ".join(name for name, _ in folders))
+            raise InputError("methods", "distinct methods", ", ".join(name for name, _ in folders))
         if not self.takes_budget and (self.budgets or self.rates):
             expected = f"none with {self.noise} noise (the labels file decides)"
-            raise invalid("budgets", expected, list(self.budgets or self.rates or ()))
+            raise InputError("budgets", expected, list(self.budgets or self.rates or ()))
         if self.tensorboard is not None:
             from unlearning.drawing.boards import check_tensorboard
 

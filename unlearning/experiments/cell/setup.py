@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unlearning import data as sources
 from unlearning.architectures import check_known
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair, plan_repairs
 from unlearning.experiments.cell.settings import RunSettings
@@ -49,7 +49,7 @@ class Setup:
             image_size=settings.image_size,
         )
         if settings.tensorboard is not None and self.board(self.folder).is_relative_to(self.folder.resolve()):
-            raise invalid("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
+            raise InputError("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
         self.repairs = plan_repairs(settings, train_settings(self.train_config(settings.data_seed)))
 
     @property

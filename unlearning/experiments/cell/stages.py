@@ -31,6 +31,9 @@ T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults)
 def agrees(path: Path, config: Record) -> bool:
     """Whether a configuration is there already.
 
+    Returns:
+        Whether the file holds this configuration; False where there is none.
+
     Raises:
         InputError: If another one is.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from unlearning import data as sources
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.setup import Setup, train_settings
@@ -20,16 +20,15 @@ logger = logging.getLogger(__name__)
 def find_clean(setup: Setup, seed: int) -> TrainResults | None:
     """Returns the results of the clean model that cells of a seed are compared with; writes nothing.
 
+    Passes on an `InputError` if its folder holds another configuration or a damaged file, or if the user's data file is
+    not the one that was trained on.
+
     Args:
         setup: The experiment.
         seed: The cells' seed.
 
     Returns:
         The results, or None where the model is not trained.
-
-    Raises:
-        InputError: If its folder holds another configuration or a damaged file, or if the user's data file is not the
-            one that was trained on.
     """
     files, config = layout.clean_of(setup.folder, seed), setup.clean_config(seed)
     agrees(files.config, config)
@@ -66,8 +65,7 @@ def check_clean(setup: Setup) -> None:
 def find_poisoned(cell: Cell) -> TrainResults | None:
     """Returns the results of a cell's poisoned model, or None where it is not trained; writes nothing.
 
-    Raises:
-        InputError: If the cell holds another configuration, or a damaged file.
+    Passes on an `InputError` if the cell holds another configuration, or a damaged file.
     """
     agrees(cell.files.config, cell.train_config)
     agrees(cell.files.poison_config, cell.poison_config)
@@ -94,9 +92,9 @@ def check_trained(cell: Cell) -> TrainResults:
     """
     found = find_poisoned(cell)
     if found is None:
-        raise invalid("run_dir", "a cell whose poisoned model is trained (see `run`)", "none")
+        raise InputError("run_dir", "a cell whose poisoned model is trained (see `run`)", "none")
     if not cell.files.model.is_file() or file_sha256(cell.files.model) != found.model_sha256:
-        raise invalid("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
+        raise InputError("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
     cell.setup.check_data(found)
     return found
 

@@ -55,6 +55,8 @@ class CellOutcome:
 def train_clean(setup: Setup, seed: int, timeout: float | None = None) -> float:
     """Trains the clean model of a seed unless it is there; of several processes that want it, one trains it.
 
+    Passes on a `LockedError` if another process trains it for longer than `timeout`.
+
     Args:
         setup: The experiment.
         seed: The seed.
@@ -62,9 +64,6 @@ def train_clean(setup: Setup, seed: int, timeout: float | None = None) -> float:
 
     Returns:
         Wall-clock seconds of the training; 0 where there was none.
-
-    Raises:
-        LockedError: If another process trains it for longer than `timeout`.
     """
     if find_clean(setup, seed) is not None:
         return 0.0
@@ -125,15 +124,14 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
 def run_repair(cell: Cell) -> UnlearningResults:
     """Makes the one repair of a reopened cell unless it is there, with the models that it needs.
 
+    Passes on a `LockedError` if another process computes in the cell. Passes on an `InputError` if the repair does not
+    fit what is there.
+
     Args:
         cell: The cell; see `reopening`.
 
     Returns:
         The results.
-
-    Raises:
-        LockedError: If another process computes in the cell.
-        InputError: If the repair does not fit what is there.
     """
     (planned,) = cell.setup.repairs
     with lock_cell(cell.setup.folder, cell.budget, cell.seed, timeout=0):

@@ -84,13 +84,15 @@ def lock_run(experiment: Path, shard: tuple[int, int] = (1, 1), wait: bool = Fal
 def lock_clean(experiment: Path, seed: int, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
     """Holds the clean model that cells of a seed are compared with.
 
+    Passes on a `LockedError` if another process trains it for longer.
+
     Args:
         experiment: The experiment folder.
         seed: The cells' seed.
         timeout: Seconds to wait for whoever trains it; None is as long as it takes.
 
-    Raises:
-        LockedError: If another process trains it for longer.
+    Returns:
+        A context that holds it.
     """
     return _lock(experiment, "clean" if layout.has_one_clean(experiment) else f"clean-seed-{seed}", timeout)
 
@@ -100,14 +102,16 @@ def lock_cell(
 ) -> contextlib.AbstractContextManager[None]:
     """Holds one cell.
 
+    Passes on a `LockedError` if another process computes there for longer.
+
     Args:
         experiment: The experiment folder.
         budget: The cell's budget.
         seed: The cell's seed.
         timeout: Seconds to wait for whoever computes there; None is as long as it takes.
 
-    Raises:
-        LockedError: If another process computes there for longer.
+    Returns:
+        A context that holds it.
     """
     return _lock(experiment, f"budget-{budget}-seed-{seed}", timeout)
 

@@ -77,8 +77,10 @@ class CellState:
 def find_cell(setup: Setup, budget: int, seed: int) -> CellState:
     """Looks at what is there of a cell; writes nothing.
 
-    Raises:
-        InputError: If the cell holds another configuration, or a damaged file.
+    Passes on an `InputError` if the cell holds another configuration, or a damaged file.
+
+    Returns:
+        What is finished and what is missing.
     """
     cell = Cell(setup, budget, seed)
     clean, trained = find_clean(setup, seed), find_poisoned(cell)

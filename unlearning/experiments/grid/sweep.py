@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.line import check_grid
 from unlearning.experiments.cell.rows import cells as all_cells
@@ -64,22 +64,22 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise invalid("workers", "a positive integer", self.workers)
+            raise InputError("workers", "a positive integer", self.workers)
         if self.threads is not None and self.threads < 1:
-            raise invalid("threads", "a positive integer", self.threads)
+            raise InputError("threads", "a positive integer", self.threads)
         if self.executor not in ("local", "ray"):
-            raise invalid("executor", "local or ray", self.executor)
+            raise InputError("executor", "local or ray", self.executor)
         if self.address is not None and self.executor != "ray":
-            raise invalid("address", "none without the executor ray", self.address)
+            raise InputError("address", "none without the executor ray", self.address)
         if not 1 <= self.shard[0] <= self.shard[1]:
-            raise invalid("shard", "i/n with 1 <= i <= n", f"{self.shard[0]}/{self.shard[1]}")
+            raise InputError("shard", "i/n with 1 <= i <= n", f"{self.shard[0]}/{self.shard[1]}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
     """Reads `i/n`."""
     index, slash, count = text.partition("/")
     if not slash or not index.isdecimal() or not count.isdecimal():
-        raise invalid("shard", "i/n, such as 1/4", text)
+        raise InputError("shard", "i/n, such as 1/4", text)
     return int(index), int(count)
 
 
@@ -101,17 +101,16 @@ class SweepReport:
 def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     """Runs what is missing of a grid.
 
+    Passes on an `InputError` if the settings contradict each other, the data, or what is in the folder; nothing is
+    written then. Passes on a `LockedError` if another run uses the folder. Passes on a `Stopped` inside
+    `signals.stopping_on_signals`, on a signal; workers are gone then and nothing is half-written.
+
     Args:
         setup: The setup.
         options: How; nothing there but `threads` changes a result.
 
     Returns:
         The results and failures.
-
-    Raises:
-        InputError: If the settings contradict each other, the data, or what is in the folder; nothing is written then.
-        LockedError: If another run uses the folder.
-        Stopped: Inside `signals.stopping_on_signals`, on a signal; workers are gone then and nothing is half-written.
     """
     options = options or SweepOptions()
     if options.executor == "ray":
@@ -148,15 +147,14 @@ def plan(setup: Setup, options: SweepOptions | None = None) -> Plan:
 def scan(setup: Setup, shard: tuple[int, int] = (1, 1)) -> dict[Place, CellState]:
     """Checks the settings and finds what is there.
 
+    Passes on an `InputError` if the settings contradict each other, the data, or what is in the folder.
+
     Args:
         setup: The setup.
         shard: Which part of the grid, of how many.
 
     Returns:
         The state of each cell, in order.
-
-    Raises:
-        InputError: If the settings contradict each other, the data, or what is in the folder.
     """
     check_grid(setup)
     cells = [

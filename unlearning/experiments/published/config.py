@@ -35,7 +35,7 @@ from typing import Annotated, Any
 from annotated_types import MinLen
 from pydantic import ValidationError, model_validator
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.experiments.results.columns import COLUMNS
@@ -74,11 +74,11 @@ class Run(RunSettings):
     def _belongs_here(self) -> Run:
         for name in ("output", "tensorboard", "data_dir"):
             if getattr(self, name) is not None:
-                raise invalid(name, "nothing in a configuration: it is of one machine", str(getattr(self, name)))
+                raise InputError(name, "nothing in a configuration: it is of one machine", str(getattr(self, name)))
         if not self.budgets:
-            raise invalid("budgets", "numbers of rows, so that the folders are known without the data", "none")
+            raise InputError("budgets", "numbers of rows, so that the folders are known without the data", "none")
         if not self.methods:
-            raise invalid("methods", "at least one", "none")
+            raise InputError("methods", "at least one", "none")
         if self.within:
             layout.check_name("within", self.within)
         return self
@@ -119,17 +119,17 @@ class Table(Settings):
     def _fits_together(self) -> Table:
         for name in self.columns:
             if name != SEEDS and name not in COLUMNS:
-                raise invalid("columns", f"some of {', '.join([*COLUMNS, SEEDS])}", name)
+                raise InputError("columns", f"some of {', '.join([*COLUMNS, SEEDS])}", name)
         if set(self.columns) == {SEEDS}:
-            raise invalid("columns", "some numbers, too", SEEDS)
+            raise InputError("columns", "some numbers, too", SEEDS)
         for row in self.rows:
             if any("|" in text or "\n" in text for text in row.texts):
-                raise invalid("texts", "cells of a Markdown table, without '|' and line ends", list(row.texts))
+                raise InputError("texts", "cells of a Markdown table, without '|' and line ends", list(row.texts))
             if len(row.texts) != len(self.headings):
-                raise invalid("texts", f"{len(self.headings)} cells of text in the row {row.key}", len(row.texts))
+                raise InputError("texts", f"{len(self.headings)} cells of text in the row {row.key}", len(row.texts))
         keys = [row.key for row in self.rows]
         if len(set(keys)) != len(keys):
-            raise invalid("rows", "different repairs", ", ".join(keys))
+            raise InputError("rows", "different repairs", ", ".join(keys))
         return self
 
 
@@ -183,11 +183,11 @@ class PublishedTable(Settings):
         layout.check_name("experiment", self.experiment)
         budgets = {budget for run in self.runs for budget in run.budgets or ()}
         if len(budgets) != 1:
-            raise invalid("budgets", "one for all runs: a table is over seeds", sorted(budgets))
+            raise InputError("budgets", "one for all runs: a table is over seeds", sorted(budgets))
         rows = {row.key for row in self.table.rows}
         for number in self.expected.rows:
             if number.method not in rows or number.column not in self.table.columns:
-                raise invalid("expected", "rows and columns of the table", f"{number.method}, {number.column}")
+                raise InputError("expected", "rows and columns of the table", f"{number.method}, {number.column}")
         return self
 
     @property
@@ -209,7 +209,7 @@ def config_path(name: str) -> Path:
     if path.is_file():
         return path
     known = ", ".join(path.stem for path in config_files())
-    raise invalid("name", f"one of {known}" if known else f"a .toml file: there is no folder {CONFIGS} here", name)
+    raise InputError("name", f"one of {known}" if known else f"a .toml file: there is no folder {CONFIGS} here", name)
 
 
 def config_files() -> list[Path]:
@@ -223,6 +223,9 @@ def read_config(path: Path, *, with_expected: bool = True) -> PublishedTable:
     Args:
         path: The file.
         with_expected: Whether to read what came out; without it a file can be read whose numbers are to be replaced.
+
+    Returns:
+        The table.
 
     Raises:
         InputError: If it is no such file; the message names it and the field.

@@ -19,6 +19,8 @@ Numbers = dict[str, dict[str, Summary]]
 def measure(table: PublishedTable, folder: Path) -> Numbers:
     """Reads the numbers of a table.
 
+    Passes on an `InputError` if there is no such folder, or a record in it is damaged.
+
     Args:
         table: The table.
         folder: An experiment's folder, or one with several.
@@ -26,9 +28,6 @@ def measure(table: PublishedTable, folder: Path) -> Numbers:
     Returns:
         Mean and standard deviation over seeds of each number; of `clean` over clean models, of which version 0.1
         trained one for all seeds. A row that nothing was found of has a count of 0.
-
-    Raises:
-        InputError: If there is no such folder, or a record in it is damaged.
     """
     seeds = {seed for run in table.runs for seed in run.seeds}
     names = {row.folder for row in table.table.rows} | {GOLD}

@@ -38,13 +38,12 @@ class Step:
 def steps(table: PublishedTable, out: Path | None = None, data_dir: str | None = None) -> list[Step]:
     """Returns what makes a table, and what of it is there; no data are loaded.
 
+    Passes on an `InputError` if a method, detector or option does not exist.
+
     Args:
         table: The table.
         out: The folder to fill; `models/<experiment>` where None.
         data_dir: Folder of prepared data sets.
-
-    Raises:
-        InputError: If a method, detector or option does not exist.
     """
     found = []
     for run in table.runs:
@@ -86,6 +85,9 @@ def reproduce(planned: Sequence[Step], options: SweepOptions | None = None) -> S
     Args:
         planned: As `steps` returns them.
         options: How to go through the grids.
+
+    Returns:
+        The results and failures of all runs.
     """
     reports = [sweep(step.setup, options) for step in planned]
     return SweepReport(
@@ -148,12 +150,11 @@ def compare(table: PublishedTable, folder: Path) -> list[Compared]:
 def expected_numbers(table: PublishedTable, folder: Path) -> Iterator[ExpectedNumber]:
     """Yields the numbers in a folder as a configuration expects them: all that do not depend on the machine.
 
+    Passes on an `InputError` if a row has no records.
+
     Args:
         table: The table.
         folder: The published records.
-
-    Raises:
-        InputError: If a row has no records.
     """
     for method, columns in measure(table, folder).items():
         for name, summary in columns.items():

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.experiments.results.tree import Repair
 from unlearning.records import UnlearningResults, metrics
 from unlearning.records.comparison import ComparedMethod, Comparison, Difference, Summary
@@ -61,10 +61,10 @@ def compare_pairs(method: Sequence[float], control: Sequence[float]) -> Differen
         InputError: If the lengths differ, or a number is not finite.
     """
     if len(method) != len(control):
-        raise invalid("control", f"{len(method)} numbers, one a seed", len(control))
+        raise InputError("control", f"{len(method)} numbers, one a seed", len(control))
     differences = np.asarray(method, dtype=np.float64) - np.asarray(control, dtype=np.float64)
     if not np.isfinite(differences).all():
-        raise invalid("method", "finite numbers", "NaN or infinity")
+        raise InputError("method", "finite numbers", "NaN or infinity")
     mean, std = mean_std(differences.tolist())
     low = high = interval = None
     note = ""
@@ -119,12 +119,12 @@ def compare_methods(repairs: Sequence[Repair], control: str) -> Comparison:
             group.setdefault(repair.label, {})[repair.seed] = results
             folders.setdefault(repair.name, set()).add(repair.label)
     if not groups:
-        raise invalid("directory", "a folder with repairs by this program", "none")
+        raise InputError("directory", "a folder with repairs by this program", "none")
     names = sorted({name for group in groups.values() for name in group})
     if control not in names and len(labels := folders.get(control, set())) == 1:
         control = labels.pop()  # all of that name are of an earlier version, where it meant something else
     if control not in names:
-        raise invalid("control", f"one of {', '.join(names)}", control)
+        raise InputError("control", f"one of {', '.join(names)}", control)
     compared = []
     for (experiment, budget), group in sorted(groups.items()):
         for name in sorted(group, key=lambda name: (name != control, name)):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Repair
@@ -54,7 +54,7 @@ def export_results(
         InputError: If there are no repairs, a file is damaged, or `out` exists; nothing is written then.
     """
     if out.suffix != ".csv":
-        raise invalid("out", "a path ending in .csv, after the folders", str(out))
+        raise InputError("out", "a path ending in .csv, after the folders", str(out))
     check_outputs((out,), force)
     repairs = read_folders(folders, strict=True).repairs()
     if not repairs:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from unlearning.errors import InputError, invalid, printable
+from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.places import Place, place, room
 from unlearning.experiments.results.tree import Cell, Detection, Experiment, Files, Repair, Training, Tree
@@ -66,7 +66,7 @@ def _add(finder: _Finder, path: Path, root: Path, read: Files) -> None:
     if is_record and not (path.parent.name == "figures" and path.stem == "features") and room(path) is None:
         if path.name == _RESULTS:
             expected = f"{_RESULTS} in budget-<B>/seed-<S>/<method>"
-            read.fail(path, "path", invalid("folder", expected, str(path)))
+            read.fail(path, "path", InputError("folder", expected, str(path)))
         else:
             read.problem(
                 path, "path", "its folder is not clean/seed-<S>/, budget-<B>/seed-<S>/ or a method's folder in a cell"

@@ -47,15 +47,14 @@ _CONFIGS: tuple[type[BaseModel], ...] = (TrainConfig, PoisonConfig, UnlearnConfi
 def validate_folders(folders: Sequence[Path]) -> ValidationReport:
     """Checks every file below folders.
 
+    Passes on an `InputError` if a folder is missing.
+
     Args:
         folders: Folders of any level: several experiments, one, a cell, or a method. Configurations above them are
             looked up where hashes cover them.
 
     Returns:
         The report.
-
-    Raises:
-        InputError: If a folder is missing.
     """
     tree = read_folders(folders)
     check = _Check(tree.read)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.certified._checks import at_least_zero
 from unlearning.influence.certified.logistic import LogisticProblem, gradient_residual
 
@@ -72,14 +72,17 @@ def worst_case_residual_bound(
         largest_norm: `R`.
         regularisation: `lambda`.
 
+    Returns:
+        The bound on the norm of the residual gradient.
+
     Raises:
         InputError: If a value is out of range.
     """
     if not 0 <= changed <= rows:
-        raise invalid("changed", f"an integer in 0..{rows}, the number of rows", changed)
+        raise InputError("changed", f"an integer in 0..{rows}, the number of rows", changed)
     at_least_zero("largest_norm", largest_norm)
     if not 0 < regularisation < math.inf:
-        raise invalid("regularisation", "a positive number", regularisation)
+        raise InputError("regularisation", "a positive number", regularisation)
     step = 2 * changed * largest_norm / regularisation
     return _CURVATURE_SLOPE / 2 * rows * largest_norm**3 * step**2
 
@@ -87,13 +90,12 @@ def worst_case_residual_bound(
 def certified_sigma(residual: float, epsilon: float, delta: float) -> float:
     """Returns the standard deviation of the noise that hides a residual: `r c / epsilon`.
 
+    Passes on an `InputError` if a value is out of range.
+
     Args:
         residual: Largest residual norm `r` to be hidden.
         epsilon: In (0, 1].
         delta: In (0, 1).
-
-    Raises:
-        InputError: If a value is out of range.
     """
     at_least_zero("residual", residual)
     return residual * _constant(delta) / _check_epsilon(epsilon)
@@ -102,13 +104,12 @@ def certified_sigma(residual: float, epsilon: float, delta: float) -> float:
 def residual_budget(sigma: float, epsilon: float, delta: float) -> float:
     """Returns the largest residual that noise hides: `sigma epsilon / c`.
 
+    Passes on an `InputError` if a value is out of range.
+
     Args:
         sigma: Standard deviation of the noise of the fit.
         epsilon: In (0, 1].
         delta: In (0, 1).
-
-    Raises:
-        InputError: If a value is out of range.
     """
     at_least_zero("sigma", sigma)
     return sigma * _check_epsilon(epsilon) / _constant(delta)
@@ -117,13 +118,12 @@ def residual_budget(sigma: float, epsilon: float, delta: float) -> float:
 def reached_epsilon(residual: float, sigma: float, delta: float) -> float:
     """Returns `r c / sigma`; above 1 (or infinite, without noise) the theorem does not apply.
 
+    Passes on an `InputError` if a value is out of range.
+
     Args:
         residual: Residual norm `r`.
         sigma: Standard deviation of the noise of the fit.
         delta: In (0, 1).
-
-    Raises:
-        InputError: If a value is out of range.
     """
     at_least_zero("residual", residual)
     at_least_zero("sigma", sigma)
@@ -135,6 +135,8 @@ def reached_epsilon(residual: float, sigma: float, delta: float) -> float:
 def certify(residual: float, *, sigma: float, epsilon: float, delta: float) -> Certificate:
     """Compares a residual with what the noise of the fit hides.
 
+    Passes on an `InputError` if a value is out of range.
+
     Args:
         residual: Measured, or a bound; see the three numbers at the top of this module.
         sigma: Standard deviation of the noise that the model was fitted with.
@@ -143,9 +145,6 @@ def certify(residual: float, *, sigma: float, epsilon: float, delta: float) -> C
 
     Returns:
         The certificate. Where it does not hold, retrain; drawing larger noise afterwards certifies nothing.
-
-    Raises:
-        InputError: If a value is out of range.
     """
     budget = residual_budget(sigma, epsilon, delta)
     return Certificate(residual, budget, reached_epsilon(residual, sigma, delta), delta, residual <= budget)
@@ -153,12 +152,12 @@ def certify(residual: float, *, sigma: float, epsilon: float, delta: float) -> C
 
 def _constant(delta: float) -> float:
     if not 0 < delta < 1:
-        raise invalid("delta", "a float in (0, 1)", delta)
+        raise InputError("delta", "a float in (0, 1)", delta)
     return math.sqrt(2 * math.log(1.5 / delta))
 
 
 def _check_epsilon(epsilon: float) -> float:
     # The Gaussian mechanism behind the theorem is proved for epsilon up to 1; far above, its formula is wrong.
     if not 0 < epsilon <= 1:
-        raise invalid("epsilon", "a float in (0, 1]", epsilon)
+        raise InputError("epsilon", "a float in (0, 1]", epsilon)
     return epsilon

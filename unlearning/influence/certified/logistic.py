@@ -10,7 +10,7 @@ import scipy.linalg
 import scipy.optimize
 from scipy.special import expit
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.influence.certified._checks import at_least_zero, check_labels, finite_array
 from unlearning.streams import stream
 
@@ -39,17 +39,17 @@ class LogisticProblem:
     def __post_init__(self) -> None:
         features = finite_array("features", self.features)
         if features.ndim != 2 or not features.size:
-            raise invalid("features", "shape (rows, features), at least one of each", features.shape)
+            raise InputError("features", "shape (rows, features), at least one of each", features.shape)
         labels = np.asarray(self.labels)
         if labels.shape != (len(features),):
-            raise invalid("labels", f"one label a row ({len(features)})", labels.shape)
+            raise InputError("labels", f"one label a row ({len(features)})", labels.shape)
         check_labels(labels)
         if not 0 < self.regularisation < math.inf:
-            raise invalid("regularisation", "a positive number", self.regularisation)
+            raise InputError("regularisation", "a positive number", self.regularisation)
         width = features.shape[1]
         noise = np.zeros(width) if self.noise is None else finite_array("noise", self.noise)
         if noise.shape != (width,):
-            raise invalid("noise", f"shape ({width},), one number a feature", noise.shape)
+            raise InputError("noise", f"shape ({width},), one number a feature", noise.shape)
         for name, value in (("features", features), ("labels", labels.astype(np.float64)), ("noise", noise)):
             object.__setattr__(self, name, value)
 
@@ -107,11 +107,14 @@ def draw_noise(features: int, sigma: float, seed: int) -> np.ndarray:
         sigma: Standard deviation, at least 0.
         seed: Seed; whoever knows it can take the noise away.
 
+    Returns:
+        The noise vector.
+
     Raises:
         InputError: If a value is out of range.
     """
     if features < 1:
-        raise invalid("features", "a positive integer", features)
+        raise InputError("features", "a positive integer", features)
     at_least_zero("sigma", sigma)
     return stream(seed, "method", "certificate").normal(0.0, sigma, features)
 
@@ -132,7 +135,7 @@ def fit(problem: LogisticProblem, tolerance: float = 1e-8) -> np.ndarray:
         InputError: If the gradient does not become as small; features of very different scale are a likely reason.
     """
     if not 0 < tolerance < math.inf:
-        raise invalid("tolerance", "a positive number", tolerance)
+        raise InputError("tolerance", "a positive number", tolerance)
     start = np.zeros(problem.features.shape[1])
     found = scipy.optimize.minimize(
         problem.loss, start, jac=problem.gradient, method="L-BFGS-B", options={"maxiter": 1000}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.influence.certified._checks import check_labels, finite_array
 from unlearning.influence.certified.logistic import LogisticProblem, solve_positive
 from unlearning.task import check_rows
@@ -20,12 +20,11 @@ def remove_features(problem: LogisticProblem, columns: Sequence[int] | np.ndarra
     Its minimum equals that of a fit without the columns, which themselves get `-b/lambda`: noise, and no trace of the
     data.
 
+    Passes on an `InputError` if a column does not exist, or none is given.
+
     Args:
         problem: The problem before.
         columns: Column numbers.
-
-    Raises:
-        InputError: If a column does not exist, or none is given.
     """
     columns = check_rows("columns", np.asarray(columns), problem.features.shape[1])
     features = problem.features.copy()
@@ -53,18 +52,18 @@ def correct_rows(
     """
     rows = check_rows("rows", np.asarray(rows), len(problem.labels))
     if len(np.unique(rows)) != len(rows):
-        raise invalid("rows", "distinct row numbers", "repeated rows")
+        raise InputError("rows", "distinct row numbers", "repeated rows")
     if labels is None and features is None:
-        raise invalid("labels", "corrected labels, corrected features, or both", None)
+        raise InputError("labels", "corrected labels, corrected features, or both", None)
     new_labels, new_features = problem.labels.copy(), problem.features.copy()
     if labels is not None:
         if np.shape(labels) != rows.shape:
-            raise invalid("labels", f"one corrected label a row ({len(rows)})", np.shape(labels))
+            raise InputError("labels", f"one corrected label a row ({len(rows)})", np.shape(labels))
         check_labels(np.asarray(labels))
         new_labels[rows] = labels
     if features is not None:
         if np.shape(features) != (len(rows), new_features.shape[1]):
-            raise invalid("features", f"shape ({len(rows)}, {new_features.shape[1]})", np.shape(features))
+            raise InputError("features", f"shape ({len(rows)}, {new_features.shape[1]})", np.shape(features))
         new_features[rows] = finite_array("features", features)
     return dataclasses.replace(problem, features=new_features, labels=new_labels)
 
@@ -72,13 +71,12 @@ def correct_rows(
 def gradient_difference(before: LogisticProblem, after: LogisticProblem, parameters: np.ndarray) -> np.ndarray:
     """Returns `G = grad L(theta; D~) - grad L(theta; D)`, summed over the changed rows, shape `(features,)`.
 
+    Passes on an `InputError` if the problems differ in more than their rows.
+
     Args:
         before: The problem that was fitted.
         after: The same problem with changed rows.
         parameters: `theta`, shape `(features,)`.
-
-    Raises:
-        InputError: If the problems differ in more than their rows.
     """
     rows = changed_rows(before, after)
     return after.rows_gradient(parameters, rows) - before.rows_gradient(parameters, rows)
@@ -95,9 +93,9 @@ def changed_rows(before: LogisticProblem, after: LogisticProblem) -> np.ndarray:
         InputError: If the problems differ in more than their rows.
     """
     if before.features.shape != after.features.shape:
-        raise invalid("after", f"features of shape {before.features.shape}", after.features.shape)
+        raise InputError("after", f"features of shape {before.features.shape}", after.features.shape)
     if before.regularisation != after.regularisation or not np.array_equal(before._noise, after._noise):
-        raise invalid("after", "the same regularisation and noise as before", "others")
+        raise InputError("after", "the same regularisation and noise as before", "others")
     return np.flatnonzero((before.features != after.features).any(axis=1) | (before.labels != after.labels))
 
 
@@ -116,7 +114,7 @@ def first_order(
         InputError: If `learning_rate` is not positive, or the problems differ in more than their rows.
     """
     if not 0 < learning_rate < math.inf:
-        raise invalid("learning_rate", "a positive number", learning_rate)
+        raise InputError("learning_rate", "a positive number", learning_rate)
     return parameters - learning_rate * gradient_difference(before, after, parameters)
 
 
@@ -133,7 +131,7 @@ def second_order(before: LogisticProblem, after: LogisticProblem, parameters: np
         InputError: If `steps` is not positive, or the problems differ in more than their rows.
     """
     if steps < 1:
-        raise invalid("steps", "a positive integer", steps)
+        raise InputError("steps", "a positive integer", steps)
     parameters = parameters - solve_positive(after.hessian(parameters), gradient_difference(before, after, parameters))
     for _ in range(steps - 1):
         parameters = parameters - solve_positive(after.hessian(parameters), after.gradient(parameters))

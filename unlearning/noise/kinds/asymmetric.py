@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption
 
@@ -56,7 +56,7 @@ class Mapped(Noise):
         classes = rows.num_classes
         for source, target in targets.items():
             if not (0 <= source < classes and 0 <= target < classes) or source == target:
-                raise invalid("label_map", f"pairs of different classes 0..{classes - 1}", f"{source}: {target}")
+                raise InputError("label_map", f"pairs of different classes 0..{classes - 1}", f"{source}: {target}")
         return targets
 
 
@@ -69,7 +69,7 @@ class Asymmetric(Mapped):
         true, rng = rows.split.labels, np.random.default_rng(seed)
         candidates = np.flatnonzero(np.isin(true, list(targets)))
         if budget > len(candidates):
-            raise invalid("budget", f"at most {len(candidates)}, the rows of confusable classes", budget)
+            raise InputError("budget", f"at most {len(candidates)}, the rows of confusable classes", budget)
         chosen = rng.choice(candidates, budget, replace=False)
         given = true.copy()
         given[chosen] = [targets[int(label)] for label in true[chosen]]

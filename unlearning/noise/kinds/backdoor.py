@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption, Patch, require_in_memory
 from unlearning.settings import Count
@@ -28,10 +28,10 @@ class Backdoor(Noise):
         require_in_memory(rows.split, "A backdoor changes pixels")
         true = rows.split.labels
         if self.target >= rows.num_classes:
-            raise invalid("target", f"a class 0..{rows.num_classes - 1}", self.target)
+            raise InputError("target", f"a class 0..{rows.num_classes - 1}", self.target)
         candidates = np.flatnonzero(true != self.target)
         if budget > len(candidates):
-            raise invalid("budget", f"at most {len(candidates)}, the rows not of class {self.target}", budget)
+            raise InputError("budget", f"at most {len(candidates)}, the rows not of class {self.target}", budget)
         chosen = np.sort(np.random.default_rng(seed).choice(candidates, budget, replace=False))
         given = true.copy()
         given[chosen] = self.target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption
 
@@ -21,13 +21,13 @@ class FlipPairs(Noise):
         true, classes = rows.split.labels, rows.num_classes
         share = budget // classes
         if share < 1:
-            raise invalid("budget", f"at least {classes}, one flip a class", budget)
+            raise InputError("budget", f"at least {classes}, one flip a class", budget)
         order = np.random.RandomState(seed).permutation(len(true))
         given = true.copy()
         for source in range(classes):
             of_class = order[true[order] == source]
             if len(of_class) < share:
-                raise invalid(
+                raise InputError(
                     "budget",
                     f"at most {classes * min(np.bincount(true, minlength=classes))}: {share} flips a class are needed, "
                     f"and class {source} has {len(of_class)} rows",

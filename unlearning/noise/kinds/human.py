@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.archives import read_arrays
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_file
 from unlearning.noise.base import Rows
 from unlearning.noise.corruption import Corruption
@@ -47,7 +47,7 @@ class Human(FromFile):
             )
         given = labels[positions].astype(np.int64)
         if given.min() < 0 or given.max() >= rows.num_classes:
-            raise invalid("labels_file", f"labels 0..{rows.num_classes - 1}", f"{given.min()}..{given.max()}")
+            raise InputError("labels_file", f"labels 0..{rows.num_classes - 1}", f"{given.min()}..{given.max()}")
         return Corruption("human", seed, given, true)
 
     def recorded(self) -> dict[str, Any]:
@@ -58,13 +58,13 @@ class Human(FromFile):
         arrays = read_arrays(path)
         for name in ("clean_label", self.labels_key):
             if name not in arrays:
-                raise invalid("labels_key", f"an array of {path.name}: {', '.join(sorted(arrays))}", name)
+                raise InputError("labels_key", f"an array of {path.name}: {', '.join(sorted(arrays))}", name)
             if arrays[name].ndim != 1 or not np.issubdtype(arrays[name].dtype, np.integer):
                 found = f"{name}: {arrays[name].dtype} of shape {arrays[name].shape}"
-                raise invalid("labels_file", "one-dimensional arrays of integers", found)
+                raise InputError("labels_file", "one-dimensional arrays of integers", found)
         clean, labels = arrays["clean_label"], arrays[self.labels_key]
         if len(clean) != len(labels):
-            raise invalid("labels_file", "arrays of one length", f"{len(clean)} and {len(labels)}")
+            raise InputError("labels_file", "arrays of one length", f"{len(clean)} and {len(labels)}")
         return clean, labels
 
 
@@ -72,5 +72,5 @@ def _position(identifier: object, rows: int) -> int:
     """Returns the row of the file that belongs to an example."""
     prefix, _, number = str(identifier).rpartition("_")
     if prefix != "train" or not number.isdigit() or int(number) >= rows:
-        raise invalid("ids", f"train_00000..train_{rows - 1:05d}", str(identifier))
+        raise InputError("ids", f"train_00000..train_{rows - 1:05d}", str(identifier))
     return int(number)

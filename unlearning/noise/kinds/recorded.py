@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Rows
 from unlearning.noise.corruption import Corruption
 from unlearning.noise.kinds.from_file import FromFile
@@ -35,17 +35,17 @@ class Recorded(FromFile):
         elif len(labels) < total or numbers is None:
             reason = "" if len(labels) < total else "; a longer list needs rows with example ids train_<number>"
             expected = f"one label for each of the {total} training rows{reason}"
-            raise invalid("labels_file", expected, f"{len(labels)} labels")
+            raise InputError("labels_file", expected, f"{len(labels)} labels")
         elif numbers.max() >= len(labels):
-            raise invalid("labels_file", f"a label for example train_{numbers.max():05d}", f"{len(labels)} labels")
+            raise InputError("labels_file", f"a label for example train_{numbers.max():05d}", f"{len(labels)} labels")
         else:
             given = labels[numbers]
         if labels.max() >= rows.num_classes:
-            raise invalid("labels_file", f"labels 0..{rows.num_classes - 1}", int(labels.max()))
+            raise InputError("labels_file", f"labels 0..{rows.num_classes - 1}", int(labels.max()))
         true = rows.split.labels
         wrong = np.count_nonzero(given != true)
         if not wrong:
-            raise invalid("labels_file", "labels of which some differ from the true ones", "none that differs")
+            raise InputError("labels_file", "labels of which some differ from the true ones", "none that differs")
         if total - wrong <= 1.1 * total / rows.num_classes:
             logger.warning(
                 "Only %d of %d recorded labels are right: are they in the order of the rows?", total - wrong, total

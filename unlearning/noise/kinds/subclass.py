@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption
 
@@ -31,9 +31,11 @@ class SubclassDominant(Noise):
         for row in candidates:
             target = targets[int(fine[row])]
             if not 0 <= target < classes or target == true[row]:
-                raise invalid("label_map", f"fine classes to another class 0..{classes - 1}", f"{fine[row]}: {target}")
+                raise InputError(
+                    "label_map", f"fine classes to another class 0..{classes - 1}", f"{fine[row]}: {target}"
+                )
         if budget > len(candidates):
-            raise invalid("budget", f"at most {len(candidates)}, the rows of moved subclasses", budget)
+            raise InputError("budget", f"at most {len(candidates)}, the rows of moved subclasses", budget)
         chosen = np.random.default_rng(seed).choice(candidates, budget, replace=False)
         given = true.copy()
         given[chosen] = [targets[int(label)] for label in fine[chosen]]
@@ -67,7 +69,7 @@ def moved_subclasses(labels: np.ndarray, fine_labels: np.ndarray | None, num_cla
     fine = check_fine_labels(fine_labels, len(labels))
     pairs = np.unique(np.stack([fine, labels], axis=1), axis=0)
     if len(pairs) > len(np.unique(fine)):
-        raise invalid("fine_labels", "fine classes that each lie within one class", "one that lies in several")
+        raise InputError("fine_labels", "fine classes that each lie within one class", "one that lies in several")
     first: dict[int, int] = {}
     for subclass, label in pairs.tolist():
         first.setdefault(label, subclass)
@@ -83,5 +85,5 @@ def check_fine_labels(fine_labels: np.ndarray | None, rows: int) -> np.ndarray:
         )
     fine = np.asarray(fine_labels)
     if fine.shape != (rows,) or not np.issubdtype(fine.dtype, np.integer):
-        raise invalid("fine_labels", f"{rows} integers, one a row", f"{fine.dtype} of shape {fine.shape}")
+        raise InputError("fine_labels", f"{rows} integers, one a row", f"{fine.dtype} of shape {fine.shape}")
     return fine

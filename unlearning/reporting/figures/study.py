@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.drawing import canvas
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
 from unlearning.files import check_outputs
 from unlearning.progress import progress_bar
@@ -74,7 +74,7 @@ def draw_study(
     """
     formats = tuple(dict.fromkeys(formats))
     if not formats or set(formats) - set(FORMATS):
-        raise invalid("format", f"any of {', '.join(FORMATS)}, separated by commas", ",".join(formats))
+        raise InputError("format", f"any of {', '.join(FORMATS)}, separated by commas", ",".join(formats))
     check_outputs((out / "figure",), force)
     tree = read_folders(folders, strict=True)
     experiments = list_experiments(tree)

@@ -26,6 +26,8 @@ LABELS_FILE = "LABELS_FILE"
 def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig) -> str:
     """Builds the command that trains, poisons and repairs as a cell's configurations say.
 
+    Passes on an `InputError` if a configuration names a method or detector that this program does not have.
+
     Args:
         label: Name of the experiment's folder, for `--out`.
         train: How the cell's model was trained.
@@ -35,9 +37,6 @@ def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: Unl
     Returns:
         One line for a shell. Options that are the program's own are left out. Where the data are a file or folder, its
         name stands for its path.
-
-    Raises:
-        InputError: If a configuration names a method or detector that this program does not have.
     """
     words = ["python", "cli.py", "run", *_data_words(train, poison), *_method_words(train, poison, unlearn)]
     return shlex.join([*words, "--out", label])

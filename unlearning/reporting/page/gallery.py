@@ -127,13 +127,18 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
     fingerprint = data.fingerprint()
     for cell, found in chosen:
         try:
-            if cell.training is not None and cell.training.data_sha256 != fingerprint:
-                raise InputError("the data loaded are not those that the model was trained on")
+            _check_data(cell, fingerprint)
             galleries.append(_draw(shown.label, opened, cell, found, count))
         except (InputError, OSError) as error:
             reason = shorten_paths(str(error), roots)
             notes.append(f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {reason}")
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
+
+
+def _check_data(cell: Cell, fingerprint: str) -> None:
+    """Raises `InputError` if the data loaded are not those of the cell."""
+    if cell.training is not None and cell.training.data_sha256 != fingerprint:
+        raise InputError("the data loaded are not those that the model was trained on")
 
 
 def _open(shown: Shown, cell: Cell, dataset: str | None, data_dir: str | None) -> OpenCell:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlearning.errors import InputError, invalid, printable
+from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.grid.locks import find_writers
 from unlearning.experiments.results import tree
@@ -54,7 +54,7 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
     problems = [_join(one) for one in found.problems if one.kind != "disagreement"] + gatherer.problems
     lines = sorted({shorten_paths(text, roots) for text in problems})
     if not shown and not lines:
-        raise invalid("folders", "folders with results of run, train or unlearn", ", ".join(map(str, folders)))
+        raise InputError("folders", "folders with results of run, train or unlearn", ", ".join(map(str, folders)))
     return Gathered(tuple(shown), tuple(lines), found.foreign)
 
 

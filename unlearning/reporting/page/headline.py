@@ -65,6 +65,9 @@ def find_tag(method: str) -> str:
 
     Args:
         method: Its registered name, or a chain's. What the registry does not know is an ordinary method.
+
+    Returns:
+        The words.
     """
     try:
         return _TAGS.get(methods.entry(method).role, "")

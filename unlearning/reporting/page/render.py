@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning.errors import InputError, invalid
+from unlearning.errors import InputError
 from unlearning.files import check_outputs, write_text
 from unlearning.records import finite
 from unlearning.reporting.page.charts import draw_static
@@ -72,9 +72,9 @@ def write_report(
         InputError: If a folder is missing or holds nothing, or the file exists or cannot be written.
     """
     if out.suffix not in (".html", ".htm"):
-        raise invalid("out", "a path ending in .html", str(out))
+        raise InputError("out", "a path ending in .html", str(out))
     if images < 0:
-        raise invalid("images", "0 or a positive integer", images)
+        raise InputError("images", "0 or a positive integer", images)
     check_outputs((out,), force)
     gathered = gather(folders, images)
     galleries = [draw_galleries(shown, images, dataset=dataset, data_dir=data_dir) for shown in gathered.experiments]
@@ -97,6 +97,9 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
 
     Returns:
         The HTML text; the same for the same input.
+
+    Raises:
+        InputError: If the installed plotly cannot be embedded.
     """
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs

@@ -14,6 +14,9 @@ def format_plan(plan: Plan, workers: int = 1) -> str:
     Args:
         plan: The missing work.
         workers: Number of processes that will do it.
+
+    Returns:
+        The text.
     """
     table = _plan_table(plan, each=True)
     if max(map(len, table.splitlines())) > WIDTH:

@@ -54,6 +54,9 @@ def format_comparison_with_published(compared: Sequence[Compared], width: int = 
     Args:
         compared: The numbers.
         width: Columns of the terminal.
+
+    Returns:
+        The text.
     """
     rows = []
     for one in compared:

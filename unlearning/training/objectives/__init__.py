@@ -7,12 +7,10 @@ serve in anybody's `compile` and `fit`. Keras is imported when one of them is as
 
 Example:
     >>> from unlearning.training import objectives
-    >>> ready = objectives.get("sam", {"rho": 0.1}).prepare(  # doctest: +SKIP
-    ...     model, batches, num_classes=10, epochs=30, seed=0
-    ... )
-    >>> ready.model.compile("sgd", loss=ready.loss, metrics=["accuracy"])  # doctest: +SKIP
-    >>> ready.model.fit(ready.data, epochs=30, shuffle=False)  # doctest: +SKIP
-    >>> model.save("model.keras")  # doctest: +SKIP
+    >>> ready = objectives.get("sam", {"rho": 0.1}).prepare(model, batches, num_classes=3, epochs=2, seed=0)
+    >>> ready.model.compile("sgd", loss=ready.loss, metrics=["accuracy"])
+    >>> history = ready.model.fit(ready.data, epochs=2, shuffle=False, verbose=0)
+    >>> model.save("trained.keras")
 """
 
 import lazy_loader as lazy

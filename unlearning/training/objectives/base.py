@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Objective(Settings, abc.ABC):
         strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow's models
         if self.one_device and strategy is not None and strategy.num_replicas_in_sync > 1:
             expected = f"a model on one device for {type(self).__name__}"
-            raise invalid("model", expected, f"{strategy.num_replicas_in_sync} replicas")
+            raise InputError("model", expected, f"{strategy.num_replicas_in_sync} replicas")
         return self._prepare(model, data, num_classes, epochs, seed)
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge, Lt
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.settings import OpenShare, PositiveFloat
 from unlearning.training.objectives.base import Objective, Prepared, cross_entropy
 
@@ -58,7 +58,7 @@ def _burn_in(data: Any, epochs: int) -> int:
     import keras
 
     if epochs < 1:
-        raise invalid("epochs", "a positive integer", epochs)
+        raise InputError("epochs", "a positive integer", epochs)
     if not isinstance(data, keras.utils.PyDataset) or data.num_batches is None:
-        raise invalid("data", "a keras.utils.PyDataset of finite length", type(data).__name__)
+        raise InputError("data", "a keras.utils.PyDataset of finite length", type(data).__name__)
     return min(10, math.ceil(epochs / 5)) * data.num_batches

@@ -51,15 +51,14 @@ summaries = OBJECTIVES.summaries
 def get(name: str, options: Mapping[str, Any] | None = None) -> Objective:
     """Builds an objective by name.
 
+    Passes on an `InputError` if there is none of this name, it has no such option, or a value does not fit.
+
     Args:
         name: A registered name.
         options: Its options that differ from their defaults, by name.
 
     Returns:
         The objective.
-
-    Raises:
-        InputError: If there is none of this name, it has no such option, or a value does not fit.
 
     Example:
         >>> get("mixup", {"alpha": 0.4}).config()

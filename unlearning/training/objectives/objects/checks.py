@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 def number(argument: str, value: Any, expected: str, *, above: float = -math.inf, below: float = math.inf) -> float:
@@ -24,7 +24,7 @@ def number(argument: str, value: Any, expected: str, *, above: float = -math.inf
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise invalid(argument, expected, value) from None
+        raise InputError(argument, expected, value) from None
     if isinstance(value, bool) or not math.isfinite(result) or not above < result < below:
-        raise invalid(argument, expected, value)
+        raise InputError(argument, expected, value)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.training.objectives.objects.checks import number
 from unlearning.training.objectives.objects.shared import SharedLayersModel
 
@@ -20,7 +20,7 @@ class _SmallLossModel(SharedLayersModel):
         quantile = number("quantile", quantile, expected, above=0, below=1)
         ema = 0.0 if ema == 0 else number("ema", ema, "a number in [0, 1)", above=0, below=1)
         if isinstance(burn_in, bool) or burn_in != int(burn_in) or burn_in < 0:
-            raise invalid("burn_in", "a number of batches, at least 0", burn_in)
+            raise InputError("burn_in", "a number of batches, at least 0", burn_in)
         super().__init__(model)
         self.quantile, self.ema, self.burn_in = quantile, ema, int(burn_in)
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -80,8 +80,8 @@ class MentorNetModel(_SmallLossModel):
     Example:
         >>> careful = MentorNetModel(model, quantile=0.75, burn_in=2 * len(batches))
         >>> careful.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> careful.fit(batches, epochs=10)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = careful.fit(batches, epochs=2, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class MentorMixModel(_SmallLossModel):
     Example:
         >>> careful = MentorMixModel(model, alpha=0.2, quantile=0.75)
         >>> careful.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> careful.fit(batches, epochs=10)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = careful.fit(batches, epochs=2, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(

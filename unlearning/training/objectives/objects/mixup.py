@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.streams import stream
 from unlearning.training.objectives.objects.checks import number
 
@@ -31,19 +31,19 @@ class MixUp(keras.utils.PyDataset):
 
     Example:
         >>> model.compile("sgd", loss=keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-        >>> model.fit(MixUp(batches, 0.2, num_classes=10), epochs=3, shuffle=False)
+        >>> history = model.fit(MixUp(batches, 0.2, num_classes=3), epochs=2, shuffle=False, verbose=0)
     """
 
     def __init__(
         self, data: keras.utils.PyDataset, alpha: float = 0.2, *, num_classes: int, seed: int = 0, epoch: int = 0
     ) -> None:
         if not isinstance(data, keras.utils.PyDataset):
-            raise invalid("data", "a keras.utils.PyDataset of (images, class numbers) batches", type(data).__name__)
+            raise InputError("data", "a keras.utils.PyDataset of (images, class numbers) batches", type(data).__name__)
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
         self._data = data
         self._alpha = 0.0 if alpha == 0 else number("alpha", alpha, "a number of at least 0", above=0)
         if isinstance(num_classes, bool) or num_classes != int(num_classes) or num_classes < 2:
-            raise invalid("num_classes", "an integer of at least 2", num_classes)
+            raise InputError("num_classes", "an integer of at least 2", num_classes)
         self._num_classes, self._seed, self._epoch = int(num_classes), seed, epoch
         if epoch:
             self.start_at(epoch)
@@ -74,7 +74,9 @@ class MixUp(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         batch: Any = self._data[index]
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise invalid("data", "batches of images and class numbers, without sample weights", type(batch).__name__)
+            raise InputError(
+                "data", "batches of images and class numbers, without sample weights", type(batch).__name__
+            )
         images = np.asarray(batch[0], "float32")
         labels = self._one_hot(np.asarray(batch[1]), len(images))
         if not self._alpha:
@@ -89,8 +91,8 @@ class MixUp(keras.utils.PyDataset):
 
     def _one_hot(self, labels: np.ndarray, rows: int) -> np.ndarray:
         if labels.size != rows or not np.issubdtype(labels.dtype, np.integer):
-            raise invalid("data", "one class number, an integer, per image", f"{labels.dtype} {labels.shape}")
+            raise InputError("data", "one class number, an integer, per image", f"{labels.dtype} {labels.shape}")
         labels = labels.reshape(-1)
         if labels.min() < 0 or labels.max() >= self._num_classes:
-            raise invalid("data", f"labels in 0..{self._num_classes - 1}", f"{labels.min()}..{labels.max()}")
+            raise InputError("data", f"labels in 0..{self._num_classes - 1}", f"{labels.min()}..{labels.max()}")
         return np.eye(self._num_classes, dtype="float32")[labels]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 from unlearning.interop import differentiate, joint_norm
 from unlearning.training.objectives.objects.checks import number
 from unlearning.training.objectives.objects.shared import SharedLayersModel
@@ -31,13 +31,13 @@ class SharpnessAwareModel(SharedLayersModel):
     Example:
         >>> sharp = SharpnessAwareModel(model, rho=0.05)
         >>> sharp.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> sharp.fit(images, labels)
-        >>> model.save("model.keras")  # the model given above is the one that was trained
+        >>> history = sharp.fit(images, labels, verbose=0)
+        >>> model.save("trained.keras")  # the model given above is the one that was trained
     """
 
     def __init__(self, model: keras.Model, rho: float = 0.05) -> None:
         if keras.backend.backend() != "tensorflow":
-            raise invalid("backend", "tensorflow, for sharpness-aware training", keras.backend.backend())
+            raise InputError("backend", "tensorflow, for sharpness-aware training", keras.backend.backend())
         rho = 0.0 if rho == 0 else number("rho", rho, "a number of at least 0", above=0)
         super().__init__(model)
         self.rho = rho

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from unlearning.errors import invalid
+from unlearning.errors import InputError
 
 
 class SharedLayersModel(keras.Model):
@@ -26,6 +26,8 @@ class SharedLayersModel(keras.Model):
         except (AttributeError, ValueError):  # a subclassed model, a Sequential without input shape, no model at all
             inputs = outputs = None
         if not inputs or not outputs or len(outputs) != 1:
-            raise invalid("model", "a built Sequential or functional Keras model with one output", type(model).__name__)
+            raise InputError(
+                "model", "a built Sequential or functional Keras model with one output", type(model).__name__
+            )
         super().__init__(inputs[0] if len(inputs) == 1 else inputs, outputs[0])
         self.dtype_policy = model.dtype_policy  # under mixed precision `compile` looks here for loss scaling

@@ -1,0 +1,64 @@
+"""What every script of `tests/benchmarks` writes: a JSON file with its numbers and what they were measured with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from support.paths import ROOT
+from unlearning.files import write_text
+from unlearning.repairs.environment import describe_environment
+
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+_STARTED_WITH = os.getloadavg()[0]
+"""What the machine did before the benchmark did anything."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns versions, device and cores, and how busy the machine was when the script was started.
+
+    `load` is the mean number of running processes in the minute before; with more than half a core taken, times are
+    those of a busy machine, and only shares and processor seconds mean something.
+    """
+    cores = len(os.sched_getaffinity(0))
+    busy = _STARTED_WITH > 0.5
+    return {
+        **describe_environment().model_dump(mode="json"),
+        "cores": cores,
+        "load": round(_STARTED_WITH, 1),
+        "machine": "busy" if busy else "quiet",
+    }
+
+
+def save(name: str, rows: Sequence[Mapping[str, Any]], *, out: Path | None = None, **facts: Any) -> Path:
+    """Writes what a script measured.
+
+    Args:
+        name: Name of the script and of its file.
+        rows: One mapping a line of its table.
+        out: The file; by default the committed one.
+        **facts: What holds for all lines.
+
+    Returns:
+        The file.
+    """
+    path = out or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "command": shlex.join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "environment": describe_machine(),
+        **facts,
+        "rows": [rounded(row) for row in rows],
+    }
+    write_text(path, json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a line with four significant digits: no benchmark repeats to more."""
+    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()}

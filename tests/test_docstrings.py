@@ -1,0 +1,61 @@
+"""The examples in docstrings are executed."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import keras
+import pytest
+from PIL import Image
+
+from support.paths import ROOT
+from support.small import fitted, poisoned_task, small_model
+from unlearning.training.batches import ShuffledBatches
+
+FOLDER = ROOT / "unlearning"
+WITH_EXAMPLES = [path for path in sorted(FOLDER.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+
+
+def module_name(path: Path) -> str:
+    """Returns the dotted name of a file of the package."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.fixture(scope="module")
+def poisoned():
+    task, _ = poisoned_task()
+    return fitted(small_model(hidden=16), task.train), task
+
+
+@pytest.fixture
+def names(poisoned, tmp_path, monkeypatch) -> dict:
+    """What examples may name without saying where it comes from: a small poisoned model, its rows, two files."""
+    trained, task = poisoned
+    monkeypatch.chdir(tmp_path)
+    trained.save("model.keras")
+    Path("photos").mkdir()
+    for name in "ab":
+        Image.new("RGB", (40, 30)).save(Path("photos", f"{name}.jpg"))
+    model = keras.saving.load_model("model.keras")
+    x, y = task.train.images, task.train.labels
+    return {
+        "batches": ShuffledBatches(x, y, batch_size=32, seed=0),
+        **{"model": model, "task": task, "x": x, "y": y, "images": x, "labels": y},
+        **{"x_val": task.validation.images, "y_val": task.validation.labels},
+        **{"wrong": task.corrections.rows, "right_labels": task.corrections.labels},
+    }
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=module_name)
+def test_examples_run(path: Path, names: dict) -> None:
+    module = importlib.import_module(module_name(path))
+    said: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    ran = 0
+    for found in doctest.DocTestFinder(exclude_empty=True).find(module, extraglobs=dict(names)):
+        ran += len(found.examples)
+        assert not any(doctest.SKIP in example.options for example in found.examples), f"{found.name} is not run"
+        runner.run(found, out=said.append, clear_globs=False)
+    assert ran and not runner.failures, "".join(said)

@@ -1,0 +1,132 @@
+"""What a user gives, in whatever form: data, a model's number of classes, and validation rows where none are given."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearning.data import ImageData, load_data
+from unlearning.errors import InputError
+from unlearning.streams import stream
+from unlearning.task import Split, check_split
+
+if TYPE_CHECKING:
+    import keras
+
+logger = logging.getLogger(__name__)
+
+Data = ImageData | Split | tuple[Any, Any] | str | os.PathLike[str]
+"""Rows with their labels: an image set, a split, `(images, labels)`, or a source as `load_data` takes it."""
+
+HELD_OUT = 0.15
+"""Share of the training rows that validates where no validation rows are given, as where a source has one part."""
+MOST_HELD_OUT = 5000
+"""No more than this many of them."""
+
+
+def take_data(data: Data) -> tuple[Split, Split | None, int | None]:
+    """Takes data apart, whatever form they come in.
+
+    Passes on an `InputError` if they have none of these forms, or no row.
+
+    Args:
+        data: See `Data`.
+
+    Returns:
+        The training rows; validation rows and number of classes where the data know them, else None.
+    """
+    if isinstance(data, str | os.PathLike):
+        data = load_data(data)
+    if isinstance(data, ImageData):
+        return data.train, data.validation, data.num_classes
+    return take_rows("data", data), None, None
+
+
+def take_rows(name: str, part: Any) -> Split:
+    """Returns rows with their labels as a split.
+
+    Args:
+        name: What they are, for messages.
+        part: A split, or images and labels in a tuple or list.
+
+    Returns:
+        The split.
+
+    Raises:
+        InputError: If it is neither, or has no row.
+    """
+    if isinstance(part, tuple | list) and len(part) == 2:
+        images, labels = part
+        part = Split(images if hasattr(images, "shape") else np.asarray(images), np.asarray(labels))
+    if not isinstance(part, Split):
+        forms = "a Split or a tuple (images, labels)"
+        if name == "data":
+            forms += ", an image set or a source that load_data takes ('digits', a .npz file, a folder)"
+        raise InputError(name, forms, type(part).__name__)
+    return check_split(name, part)
+
+
+def count_classes(model: keras.Model, train: Split) -> int:
+    """Returns the number of a classifier's outputs.
+
+    Args:
+        model: A built Keras model.
+        train: A few of its rows are tried.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If this is no Keras model, or has not one score a class.
+    """
+    import keras
+
+    from unlearning.interop import score_few
+
+    if not isinstance(model, keras.Model):
+        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
+    scores = score_few(model, train.images, None)
+    if scores.ndim != 2:
+        raise InputError("model", "a classifier with one output a class", f"outputs of shape {scores.shape[1:]}")
+    return int(scores.shape[1])
+
+
+def hold_out(labels: np.ndarray, avoided: np.ndarray, seed: int) -> np.ndarray:
+    """Draws the training rows that validate where no validation rows are given, and warns of what they are worth.
+
+    Args:
+        labels: The given labels of the training rows, int64 `(rows,)`.
+        avoided: Row numbers that must not be among them: flagged or suspected ones.
+        seed: Seed of the draw.
+
+    Returns:
+        Ascending row numbers, each class in proportion; a class keeps at least one row.
+
+    Raises:
+        InputError: If too few rows are left to draw from.
+    """
+    share = min(HELD_OUT, MOST_HELD_OUT / len(labels))
+    free = np.setdiff1d(np.arange(len(labels)), avoided)
+    order = stream(seed, "validation rows").permutation(free)
+    parts = []
+    for label in np.unique(labels[free]):
+        rows = order[labels[order] == label]
+        spared = len(rows) == np.count_nonzero(labels == label)  # no flagged row stays behind in its stead
+        parts.append(rows[: min(len(rows) - spared, max(1, round(share * len(rows))))])
+    drawn = np.sort(np.concatenate(parts)) if parts else free
+    if len(drawn) < 2:
+        raise InputError(
+            f"No validation rows are given, and of {len(labels)} training rows too few are not flagged to hold some "
+            "out. Give validation=(images, labels), rows that the model was not trained on."
+        )
+    logger.warning(
+        "No validation rows are given: %d training rows, none of them flagged or suspected, are held out of the repair "
+        "to choose and to decide. The model was trained on them, wrong labels included, and knows them by heart: they "
+        "overrate it, so that a good repair may be refused. Give validation=(images, labels), rows that it was not "
+        "trained on.",
+        len(drawn),
+    )
+    return drawn
