@@ -19,7 +19,11 @@ from unlearning.errors import InputError
 from unlearning.registry import Role
 from unlearning.task import Split
 
-SHORT = {"patches": {"filters": 16}, "probe": {"epochs": 8, "batch_size": 16, "learning_rate": 0.01}, "pooled": {"filters": 16, "epochs": 2}}
+SHORT = {
+    "patches": {"filters": 16},
+    "probe": {"epochs": 8, "batch_size": 16, "learning_rate": 0.01},
+    "pooled": {"filters": 16, "epochs": 2},
+}
 every_detector = pytest.mark.parametrize("name", DETECTORS.names())
 
 

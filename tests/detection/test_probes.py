@@ -30,7 +30,8 @@ class TestDetectors:
         found = detection.get(name, options).detect(model, split, 10)
         assert roc_auc_score(split.labels != true, found.scores) > 0.9
         assert found.status is DetectionStatus.OK
-        assert found.details["estimated_noise_rate"] == pytest.approx(0.2, abs=0.1)
+        # It is counted among some 25 anchors: two standard deviations of chance.
+        assert found.details["estimated_noise_rate"] == pytest.approx(0.2, abs=0.16)
         precision = np.mean((split.labels != true)[found.suspects])
         assert precision > 0.6
         right = np.mean(found.suggested_labels[found.suspects] == true[found.suspects])

@@ -11,6 +11,7 @@ from support.small import blobs, small_model
 from unlearning.errors import InputError
 from unlearning.influence import ConjugateGradient, Lissa, solve_dense
 from unlearning.influence.solvers import dense_matrix, estimate_lambda_max
+from unlearning.streams import stream
 from unlearning.task import SolveStatus, Split
 
 
@@ -182,7 +183,7 @@ class TestOtherSolvers:
         objective = objective_on(small_model(), blobs(50))
         at = objective.head.parameters()
         rhs = objective.gradient(at).numpy()
-        permutation = np.random.default_rng(3).permutation(50)
+        permutation = stream(3, "method", "lissa").permutation(50)
         u = rhs.copy()
         for block in (permutation[:30], permutation[30:], permutation[:30]):
             part = Split(blobs(50).images[block], blobs(50).labels[block])

@@ -115,7 +115,12 @@ class Contract:
         perfect = Split(task.validation.images, model.predict(task.validation.images, verbose=0).argmax(-1))
         outcome = method.unlearn(model, dataclasses.replace(task, validation=perfect))
         assert not outcome.applied
-        assert outcome.status is OutcomeStatus.NOTHING_IMPROVED
+        # Methods that choose nothing, such as retraining, have a proposal nevertheless.
+        assert outcome.status in (
+            OutcomeStatus.NOTHING_IMPROVED,
+            OutcomeStatus.WORSE_ON_VALIDATION,
+            OutcomeStatus.NOT_BEYOND_CHANCE,
+        )
         for a, b in zip(model.get_weights(), outcome.model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 

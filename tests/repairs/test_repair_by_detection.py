@@ -50,7 +50,9 @@ class TestCommands:
         assert done.returncode == 0, done.stderr
         record = json.loads((folder / "repaired.json").read_text())
         lines = (folder / "repaired-suspects.csv").read_text().splitlines()
-        assert record["detection"]["detector"] == "loss-ranking" and record["detection"]["suspects"] == len(lines) - 1 > 0
+        assert (
+            record["detection"]["detector"] == "loss-ranking" and record["detection"]["suspects"] == len(lines) - 1 > 0
+        )
         assert record["flagged_rows"] == len(lines) - 1
         assert "rows are suspect" in done.stdout and (folder / "repaired.keras").is_file()
 
