@@ -151,6 +151,19 @@ class TestCallback:
         assert work.gradient_rows == 2 * 240
         assert work.forward_rows == 180 + 2 * 60 + 3 * len(task.validation)  # centroids, teacher, scores
 
+    def test_of_equal_epochs_the_first_one_stays(self, poisoned, monkeypatch) -> None:
+        """Every further epoch moves the model away from what it was, for nothing."""
+        source, task = poisoned
+        model, peek, scores = plain_model(), Peek(), iter([0.5, 0.5, 0.6, 0.6, 0.55])
+        model.set_weights(source.get_weights())
+        monkeypatch.setattr("unlearning.centroids.callback.accuracy", lambda *_: next(scores))
+        callback = FeatureSpaceUnlearning(task.train, task.validation, task.corrections.rows, **TOY)
+        compiled(model).fit(callback.retain_batches(), epochs=4, callbacks=[callback, peek], verbose=0)
+        assert callback.reports[0].validation_accuracy_after == 0.6
+        for found, wanted in zip(model.get_weights(), peek.weights[1], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        assert any(not np.array_equal(a, b) for a, b in zip(peek.weights[1], peek.weights[2], strict=True))
+
     def test_in_a_strangers_fit(self, poisoned) -> None:
         """Somebody's softmax model with one-hot labels, Adam, metrics, validation data, trained before."""
         _, task = poisoned

@@ -85,10 +85,13 @@ def _layer_outputs(model: keras.Model) -> tuple[list[Any], list[str]]:
     if not has_graph(model):
         return [], [f"{type(model).__name__}.call"]
     found: dict[int, tuple[Any, str]] = {}
-    for operation in getattr(model, "_functional", model).operations:
-        if not isinstance(operation, keras.layers.InputLayer):
-            for tensor in keras.tree.flatten(operation.output):
-                found.setdefault(id(tensor), (tensor, f"layer {operation.name!r}"))
+    graph = getattr(model, "_functional", model)
+    # Of the calls in this graph: a nested model, or a shared layer, has outputs in other graphs, too.
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if not isinstance(node.operation, keras.layers.InputLayer):
+                for tensor in node.outputs:
+                    found.setdefault(id(tensor), (tensor, f"layer {node.operation.name!r}"))
     return [tensor for tensor, _ in found.values()], [name for _, name in found.values()]
 
 
