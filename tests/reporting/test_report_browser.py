@@ -22,7 +22,7 @@ ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-COLUMNS = ("method", "budget", "clean", "before", "after", "restored", "seconds", "seeds")
+COLUMNS = ("method", "told", "budget", "clean", "before", "after", "restored", "seconds", "seeds")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.methods import METHODS, NOTHING
+from unlearning.methods import METHODS, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, Took, conclude
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
@@ -92,7 +92,8 @@ class Chain(Method):
         """What the stages are told of bad rows, together."""
         told = NOTHING
         for name, method in self.stages:
-            told |= METHODS.entry(name).needs if method.needs is None else method.needs
+            registered = METHODS.entry(name).needs if name in METHODS.names() else NOTHING
+            told |= method.needs or registered or (RIGHT_LABELS if method.needs_flagged else NOTHING)
         return told
 
 

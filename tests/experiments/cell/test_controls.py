@@ -12,6 +12,7 @@ from support.paths import kept
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import label_loss, membership_auc, predict, probabilities
+from unlearning.experiments.cell.folder import clean_of
 from unlearning.experiments.cell.line import run_grid
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup
@@ -37,8 +38,10 @@ class TestKeptResults:
         for path in self.FILES:
             results = read_json(path, UnlearningResults)
             cell = path.parent.parent
+            clean_files = clean_of(cell.parent.parent, results.seed)
             clean, train = (
-                read_json(folder / "train_config.json", TrainConfig) for folder in (cell.parent.parent / "clean", cell)
+                read_json(clean_files.config, TrainConfig),
+                read_json(cell / "train_config.json", TrainConfig),
             )
             poison = read_json(cell / "poison_config.json", PoisonConfig)
             config = read_json(path.parent / "unlearn_config.json", UnlearnConfig)
