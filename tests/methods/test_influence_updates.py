@@ -71,6 +71,12 @@ class TestUpdates:
         np.testing.assert_allclose(repaired.kernel, layer.kernel - tau * kernel, atol=1e-5)
         np.testing.assert_allclose(repaired.bias, layer.bias - tau * bias, atol=1e-5)
 
+    def test_the_published_recursion_takes_its_whole_step(self, poisoned) -> None:
+        """Its solution is the step; a damped solve tries several lengths instead."""
+        settings = {"steps": 1, "lissa_iterations": 5, "lissa_scale": 2000.0, "lissa_batch_rows": 64}
+        outcome = methods.get("second-order-lissa", settings).unlearn(*poisoned)
+        assert [row["step_length"] for row in outcome.history[1:]] == [1.0]
+
     def test_only_the_named_part_moves(self, poisoned) -> None:
         model, task = poisoned
         outcome = SecondOrder(steps=1, trainable_from="logits").unlearn(model, task)
