@@ -19,9 +19,9 @@ import pytest
 @pytest.fixture
 def float64():
     """Runs a test with float64 Keras variables and activations."""
-    before = keras.config.floatx()
+    # The policy first: Keras makes it when it is asked for, from what floats are by then.
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
-    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx(before)
