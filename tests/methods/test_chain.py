@@ -16,7 +16,7 @@ from support.small import poisoned_task, small_model
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy, predict
-from unlearning.methods.base import Method, conclude
+from unlearning.methods.base import Method, conclude, told_to
 from unlearning.methods.chain import Chain
 from unlearning.methods.sap import Sap
 from unlearning.task import OutcomeStatus, Split, WorkCount
@@ -102,3 +102,16 @@ class TestChain:
     def test_bad_chains(self, name: str, overrides: dict[str, Any], argument: str) -> None:
         with pytest.raises(InputError, match=f"`{argument}`"):
             methods.get(name, overrides)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "told"),
+    [
+        ("fine-tuning", {}, methods.RIGHT_LABELS),
+        ("fine-tuning", {"rows": "trusted"}, methods.NOTHING),  # whatever its entry says
+        ("ssd", {}, methods.FLAGGED),
+        ("sap", {}, methods.NOTHING),
+    ],
+)
+def test_a_stage_is_told_what_its_settings_ask_for(name: str, overrides: dict, told: frozenset[str]) -> None:
+    assert told_to(name, methods.get(name, overrides)) == told

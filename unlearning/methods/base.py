@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unlearning import acceptance
-from unlearning.methods import FLAGGED, RIGHT_LABELS
+from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
@@ -90,6 +90,20 @@ class Method(Settings, abc.ABC):
             durations: What the others took, by name.
         """
         return self
+
+
+def told_to(name: str, method: Method) -> frozenset[str]:
+    """Returns what a method is told of bad rows, in the words of an entry's `needs`.
+
+    Args:
+        name: The name that it has been built by, registered or not.
+        method: The method; what its hyperparameters say goes before what its entry says.
+    """
+    if method.needs is not None:
+        return method.needs
+    registered = METHODS.entry(name).needs if name in METHODS.names() else NOTHING
+    # Entry points say nothing of needs; their methods are taken to read all that they could.
+    return registered or (RIGHT_LABELS if method.needs_flagged else NOTHING)
 
 
 def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np.ndarray | None = None) -> Split:
@@ -208,9 +222,9 @@ class _Answers:
         self._flagged: np.ndarray | None = None
         if told >= FLAGGED and len(flagged) and not task.is_stage:
             said = predict(model, task.train.subset(flagged.rows).images).argmax(axis=-1)
-            wrong = task.train.labels[flagged.rows]
-            right = flagged.labels if told >= RIGHT_LABELS else REMOVED
-            self._flagged = np.where(right == REMOVED, said != wrong, said == right)
+            given = task.train.labels[flagged.rows]
+            wanted = flagged.labels if told >= RIGHT_LABELS else REMOVED
+            self._flagged = np.where(wanted == REMOVED, said != given, said == wanted)
             self.rows += len(flagged)
 
     def judge(self, proposed: _Answers) -> acceptance.Acceptance:

@@ -16,8 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unlearning.methods import METHODS, NOTHING, RIGHT_LABELS
-from unlearning.methods.base import Method, Took, conclude
+from unlearning.methods.base import Method, Took, conclude, told_to
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
 
 if TYPE_CHECKING:
@@ -81,20 +80,12 @@ class Chain(Method):
             solves=[solve for part in parts for solve in part.solves],
             solver_log=[{"stage": name, **row} for name, part in outcomes.items() for row in part.solver_log],
             status=None if applied else max((part.status for part in parts), key=_gravity),
-            told=self._told(),
+            told=frozenset().union(*(told_to(name, method) for name, method in self.stages)),
             details={name: dict(part.details) for name, part in outcomes.items() if part.details},
             rows={f"{name}.{what}": rows for name, part in outcomes.items() for what, rows in part.rows.items()},
         )
         cpu_s = sum(part.preparation_cpu_s for part in parts)
         return dataclasses.replace(outcome, preparation_duration_s=preparation, preparation_cpu_s=cpu_s)
-
-    def _told(self) -> frozenset[str]:
-        """What the stages are told of bad rows, together."""
-        told = NOTHING
-        for name, method in self.stages:
-            registered = METHODS.entry(name).needs if name in METHODS.names() else NOTHING
-            told |= method.needs or registered or (RIGHT_LABELS if method.needs_flagged else NOTHING)
-        return told
 
 
 def _gravity(status: OutcomeStatus) -> int:

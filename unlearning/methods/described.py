@@ -18,7 +18,7 @@ from typing import Any
 
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
-from unlearning.methods.base import Method
+from unlearning.methods.base import Method, told_to
 from unlearning.settings import added_later, fill_older
 
 
@@ -79,15 +79,10 @@ def _needs(name: str, hyperparameters: Mapping[str, Any]) -> frozenset[str] | No
     target = _target(name)
     if target is None:
         return None
-    registered = METHODS.entry(name)
     try:
-        method: Method = METHODS.build(name, fill_older(target, dict(hyperparameters)))
+        return told_to(name, METHODS.build(name, fill_older(target, dict(hyperparameters))))
     except InputError:  # the record is of a later version
-        return registered.needs
-    if method.needs is not None:
-        return method.needs
-    # Entry points say nothing of needs; their methods are taken to read all that they could.
-    return registered.needs or (RIGHT_LABELS if method.needs_flagged else NOTHING)
+        return METHODS.entry(name).needs
 
 
 def _changes(name: str, hyperparameters: Mapping[str, Any]) -> list[str]:

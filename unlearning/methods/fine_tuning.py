@@ -83,10 +83,9 @@ class FineTuning(Method):
 
     @model_validator(mode="after")
     def _check(self) -> FineTuning:
-        for name in ("seconds", "cpu_seconds"):
-            value = getattr(self, name)
+        for name, value in self._limits.items():
             named = isinstance(value, str) and value.startswith(_LIKE) and value != _LIKE
-            if not (named or value is None or (isinstance(value, float | int) and value > 0)):
+            if not (named or (isinstance(value, float | int) and value > 0)):
                 raise InputError(name, "a positive number, null, or like:NAME", value)
         return self
 
@@ -103,7 +102,13 @@ class FineTuning(Method):
     @property
     def _is_endless(self) -> bool:
         """Whether only the time ends a training."""
-        return self.epochs is None and self.schedule == "linear" and (self.seconds or self.cpu_seconds) is not None
+        return self.epochs is None and self.schedule == "linear" and bool(self._limits)
+
+    @property
+    def _limits(self) -> dict[str, float | str]:
+        """The limits of time that are set, by field."""
+        both = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+        return {name: limit for name, limit in both.items() if limit is not None}
 
     def adapt(self, recipe: TrainSettings) -> FineTuning:
         """See `Method.adapt`."""
@@ -115,16 +120,16 @@ class FineTuning(Method):
 
     def waits_for(self) -> tuple[str, ...]:
         """See `Method.waits_for`."""
-        limits = (self.seconds, self.cpu_seconds)
-        return tuple(dict.fromkeys(limit.removeprefix(_LIKE) for limit in limits if isinstance(limit, str)))
+        named = (limit.removeprefix(_LIKE) for limit in self._limits.values() if isinstance(limit, str))
+        return tuple(dict.fromkeys(named))
 
     def resolve(self, durations: Mapping[str, Took]) -> FineTuning:
         """See `Method.resolve`."""
-        found = {}
-        for name in ("seconds", "cpu_seconds"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                found[name] = getattr(durations[value.removeprefix(_LIKE)], name)
+        found = {
+            name: getattr(durations[limit.removeprefix(_LIKE)], name)
+            for name, limit in self._limits.items()
+            if isinstance(limit, str)
+        }
         return self.changed(**found) if found else self
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
@@ -138,12 +143,10 @@ class FineTuning(Method):
 
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         limits: dict[str, float] = {}
-        for name in ("seconds", "cpu_seconds"):
-            limit = getattr(self, name)
+        for name, limit in self._limits.items():
             if isinstance(limit, str):
                 raise InputError(name, "a number (like:NAME needs a cell of an experiment with that result)", limit)
-            if limit is not None:
-                limits[name] = limit
+            limits[name] = limit
         budget = Budget(**limits)
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
