@@ -45,10 +45,7 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """A finished tiny experiment, `TINY`, and what the command that made it said in `out` beside it.
-
-    Tests that write copy it.
-    """
+    """A finished tiny experiment, `TINY`, and beside it in `out` what its command said; tests that write copy it."""
 
     def make(folder: Path) -> None:
         folder.mkdir()

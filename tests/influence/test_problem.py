@@ -103,6 +103,8 @@ def test_second_order_agrees_with_retraining_for_logistic_regression() -> None:
         objective = objective_on(regression(), Split(images, labels), trainable_from="all")
         at = objective.head.parameters()
         for _ in range(30):
+            if float(tf.norm(objective.gradient(at))) < 1e-7:
+                break
             at = at - solve_dense(objective.product("hessian"), at, objective.gradient(at), [0.0]).vectors[0]
         assert float(tf.norm(objective.gradient(at))) < 1e-6
         return at

@@ -1,4 +1,4 @@
-"""A small grid: 200 digits, three epochs, two seeds."""
+"""A small grid: 200 digits, six epochs, two seeds; clean models are better than poisoned ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup
 
 SETTINGS = RunSettings(
-    train_rows=200, epochs=3, batch_size=32, budgets=(40,), seeds=(1, 2), methods=(MethodChoice(name="first-order"),)
+    train_rows=200, epochs=6, batch_size=16, budgets=(40,), seeds=(1, 2), methods=(MethodChoice(name="first-order"),)
 )
 OPTIONS = (
-    *("--train-rows", "200", "--epochs", "3", "--batch-size", "32", "--budgets", "40"),
+    *("--train-rows", "200", "--epochs", "6", "--batch-size", "16", "--budgets", "40"),
     *("--seeds", "1,2", "--methods", "first-order"),
 )
 

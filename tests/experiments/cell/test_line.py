@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from support import grid
 from support.trees import contents
 from unlearning import repair
 from unlearning.errors import InputError
@@ -16,22 +17,19 @@ from unlearning.experiments.cell.line import check_grid, run_grid, run_repairs, 
 from unlearning.experiments.cell.reopening import open_poisoned, recorded_settings, reopen
 from unlearning.experiments.cell.repairing import ensure_repaired, find_repaired
 from unlearning.experiments.cell.rows import Cell, cells, part_rows
-from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.training import ensure_clean, find_clean, find_poisoned
 from unlearning.interop import load_model
 from unlearning.repairs.settings import DetectSettings
 
-SETTINGS = RunSettings(
-    train_rows=200, epochs=3, batch_size=32, budgets=(40,), seeds=(1,), methods=(MethodChoice(name="first-order"),)
-)
+SETTINGS = grid.SETTINGS.changed(seeds=(1,))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Setup:
-    setup = Setup(SETTINGS.changed(output=tmp_path_factory.mktemp("line") / "e"))
-    run_grid(setup)
-    return setup
+@pytest.fixture
+def finished(undisturbed: Path) -> Setup:
+    """A cell of the grid, alone."""
+    return Setup(SETTINGS.changed(output=undisturbed))
 
 
 def test_stages_stand_alone_and_are_found_again(tmp_path: Path) -> None:
@@ -172,4 +170,4 @@ def test_retraining_follows_the_recipe_of_the_experiment(objective: str, monitor
     methods = (MethodChoice(name="retraining"),)
     (planned,) = Setup(SETTINGS.changed(objective=objective, methods=methods)).repairs
     recipe = planned.config(1).hyperparameters["recipe"]
-    assert (recipe["objective"], recipe["monitor"], recipe["epochs"]) == (objective, monitor, 3)
+    assert (recipe["objective"], recipe["monitor"], recipe["epochs"]) == (objective, monitor, SETTINGS.epochs)

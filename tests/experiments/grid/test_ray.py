@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.command import PATIENCE_S
 from support.grid import copy, setup, start
 from support.trees import contents
 from unlearning.errors import InputError
@@ -25,12 +26,13 @@ class TestRay:
         with pytest.raises(InputError, match="pip install ray"):
             sweep.sweep(setup(tmp_path / "e"), sweep.SweepOptions(executor="ray"))
 
+    @pytest.mark.slow
     def test_the_same_results(self, undisturbed: Path, reference: dict[str, str], tmp_path: Path) -> None:
         pytest.importorskip("ray", reason="the optional extra ray is not installed")
         folder = tmp_path / "e"
         copy(undisturbed, folder, without=("budget-40/seed-2/first-order",))
         process = start(folder, "--executor", "ray")
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, err
         assert contents(folder) == reference
 
@@ -61,12 +63,13 @@ class TestRay:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            stack.callback(head.wait, 60)
+            stack.callback(head.wait, PATIENCE_S)
             stack.callback(head.terminate)
             assert head.stdout is not None
             assert any("Ray runtime started" in line for line in head.stdout)
             yield f"127.0.0.1:{port}"
 
+    @pytest.mark.slow
     def test_a_running_cluster(
         self, cluster: str, undisturbed: Path, reference: dict[str, str], monkeypatch, tmp_path: Path
     ) -> None:
@@ -74,7 +77,7 @@ class TestRay:
         monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "1")
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         process = start(tmp_path / "refused", "--executor", "ray", "--address", cluster)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 2 and f"Cannot reach a Ray cluster at {cluster}" in err, err
         assert "RAY_AUTH_MODE=token" in err and "Traceback" not in err
         assert not list(tmp_path.rglob("*.*")), "nothing is trained before the cluster is reached"
@@ -83,6 +86,6 @@ class TestRay:
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         copy(undisturbed, folder, without=("budget-40/seed-1/first-order", "budget-40/seed-2"))
         process = start(folder, "--executor", "ray", "--address", cluster, "--workers", "2")
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, err
         assert contents(folder) == reference
