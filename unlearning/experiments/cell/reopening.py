@@ -13,7 +13,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup, train_settings
-from unlearning.experiments.cell.stages import agrees
+from unlearning.experiments.cell.stages import agrees, keep_inside
 from unlearning.experiments.cell.training import check_trained
 from unlearning.noise import Corruption
 from unlearning.records import PoisonConfig, TrainConfig, read_json
@@ -57,6 +57,7 @@ def reopen(
     """
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
+    keep_inside(folder, files)
     if not files.poison_config.is_file():
         raise InputError("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
