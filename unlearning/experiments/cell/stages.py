@@ -35,9 +35,9 @@ def keep_inside(experiment: Path, files: layout.Files) -> None:
         experiment: The experiment's folder.
         files: The stage's files.
     """
-    inner = (getattr(files, name, files.folder) for name in ("backup", "figures"))
-    for folder in (files.folder, *inner):
-        real_below(experiment, folder)
+    for name, value in vars(type(files)).items():
+        if isinstance(value, property):
+            real_below(experiment, getattr(files, name))
 
 
 def agrees(path: Path, config: Record) -> bool:
