@@ -65,9 +65,8 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> None:
     for info in archive.infolist():
         # bzip2 and lzma unpack a whole block, of any size, before anybody can stop them at the size that is claimed.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(
-                f"the member {info.filename[:80]!r} is compressed by method {info.compress_type}, not stored or deflated"
-            )
+            how = f"compressed by method {info.compress_type}, not stored or deflated"
+            raise ValueError(f"the member {info.filename[:80]!r} is {how}")
         if info.flag_bits & 0x1:
             raise ValueError(f"the member {info.filename[:80]!r} is encrypted")
     unpacked, stored = sum(info.file_size for info in archive.infolist()), path.stat().st_size

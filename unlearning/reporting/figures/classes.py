@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from unlearning.drawing import canvas
-from unlearning.errors import printable
 from unlearning.experiments.results.compare import mean_std
 from unlearning.records import ClassScores
 from unlearning.reporting.figures.experiment import Experiment
@@ -97,5 +96,5 @@ def _class_names(experiment: Experiment, budget: int, count: int) -> list[str] |
     for result in (r for found in experiment.repairs[budget].values() for r in found.values()):
         names = result.class_names
         if names and len(names) == count and max(map(len, names)) <= _LONGEST_NAME:
-            return list(map(printable, names))
+            return list(map(canvas.name_text, names))
     return "auto"
