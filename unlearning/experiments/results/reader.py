@@ -44,7 +44,7 @@ def read_folders(folders: Sequence[Path], *, strict: bool = False) -> Tree:
 
     def problem(path: Path, message: str) -> None:
         if strict and path.stem in KINDS:
-            raise InputError(f"{path} is {message}.")
+            raise InputError(f"{path} {message}")
         read.problem(path, "path", message)
 
     for root in folders:

@@ -79,7 +79,12 @@ class Files:
         if key not in self._raw:
             self._raw[key] = None
             try:
-                if self.real(path).exists():
+                real = self.real(path)
+            except InputError as error:
+                self.fail(path, "path", error)
+                return None
+            try:
+                if real.exists():
                     self._raw[key] = read_raw(path)
                     if self._raw[key] is None:
                         raise InputError(f"{path} holds nothing but null.")
