@@ -14,6 +14,7 @@ from support.report_trees import change, make_tree
 from unlearning.drawing import canvas
 from unlearning.drawing.figures import draw_confusions, draw_mixture
 from unlearning.errors import InputError
+from unlearning.files import file_sha256
 from unlearning.reporting.page.charts import draw_static
 from unlearning.reporting.page.gather import _histogram
 
@@ -111,3 +112,20 @@ class TestNames:
         for error in (OSError("full"), InputError("wrong")):
             with pytest.raises(type(error)), canvas.optional("A figure"):
                 raise error
+
+
+def test_weights_of_other_data_are_one_line(tmp_path: Path) -> None:
+    import keras
+
+    from unlearning.reporting.page.gallery import _predict
+
+    for number, output in enumerate((keras.layers.Dense(3), keras.layers.Reshape((2, 2)))):
+        path = tmp_path / f"{number}.keras"
+        keras.Sequential([keras.Input((4,)), output]).save(path)
+        for images in (np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 4), np.float32)):
+            if output.name.startswith("dense") and images.ndim == 2:
+                assert _predict(path, file_sha256(path), images).shape == (2,)
+            else:
+                with pytest.raises(InputError, match=path.name):
+                    _predict(path, file_sha256(path), images)
+    assert _predict(path, "0" * 64, images) is None
