@@ -23,7 +23,8 @@ from unlearning.cli.group import (
     tensorboard_option,
 )
 from unlearning.cli.looks import option, together
-from unlearning.data.settings import DataSettings
+from unlearning.cli.options import options_of
+from unlearning.data.settings import DataSettings, ImageReading
 
 _DATA = DataSettings.model_fields["dataset"].description
 
@@ -33,6 +34,7 @@ _divided = together(
         "--data-seed", default=42, show_default=True, metavar="N", help="Seed of the splits; row numbers depend on it."
     ),
     option("--image-size", type=int, metavar="PIXELS", help="Side to which image files are resized."),
+    options_of(ImageReading),
     heading="Data",
 )
 _printed = together(force_option, json_option, quiet_option, heading="Output")
@@ -52,7 +54,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         "--flagged",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
+        help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
+        "(a path within it) may stand for row. Not needed by sap.",
     ),
     heading="Data",
 )
@@ -84,7 +87,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    result = repair_file(detect_by=detect_by, **options)
+    reading = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
+    result = repair_file(detect_by=detect_by, reading=reading, **options)
     if as_json:
         print_json([result])
         return
@@ -150,6 +154,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
 
+    options["reading"] = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
     own = f"{options['detector']}."
     options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
     out = options["out"]

@@ -73,7 +73,7 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
             config_hash=_wanted(cell, choice),
         )
         assert found.detection is not None
-        write_suspects(files.suspects, cell.given, found.detection)
+        write_suspects(files.suspects, cell.given, found.detection, files=cell.setup.data.train_files)
         draw_scores(files.figure, found.detection, choice.detector, cell.corruption.rows)
         write_json(files.results, found.record)
         results = found.record

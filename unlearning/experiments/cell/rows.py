@@ -117,7 +117,7 @@ def part_rows(setup: Setup, part: Literal["train", "validation", "test"]) -> Row
         num_classes=data.num_classes,
         data_name=data.name,
         ids=data.train_ids if part == "train" else None,
-        pixel_max=data.pixel_max,
+        pixel_max=data.pixel_range[1],
         fine_labels=None if data.fine_labels is None else data.fine_labels[part],
     )
 

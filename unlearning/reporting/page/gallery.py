@@ -167,7 +167,7 @@ def _draw(label: str, opened: OpenCell, cell: Cell, found: Detected, count: int)
     pictures = tuple(
         Picture(
             row=suspect.row,
-            png=draw_thumbnail(image, data.pixel_max),
+            png=draw_thumbnail(image, *data.pixel_range),
             given=int(given.labels[suspect.row]),
             suggested=suspect.suggested,
             corrected=suspect.corrected,
@@ -219,19 +219,21 @@ def _predict(path: Path, sha256: str, images: np.ndarray) -> np.ndarray | None:
     return found
 
 
-def draw_thumbnail(image: np.ndarray, pixel_max: float) -> bytes:
+def draw_thumbnail(image: np.ndarray, black: float, white: float) -> bytes:
     """Returns an image as a small PNG.
 
     Args:
         image: Array of shape `(height, width, channels)`; grey, or red, green and blue first.
-        pixel_max: The value of white.
+        black: The value of black.
+        white: The value of white.
 
     Returns:
         The PNG: at most 96 pixels a side, smaller images as they are.
     """
     from PIL import Image
 
-    pixels = np.clip(np.asarray(image, dtype=np.float64) * (255 / pixel_max), 0, 255).round().astype(np.uint8)
+    shades = (np.asarray(image, dtype=np.float64) - black) * (255 / (white - black))
+    pixels = np.clip(shades, 0, 255).round().astype(np.uint8)
     picture = Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0])
     if max(picture.size) > _SIDE:
         picture.thumbnail((_SIDE, _SIDE))
