@@ -185,7 +185,7 @@ def conclude(
         chosen = proposal if status is OutcomeStatus.IMPROVED else None
     returned = before if chosen is None or proposed is None else proposed
     return UnlearningOutcome(
-        model=copy_model(model) if chosen is None else chosen,
+        model=copy_model(model, task.train.images) if chosen is None else chosen,
         applied=chosen is not None,
         status=status or OutcomeStatus.NOTHING_IMPROVED,
         validation_accuracy_before=before.accuracy,

@@ -131,7 +131,7 @@ class Fspmu(CentroidSettings, Method):
         started = time.perf_counter()
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         check_classifier(model, task.train.images, task.num_classes)
-        tuned = as_logit_model(model)
+        tuned = as_logit_model(model, task.train.images)
         found = self._find(model, tuned, task)
         status = found.status
         if status is None and not self._leaves_both(found, len(task.train)):
@@ -153,7 +153,7 @@ class Fspmu(CentroidSettings, Method):
         report = callback.reports[-1]
         proposal = None
         if report.applied:
-            proposal = copy_model(model)
+            proposal = copy_model(model, task.train.images)
             proposal.set_weights(tuned.get_weights())
         setup = callback.settings.factors()._asdict()
         return conclude(
