@@ -310,8 +310,7 @@ class TestDrawnAfresh:
         with pytest.raises(InputError, match=r"layer\.trainable = True"):
             draw_afresh(model, 3)
 
-    @pytest.mark.parametrize("method", ["retraining", "sharding"])
-    def test_retrained_models_see_rows_as_the_model_does(self, method: str) -> None:
+    def test_a_retrained_model_sees_rows_as_the_model_does(self) -> None:
         """Rows far from where weights begin: without the statistics, no layer behind them can be trained."""
         rng = np.random.default_rng(3)
         true = rng.integers(0, 3, 300)
@@ -325,6 +324,5 @@ class TestDrawnAfresh:
             Split(images[:200], given[:200]), Corrections(np.arange(40), true[:40]), Split(images[200:], true[200:]), 3
         )
         recipe = {"learning_rate": 0.1, "epochs": 10, "batch_size": 32}
-        options = {"shards": 2} if method == "sharding" else {}
-        outcome = get(method, {"recipe": recipe, **options}).unlearn(model, task)
+        outcome = get("retraining", {"recipe": recipe}).unlearn(model, task)
         assert outcome.applied and outcome.validation_accuracy_after > 0.9

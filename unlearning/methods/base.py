@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unlearning import acceptance
+from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
@@ -116,6 +117,9 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
 
     Returns:
         Images and labels of the rows that stay, in split order.
+
+    Raises:
+        InputError: If all rows are flagged and none of them is to stay.
     """
     flagged = task.corrections
     labels = task.train.labels.copy()
@@ -127,8 +131,18 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
         images = task.train.images
     kept = np.flatnonzero(labels != REMOVED)
     kept = kept if among is None else np.intersect1d(kept, among)
+    if not len(kept) and among is None:
+        raise all_flagged(len(labels))
     rows = Split(images, labels)
     return rows if len(kept) == len(labels) else rows.subset(kept)
+
+
+def all_flagged(rows: int) -> InputError:
+    """Returns what to say where a method needs rows that nobody flagged."""
+    return InputError(
+        f"All {rows} training rows are flagged, and this method works with those that are not. Flag only the rows that "
+        "are wrong, or use a method that corrects labels, such as second-order."
+    )
 
 
 def conclude(

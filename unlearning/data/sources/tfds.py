@@ -46,7 +46,7 @@ class TensorflowDatasets(Source):
 
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads the parts in their stored order, and halves what is held out."""
-        if "/" in text and Path(text).suffix:
+        if not text or text.startswith((".", "~", "/")) or "\\" in text or ("/" in text and Path(text).suffix):
             raise InputError("data", "an existing file or folder", text)
         name, label, *fine = self.features(text)
         builder = _prepared(name, label, fine, settings.data_dir)
@@ -97,7 +97,8 @@ def _prepared(name: str, label: str, fine: list[str], data_dir: str | None) -> A
         forms = [one.load().form for one in SOURCES.entries()]
         close = difflib.get_close_matches(name, [*tfds.list_builders(), *(f for f in forms if " " not in f)], n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise InputError(f"Unknown data set {name!r}. Expected one of: {', '.join(forms)}.{hint}") from error
+        missing = f"There is no file or folder {name!r}, and no data set of that name."
+        raise InputError(f"{missing} Expected one of: {', '.join(forms)}.{hint}") from error
     features = builder.info.features
     if not {"image", label, *fine} <= set(getattr(features, "keys", set)()):
         raise InputError("data", "a tensorflow-datasets set with 'image' and 'label'", name)
