@@ -150,6 +150,9 @@ class UnlearningTask:
 
         Their gradient difference is zero but for rounding, which a step would scale up; and to methods that forget what
         is flagged they would be rows to forget.
+
+        Raises:
+            InputError: If none is left.
         """
         flagged, train = self.corrections, self.train
         same = flagged.labels == train.labels[flagged.rows]
@@ -160,8 +163,9 @@ class UnlearningTask:
             return
         if same.all():
             raise InputError(
-                f"Every corrected label is the given one ({len(same)} rows), so that nothing would be corrected. Give the "
-                f"labels that should have stood there, or {REMOVED} (in a CSV file an empty label) to take a row out."
+                f"Every corrected label is the given one ({len(same)} rows), so that nothing would be corrected. Give "
+                f"the labels that should have stood there, or {REMOVED} (in a CSV file an empty label) to take a row "
+                "out."
             )
         logger.warning(
             "%d of %d flagged rows have their given label as corrected label: nothing is wrong with them, and they are "

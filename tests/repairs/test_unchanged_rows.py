@@ -30,7 +30,7 @@ class TestDropped:
         with caplog.at_level(logging.WARNING, "unlearning"):
             told = task(ROWS, LABELS)
         assert told.corrections.rows.tolist() == list(range(60))
-        assert [r.message for r in caplog.records][0].startswith("10 of 70 flagged rows have their given label")
+        assert next(r.message for r in caplog.records).startswith("10 of 70 flagged rows have their given label")
 
     def test_none_is_left(self) -> None:
         with pytest.raises(InputError, match=r"Every corrected label is the given one \(20 rows\).*-1"):

@@ -110,6 +110,8 @@ def told_to(name: str, method: Method) -> frozenset[str]:
 def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np.ndarray | None = None) -> Split:
     """Returns the training rows as they should have been.
 
+    Passes on an `InputError` if flagged rows are not to stay, and all are flagged.
+
     Args:
         task: The task.
         keep_flagged: Whether flagged rows stay, with their corrected labels and images; removed ones never do.
@@ -117,10 +119,9 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
 
     Returns:
         Images and labels of the rows that stay, in split order.
-
-    Raises:
-        InputError: If all rows are flagged and none of them is to stay.
     """
+    if not keep_flagged:
+        check_unflagged(task)
     flagged = task.corrections
     labels = task.train.labels.copy()
     labels[flagged.rows] = flagged.labels if keep_flagged else REMOVED
@@ -131,18 +132,17 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
         images = task.train.images
     kept = np.flatnonzero(labels != REMOVED)
     kept = kept if among is None else np.intersect1d(kept, among)
-    if not len(kept) and among is None:
-        raise all_flagged(len(labels))
     rows = Split(images, labels)
     return rows if len(kept) == len(labels) else rows.subset(kept)
 
 
-def all_flagged(rows: int) -> InputError:
-    """Returns what to say where a method needs rows that nobody flagged."""
-    return InputError(
-        f"All {rows} training rows are flagged, and this method works with those that are not. Flag only the rows that "
-        "are wrong, or use a method that corrects labels, such as second-order."
-    )
+def check_unflagged(task: UnlearningTask) -> None:
+    """Raises `InputError` if all rows are flagged, for methods that need others."""
+    if len(task.corrections) == len(task.train):
+        raise InputError(
+            f"All {len(task.train)} training rows are flagged, and this method works with those that are not. Flag "
+            "only the rows that are wrong, or use a method that corrects labels, such as second-order."
+        )
 
 
 def conclude(

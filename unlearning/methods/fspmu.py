@@ -29,7 +29,7 @@ from unlearning import detection
 from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, NOTHING
-from unlearning.methods.base import Method, all_flagged, conclude
+from unlearning.methods.base import Method, check_unflagged, conclude
 from unlearning.settings import NonNegative, Positive, PositiveFloat
 from unlearning.streams import stream_seed
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
@@ -132,8 +132,8 @@ class Fspmu(CentroidSettings, Method):
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         check_classifier(model, task.train.images, task.num_classes)
         tuned = as_logit_model(model, task.train.images)
-        if self.pred == "known" and len(task.corrections) == len(task.train):
-            raise all_flagged(len(task.train))
+        if self.pred == "known":
+            check_unflagged(task)
         found = self._find(model, tuned, task)
         status = found.status
         if status is None and not self._leaves_both(found, len(task.train)):
