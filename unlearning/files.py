@@ -16,6 +16,8 @@ from typing import Any
 
 from unlearning.errors import InputError
 
+_LONGEST_LINE = 2**16
+
 PARTIAL = ".partial-"
 """How names of unfinished files begin."""
 LARGEST_TABLE = 5_000_000
@@ -115,13 +117,17 @@ def read_toml(argument: str, path: str | os.PathLike[str], limit: int) -> dict[s
 
 
 @contextlib.contextmanager
-def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterator[csv.DictReader]:
+def open_csv(
+    argument: str, path: str | os.PathLike[str], limit: int, *, foreign: bool = False
+) -> Iterator[csv.DictReader]:
     """Opens a CSV file whose first line names every column once.
 
     Args:
         argument: Name of the argument, for messages.
         path: The file.
         limit: Most bytes it may have.
+        foreign: Take what spreadsheets and pandas write, too: semicolons or tabs between values, and in front a column
+            without a name, which numbers the lines.
 
     Yields:
         A reader of its rows as mappings.
@@ -132,8 +138,13 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
     path = check_file(argument, path, limit, "CSV file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or ())
+            between = ","
+            if foreign:
+                first = file.readline(_LONGEST_LINE)
+                between = next((mark for mark in ";\t" if "," not in first and mark in first), ",")
+                file.seek(0)
+            reader = csv.DictReader(file, strict=True, delimiter=between)
+            columns = list(reader.fieldnames or ())[1 if foreign and (reader.fieldnames or ("x",))[0] == "" else 0 :]
             if not columns:
                 raise InputError(f"{path} has no first line with the names of columns.")
             for name in columns:
@@ -141,7 +152,9 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
                     wrong = f"the column {name} twice" if name else "a column without a name"
                     raise InputError(f"{path} has {wrong} in its first line.")
             yield reader
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"Cannot read {path} as CSV: it is not in UTF-8 (a spreadsheet saves it as such).") from error
+    except csv.Error as error:
         raise InputError(f"Cannot read {path} as CSV: {error}") from error
 
 

@@ -96,7 +96,12 @@ def check_trained(cell: Cell) -> TrainResults:
     found = find_poisoned(cell)
     if found is None:
         raise InputError("run_dir", "a cell whose poisoned model is trained (see `run`)", "none")
-    if not cell.files.model.is_file() or file_sha256(cell.files.model) != found.model_sha256:
+    if not cell.files.model.is_file():
+        raise InputError(
+            f"The weights {cell.files.model} are missing: version control holds records only. Any repair that is not "
+            f"there yet trains the model again: python cli.py unlearn annealing {cell.files.folder} --variant again"
+        )
+    if file_sha256(cell.files.model) != found.model_sha256:
         raise InputError("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
     cell.setup.check_data(found)
     return found
