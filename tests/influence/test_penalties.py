@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from support.influence import objective_on
 from support.small import blobs, small_model
+from unlearning.influence import InfluenceProblem
+from unlearning.influence.settings import FeatureSettings
+from unlearning.task import Corrections, UnlearningTask
 
 
 @pytest.mark.usefixtures("float64")
@@ -23,3 +26,18 @@ def test_a_penalty_is_left_out_where_it_cancels() -> None:
     assert float(without.loss(at)) == pytest.approx(float(plain.loss(at)))
     assert float(penalised.loss(at)) == pytest.approx(float(plain.loss(at)) + penalty)
     np.testing.assert_allclose(without.gradient(at), plain.gradient(at))
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_difference_of_gradients_knows_no_penalty() -> None:
+    split = blobs(12)
+    task = UnlearningTask(split, Corrections(np.arange(3), (split.labels[:3] + 1) % 3), blobs(10, seed=1), 3)
+    plain, penalised = (
+        InfluenceProblem(small_model(regulariser=regulariser), task, FeatureSettings(feature_dtype="float64"))
+        for regulariser in (None, keras.regularizers.L2(0.1))
+    )
+    found = penalised.right_hand_side(penalised.initial)
+    np.testing.assert_allclose(found, plain.right_hand_side(plain.initial), atol=1e-12)
+    right = small_model()(task.choosing.images).numpy().argmax(axis=-1) == task.choosing.labels
+    assert 0 < right.mean() < 1
+    assert plain.validation_accuracy(plain.initial) == pytest.approx(right.mean())
