@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from unlearning.influence import ConjugateGradient, Lissa, solve_dense
