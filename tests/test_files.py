@@ -87,3 +87,46 @@ class TestTable:
 
     def test_no_file_has_no_rows(self, tmp_path: Path) -> None:
         assert files.read_table(tmp_path / "nothing.csv") == []
+
+
+class TestGuard:
+    def test_what_is_there_or_can_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "file").write_text("x")
+        for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "file", tmp_path / "new" / "file"):
+            assert files.real_below(tmp_path, path) == path
+        (tmp_path / "link").symlink_to(tmp_path / "a")  # how the root is reached is the user's choice
+        assert files.read_below(tmp_path / "link", tmp_path / "link" / "file", 1) == b"x"
+
+    def test_links_on_the_way_and_at_the_end(self, tmp_path: Path) -> None:
+        inside, outside = tmp_path / "in", tmp_path / "out"
+        inside.mkdir()
+        outside.mkdir()
+        (outside / "secret").write_text("x")
+        (inside / "folder").symlink_to(outside)
+        (inside / "file").symlink_to(outside / "secret")
+        (inside / "loop").symlink_to(inside / "loop")
+        (inside / "dead").symlink_to(outside / "nothing")
+        for name in ("folder", "folder/secret", "folder/new", "file", "loop", "loop/x", "dead"):
+            with pytest.raises(InputError, match="is a link"):
+                files.real_below(inside, inside / name)
+            with pytest.raises(InputError, match="is a link"):
+                files.read_below(inside, inside / name, 10)
+        for path in (outside / "secret", inside / ".." / "out" / "secret"):
+            with pytest.raises(InputError, match="does not stand in"):
+                files.real_below(inside, path)
+
+    def test_pipes_files_on_the_way_and_second_names(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "file").write_text("12345")
+        with pytest.raises(InputError, match="neither"):
+            files.read_below(tmp_path, tmp_path / "pipe", 10)
+        with pytest.raises(InputError, match="no folder"):
+            files.real_below(tmp_path, tmp_path / "file" / "x")
+        with pytest.raises(InputError, match="at most 4 bytes"):
+            files.read_below(tmp_path, tmp_path / "file", 4)
+        files.real_below(tmp_path, tmp_path / "file", alone=True)
+        os.link(tmp_path / "file", tmp_path / "again")
+        assert files.read_below(tmp_path, tmp_path / "again", 5) == b"12345"
+        with pytest.raises(InputError, match="second name"):
+            files.real_below(tmp_path, tmp_path / "again", alone=True)

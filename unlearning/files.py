@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import os
+import stat
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from unlearning.errors import InputError
 
 PARTIAL = ".partial-"
 """How names of unfinished files begin."""
+LARGEST_TABLE = 5_000_000
+"""No table that is held as a whole has more values."""
 
 
 @contextlib.contextmanager
@@ -149,19 +152,32 @@ def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[di
         One mapping a row, from column to text.
 
     Raises:
-        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns; also if it
+            has more than `LARGEST_TABLE` values, which take much more memory than the file.
     """
     if not Path(path).exists():
         return []
     rows = []
+    for row in iterate_table(path, limit):
+        rows.append(row)
+        if len(rows) * len(row) > LARGEST_TABLE:
+            raise InputError(Path(path).name, f"at most {LARGEST_TABLE} values", f"more in {path}")
+    return rows
+
+
+def iterate_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> Iterator[dict[str, str]]:
+    """Yields the rows of a CSV file, which must exist, as `read_table` returns them, one at a time.
+
+    Raises:
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+    """
     with open_csv(Path(path).name, path, limit) as reader:
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(f"{path}, line {reader.line_num}: expected as many values as columns.")
             if any("\0" in value for value in row.values()):
                 raise InputError(f"{path}, line {reader.line_num}: it holds a null character.")
-            rows.append(row)
-    return rows
+            yield row
 
 
 def file_sha256(path: Path) -> str:
@@ -183,6 +199,70 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
         if path.exists() and not force:
             raise InputError(f"{path} exists. Pass --force to replace it.")
     check_writable(paths[0].parent)
+
+
+def real_below(root: Path, path: Path, *, alone: bool = False) -> Path:
+    """Returns a path that stays in a folder from a stranger: nothing on its way is a link.
+
+    This is the one guard before anything in such a folder is read, written, locked or removed. How `root` itself was
+    reached is the user's choice, and what is not there yet may be made.
+
+    Args:
+        root: The folder, such as an experiment.
+        path: The folder itself, or a file or folder below it.
+        alone: Whether a file may have no second name (hard link), for files that are written in place or removed.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the path leaves the folder, or passes through a link or a file, or ends in a pipe or device.
+    """
+    if not path.is_relative_to(root) or ".." in (parts := path.relative_to(root).parts):
+        raise InputError(f"{path} does not stand in {root}.")
+    place, mode = root, stat.S_IFDIR
+    for number, part in enumerate(parts, 1):
+        place = place / part
+        try:
+            there = place.lstat()
+        except FileNotFoundError:
+            return path
+        mode = there.st_mode
+        if stat.S_ISLNK(mode):
+            raise InputError(f"{place} is a link; it is not followed.")
+        if number < len(parts) and not stat.S_ISDIR(mode):
+            raise InputError(f"{place} is no folder.")
+        if alone and stat.S_ISREG(mode) and there.st_nlink > 1:
+            raise InputError(f"{place} has a second name elsewhere (a hard link); it is not touched.")
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise InputError(f"{path} is neither a file nor a folder.")
+    return path
+
+
+def read_below(root: Path, path: Path, limit: int) -> bytes:
+    """Reads a file that `real_below` lets pass, and what was checked is what is read.
+
+    Args:
+        root: The folder.
+        path: The file below it.
+        limit: Most bytes it may have.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: As `real_below`; also if it is no file, or larger.
+    """
+    real_below(root, path)
+    # Swapped for a link since, or for a pipe that nobody writes to: then opening fails, or does not wait.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise InputError(f"{path} is no file.")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(path.name, f"at most {limit} bytes", f"more in {path}")
+    return content
 
 
 def is_plain(path: Path) -> bool:

@@ -61,6 +61,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 """A number above zero."""
 NonNegative = Annotated[float, Ge(0)]
 """A number of at least zero."""
+Classes = Annotated[int, Ge(1), Le(1_000_000)]
+"""A number of classes; whatever is made for each of them stays small."""
 Seed = Annotated[int, Ge(0), Lt(2**31)]
 """Seed of a random choice."""
 Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern="^[0-9a-f]*$")]

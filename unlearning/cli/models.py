@@ -18,11 +18,13 @@ from unlearning.cli.group import (
     prepare,
     print_json,
     quiet_option,
+    say,
     set_option,
     tensorboard_option,
 )
 from unlearning.cli.looks import option, together
-from unlearning.data.settings import DataSettings
+from unlearning.cli.options import options_of
+from unlearning.data.settings import DataSettings, ImageReading
 
 _DATA = DataSettings.model_fields["dataset"].description
 
@@ -32,6 +34,7 @@ _divided = together(
         "--data-seed", default=42, show_default=True, metavar="N", help="Seed of the splits; row numbers depend on it."
     ),
     option("--image-size", type=int, metavar="PIXELS", help="Side to which image files are resized."),
+    options_of(ImageReading),
     heading="Data",
 )
 _printed = together(force_option, json_option, quiet_option, heading="Output")
@@ -51,7 +54,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         "--flagged",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
+        help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
+        "(a path within it) may stand for row. Not needed by sap.",
     ),
     heading="Data",
 )
@@ -83,15 +87,16 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    result = repair_file(detect_by=detect_by, **options)
+    reading = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
+    result = repair_file(detect_by=detect_by, reading=reading, **options)
     if as_json:
         print_json([result])
         return
     from unlearning.reporting.tables import format_repair
 
-    click.echo(format_repair(result))
+    say(format_repair(result))
     out = options["out"]
-    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}")
+    say(f"\nFiles: {out}, {out.with_suffix('.json')}")
 
 
 @main.command(
@@ -149,6 +154,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
 
+    options["reading"] = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
     own = f"{options['detector']}."
     options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
     out = options["out"]
@@ -163,5 +169,5 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
         return
     from unlearning.reporting.tables import format_detection
 
-    click.echo(format_detection(result))
-    click.echo(f"\nFiles: {', '.join(map(str, files))}")
+    say(format_detection(result))
+    say(f"\nFiles: {', '.join(map(str, files))}")

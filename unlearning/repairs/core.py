@@ -29,7 +29,7 @@ from unlearning.repairs.find import Found
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
 from unlearning.repairs.settings import DetectSettings, take_detection
-from unlearning.repairs.taking import Data, count_classes, hold_out, take_data, take_rows
+from unlearning.repairs.taking import Data, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
@@ -111,10 +111,11 @@ def repair(
             "This method needs flagged rows: give flagged={row: label}, let a detector find them (detect='patches'), "
             "or use a method that needs none, such as sap."
         )
+    data = open_data(data, model)
     train, own_validation, own_classes = take_data(data)
     own_validation = own_validation if validation is None else take_rows("validation", validation)
     num_classes = num_classes or own_classes or count_classes(model, train)
-    corrections, suspects = take_flagged(flagged, train, num_classes), None
+    corrections, suspects = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None)), None
     if isinstance(chosen, Detected):
         if found is None:
             detector, name = chosen.build_detector(), chosen.detector

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.data import ImageData, load_data
+from unlearning.data import ImageData, load_data, reads_images
+from unlearning.data.settings import ColorMode
 from unlearning.errors import InputError
 from unlearning.streams import stream
 from unlearning.task import Split, check_split
@@ -25,6 +26,25 @@ HELD_OUT = 0.15
 """Share of the training rows that validates where no validation rows are given, as where a source has one part."""
 MOST_HELD_OUT = 5000
 """No more than this many of them."""
+
+
+def open_data(data: Data, model: keras.Model) -> Data:
+    """Returns data, loaded where they are a source: images of a folder as the model takes them; see `input_images`."""
+    if not isinstance(data, str | os.PathLike):
+        return data
+    mode, side = input_images(model)
+    return load_data(data, color_mode=mode, image_size=side) if reads_images(os.fspath(data)) else load_data(data)
+
+
+def input_images(model: keras.Model) -> tuple[ColorMode | None, int | None]:
+    """Returns what images a model takes: their colours, and their side where they are squares; None for any."""
+    from unlearning.interop import has_graph
+
+    shape = model.input_shape if has_graph(model) else None
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return None, None
+    modes: dict[int | None, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
+    return modes.get(shape[3]), shape[1] if shape[1] == shape[2] else None
 
 
 def take_data(data: Data) -> tuple[Split, Split | None, int | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import detect_variant
 from unlearning.experiments.cell.rows import Cell
-from unlearning.experiments.cell.stages import finished
+from unlearning.experiments.cell.stages import finished, keep_inside
 from unlearning.records import DetectConfig, DetectionResults, config_hash, write_json
 from unlearning.repairs.settings import DetectSettings
 from unlearning.task import Corrections
@@ -32,6 +32,7 @@ def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None
     Passes on an `InputError` if the folder holds a damaged file, or what another configuration found.
     """
     files = detected_files(cell, choice)
+    keep_inside(cell.setup.folder, files)
     results = finished(files.results, DetectionResults, _wanted(cell, choice))
     return None if results is None or (results.suspects and not files.suspects.is_file()) else results
 
@@ -59,6 +60,7 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
     files, results = detected_files(cell, choice), None if anew else find_detected(cell, choice)
     num_classes = cell.setup.data.num_classes
     if results is None:
+        keep_inside(cell.setup.folder, files)
         logger.info("detecting by %s: budget %d, seed %d", choice.detector, cell.budget, cell.seed)
         found = detect(
             model,
@@ -71,7 +73,7 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
             config_hash=_wanted(cell, choice),
         )
         assert found.detection is not None
-        write_suspects(files.suspects, cell.given, found.detection)
+        write_suspects(files.suspects, cell.given, found.detection, files=cell.setup.data.train_files)
         draw_scores(files.figure, found.detection, choice.detector, cell.corruption.rows)
         write_json(files.results, found.record)
         results = found.record

@@ -10,6 +10,7 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import finished
+from unlearning.files import real_below
 from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash, read_json
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def part_rows(setup: Setup, part: Literal["train", "validation", "test"]) -> Row
         num_classes=data.num_classes,
         data_name=data.name,
         ids=data.train_ids if part == "train" else None,
-        pixel_max=data.pixel_max,
+        pixel_max=data.pixel_range[1],
         fine_labels=None if data.fine_labels is None else data.fine_labels[part],
     )
 
@@ -150,7 +151,7 @@ def _budget_of_the_file(setup: Setup) -> int:
     """How many labels of a file are wrong; from a cell with the same labels where there is one: loading takes long."""
     seed = setup.settings.seeds[0]
     for path in sorted(setup.folder.glob("budget-*/seed-*/poison_config.json")):
-        there = read_json(path, PoisonConfig)
+        there = read_json(real_below(setup.folder, path), PoisonConfig)
         asked = Cell(setup, there.budget, there.seed).poison_config
         if there == asked:
             return there.budget

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import file_sha256
+from unlearning.files import file_sha256, real_below
 from unlearning.records import (
     DetectionResults,
     Record,
@@ -26,6 +26,18 @@ from unlearning.records import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults)
+
+
+def keep_inside(experiment: Path, files: layout.Files) -> None:
+    """Raises `InputError` if a stage would be read or written outside of its experiment, through a link.
+
+    Args:
+        experiment: The experiment's folder.
+        files: The stage's files.
+    """
+    for name, value in vars(type(files)).items():
+        if isinstance(value, property):
+            real_below(experiment, getattr(files, name))
 
 
 def agrees(path: Path, config: Record) -> bool:

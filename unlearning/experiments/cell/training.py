@@ -9,7 +9,7 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.setup import Setup, train_settings
-from unlearning.experiments.cell.stages import agrees, claim, finished, is_intact
+from unlearning.experiments.cell.stages import agrees, claim, finished, is_intact, keep_inside
 from unlearning.files import file_sha256
 from unlearning.records import TrainConfig, TrainResults, config_hash, finite, write_json
 from unlearning.repairs.environment import describe_environment
@@ -31,6 +31,7 @@ def find_clean(setup: Setup, seed: int) -> TrainResults | None:
         The results, or None where the model is not trained.
     """
     files, config = layout.clean_of(setup.folder, seed), setup.clean_config(seed)
+    keep_inside(setup.folder, files)
     agrees(files.config, config)
     found = finished(files.results, TrainResults, config_hash(config))
     if found is not None and sources.is_users_own(setup.settings.dataset):
@@ -67,6 +68,7 @@ def find_poisoned(cell: Cell) -> TrainResults | None:
 
     Passes on an `InputError` if the cell holds another configuration, or a damaged file.
     """
+    keep_inside(cell.setup.folder, cell.files)
     agrees(cell.files.config, cell.train_config)
     agrees(cell.files.poison_config, cell.poison_config)
     return finished(cell.files.results, TrainResults, config_hash(cell.train_config, cell.poison_config))
@@ -74,6 +76,7 @@ def find_poisoned(cell: Cell) -> TrainResults | None:
 
 def ensure_poisoned(cell: Cell, need_model: bool = False) -> TrainResults:
     """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
+    keep_inside(cell.setup.folder, cell.files)
     claim(cell.files.config, cell.train_config)
     claim(cell.files.poison_config, cell.poison_config)
     found = find_poisoned(cell)
