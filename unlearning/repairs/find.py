@@ -20,6 +20,7 @@ from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.taking import Data, count_classes, take_data
+from unlearning.settings import check_seed
 from unlearning.task import Corrections
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def detect(
         >>> len(found.suspected) == found.record.suspects
         True
     """
+    seed = check_seed(seed)
     chosen = _take_detector(detector, options)
     train, _, own_classes = take_data(data)
     num_classes = num_classes or own_classes or count_classes(model, train)

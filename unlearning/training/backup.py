@@ -49,7 +49,7 @@ class Keeper(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Puts a model (and its optimizer) where the interrupted run left it.
 
-        A backup that cannot be read (a power cut can leave one) is dropped with a warning, and the model stays as it is.
+        A backup that cannot be read (a power cut can leave one) is dropped with a warning; the model stays as it is.
 
         Args:
             model: The compiled model.
