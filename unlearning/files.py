@@ -26,6 +26,7 @@ PARTIAL = ".partial-"
 _WRITER = re.compile(
     rf"{re.escape(PARTIAL)}(?:(?P<host>[0-9a-f]{{8}})-(?P<pid>[0-9]{{1,9}})-[0-9a-f]{{8}}|[a-z0-9_]{{8}})(?:\.|$)"
 )
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABANDONED_S = 24 * 3600.0
 
 
@@ -40,6 +41,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields:
         Where to write, in the same folder and with the same suffixes.
+
+    Raises:
+        OSError: If the disk is full; it names the file, whatever library found it out.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +55,12 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield aside
         _sync(aside)
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        code = getattr(error, "errno", None)
+        if code in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):  # h5py says it in its text only
+            code = code or errno.ENOSPC
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise
     _sync(path.parent)
 
