@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def disk(mounted: Path) -> Iterator[Path]:
     yield mounted
     gc.collect()  # h5py closes files that it could not write, and says so
     for path in mounted.iterdir():
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def fill(disk: Path, left: int) -> None:
