@@ -28,6 +28,8 @@ _WRITER = re.compile(
 )
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABANDONED_S = 24 * 3600.0
+LARGEST_TABLE = 5_000_000
+"""No table that is held as a whole has more values."""
 
 
 @contextlib.contextmanager
@@ -204,19 +206,32 @@ def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[di
         One mapping a row, from column to text.
 
     Raises:
-        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns; also if it
+            has more than `LARGEST_TABLE` values, which take much more memory than the file.
     """
     if not Path(path).exists():
         return []
     rows = []
+    for row in iterate_table(path, limit):
+        rows.append(row)
+        if len(rows) * len(row) > LARGEST_TABLE:
+            raise InputError(Path(path).name, f"at most {LARGEST_TABLE} values", f"more in {path}")
+    return rows
+
+
+def iterate_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> Iterator[dict[str, str]]:
+    """Yields the rows of a CSV file, which must exist, as `read_table` returns them, one at a time.
+
+    Raises:
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+    """
     with open_csv(Path(path).name, path, limit) as reader:
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(f"{path}, line {reader.line_num}: expected as many values as columns.")
             if any("\0" in value for value in row.values()):
                 raise InputError(f"{path}, line {reader.line_num}: it holds a null character.")
-            rows.append(row)
-    return rows
+            yield row
 
 
 def file_sha256(path: Path) -> str:

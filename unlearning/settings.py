@@ -62,6 +62,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 """A number above zero."""
 NonNegative = Annotated[float, Ge(0)]
 """A number of at least zero."""
+Classes = Annotated[int, Ge(1), Le(1_000_000)]
+"""A number of classes; whatever is made for each of them stays small."""
 LARGEST_SEED = 2**31 - 1
 Seed = Annotated[int, Ge(0), Le(LARGEST_SEED)]
 """Seed of a random choice."""

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
-from unlearning.errors import InputError, printable
+from unlearning.errors import InputError, printable_lines
+from unlearning.progress import PrintableFormatter
 from unlearning.startup import choose_threads, open_standard_streams
 
 
@@ -118,13 +119,13 @@ class Group(click.Group):
             raise  # `show | head`: click ends the program quietly
         except (InputError, OSError) as error:
             message = " ".join(str(error).split())
-        click.echo(f"Error: {printable(message)}", err=True)
+        say(f"Error: {message}", err=True)
         ctx.exit(2)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        click.echo(f"keras-unlearning {_version()}")
+        say(f"keras-unlearning {_version()}")
         ctx.exit()
 
 
@@ -158,12 +159,22 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     library = logging.getLogger("unlearning")
     library.handlers = [handler]
     library.setLevel(logging.WARNING if quiet else logging.INFO)
     library.propagate = False  # TensorFlow gives the root logger a handler of its own
     choose_threads(threads)
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Prints text; what names of files and texts in records hold beside letters cannot steer the terminal.
+
+    Args:
+        text: What to print, on one line or several.
+        err: Whether to standard error.
+    """
+    click.echo(printable_lines(str(text)), err=err)
 
 
 def silence_progress() -> None:
@@ -174,4 +185,4 @@ def silence_progress() -> None:
 def print_json(results: list) -> None:
     """Prints records, or mappings, as a JSON list."""
     content = [r if isinstance(r, dict) else r.model_dump(mode="json", by_alias=True) for r in results]
-    click.echo(json.dumps(content, indent=1))
+    say(json.dumps(content, indent=1))

@@ -18,6 +18,7 @@ from unlearning.cli.group import (
     prepare,
     print_json,
     quiet_option,
+    say,
     set_option,
     tensorboard_option,
 )
@@ -91,9 +92,9 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
         return
     from unlearning.reporting.tables import format_repair
 
-    click.echo(format_repair(result))
+    say(format_repair(result))
     out = options["out"]
-    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}")
+    say(f"\nFiles: {out}, {out.with_suffix('.json')}")
 
 
 @main.command(
@@ -167,5 +168,5 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
         return
     from unlearning.reporting.tables import format_detection
 
-    click.echo(format_detection(result))
-    click.echo(f"\nFiles: {', '.join(map(str, files))}")
+    say(format_detection(result))
+    say(f"\nFiles: {', '.join(map(str, files))}")

@@ -10,7 +10,7 @@ from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
 from unlearning.records.shown import Shown, metrics_of
 from unlearning.records.trainings import ClassScores, Environment
-from unlearning.settings import Count, NonNegative, Positive, Seconds, Seed, Sha256, Share, since
+from unlearning.settings import Classes, Count, NonNegative, Seconds, Seed, Sha256, Share, since
 
 
 class Work(Record):
@@ -71,7 +71,7 @@ class UnlearningResults(Versioned):
     """Share of training rows that are corrupted."""
     seed: Seed
     """Seed of noise, poisoned model and method."""
-    num_classes: Positive
+    num_classes: Classes
     """Number of classes."""
     acc_clean: Annotated[Share, Shown("test accuracy of the clean model", "%")]
     """Test accuracy of the clean model."""

@@ -14,6 +14,7 @@ import numpy as np
 from unlearning import detection
 from unlearning.detection.base import Detection, Detector
 from unlearning.detection.metrics import score_detection
+from unlearning.drawing import canvas
 from unlearning.drawing.figures import draw_mixture
 from unlearning.errors import InputError
 from unlearning.interop import set_determinism
@@ -130,12 +131,13 @@ def _take_detector(detector: str | Detector, options: Mapping[str, Any] | None) 
 
 
 def draw_scores(path: Path, found: Detection, name: str, bad_rows: np.ndarray | None) -> None:
-    """Draws the histogram of a detection's scores; see `draw_mixture`."""
-    draw_mixture(
-        path,
-        found.scores,
-        mixture=found.details.get("mixture"),
-        threshold=found.threshold,
-        bad_rows=bad_rows,
-        label=f"score ({name})",
-    )
+    """Draws the histogram of a detection's scores; see `draw_mixture`. One that cannot be drawn is a warning."""
+    with canvas.optional(f"The scores of {name}"):
+        draw_mixture(
+            path,
+            found.scores,
+            mixture=found.details.get("mixture"),
+            threshold=found.threshold,
+            bad_rows=bad_rows,
+            label=f"score ({name})",
+        )

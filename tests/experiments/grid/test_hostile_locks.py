@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.hostile import refused
+from support.hostile import nested, refused
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.stages import keep_inside
 from unlearning.experiments.grid import locks
@@ -152,15 +152,8 @@ class TestRemoval:
 
     def test_a_deep_and_a_missing_folder(self, experiment: Path) -> None:
         clear_leftovers(experiment / "nothing")
-        here = os.getcwd()
-        os.chdir(experiment)
-        try:
-            for _ in range(1500):
-                os.mkdir("d")
-                os.chdir("d")
-        finally:
-            os.chdir(here)
-        clear_leftovers(experiment)
+        with nested(experiment, 1500):
+            clear_leftovers(experiment)
 
 
 @pytest.mark.parametrize("part", ["budget-1", "budget-1/seed-2/sap", "budget-1/seed-2/sap/figures"])

@@ -162,16 +162,14 @@ def _draw(
     files: layout.MethodFiles, outcome: UnlearningOutcome, confusions: Mapping[str, Any], names: tuple[str, ...]
 ) -> None:
     """Draws what there is to see; a picture that fails costs no record."""
-    from unlearning.drawing import figures
+    from unlearning.drawing import canvas, figures
 
     stages = (outcome.details, *(part for part in outcome.details.values() if isinstance(part, Mapping)))
-    try:
+    with canvas.optional(f"Confusions of {files.folder}"):
         figures.draw_confusions(files.figures, confusions, names)
+    with canvas.optional(f"Steps of {files.folder}"):
         figures.draw_steps(files.figures / "steps.png", outcome.history)
-        for details in stages:
-            if "layers" in details:
+    for details in stages:
+        if "layers" in details:
+            with canvas.optional(f"The projection of {files.folder}"):
                 figures.draw_projection(files.figures / "projection.png", details, outcome.history)
-    except OSError:
-        raise  # a full disk stops the cell, as everywhere
-    except Exception as error:
-        logger.warning("A figure of %s was not drawn: %s", files.folder, " ".join(str(error).split())[:200])

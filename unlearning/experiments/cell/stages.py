@@ -40,9 +40,9 @@ def keep_inside(experiment: Path, files: layout.Files) -> None:
         experiment: The experiment's folder.
         files: The stage's files.
     """
-    inner = (getattr(files, name, files.folder) for name in ("backup", "figures"))
-    for folder in (files.folder, *inner):
-        real_below(experiment, folder)
+    for name, value in vars(type(files)).items():
+        if isinstance(value, property):
+            real_below(experiment, getattr(files, name))
 
 
 def read_own(path: Path, kind: type[R]) -> R | None:

@@ -31,6 +31,7 @@ from unlearning.experiments.cell.settings import RunSettings
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.grid.cells import CellOutcome, Place, record_death, run_cell
 from unlearning.experiments.grid.signals import SIGNALS
+from unlearning.progress import PrintableFormatter
 from unlearning.startup import confine, import_tensorflow, pool_variables, usable_cores
 
 logger = logging.getLogger(__name__)
@@ -225,6 +226,7 @@ def start_worker(settings: RunSettings, threads: int, level: int) -> Setup:
     import_tensorflow(threads)
     library = logging.getLogger("unlearning")
     library.handlers = [logging.StreamHandler()]
+    library.handlers[0].setFormatter(PrintableFormatter())
     library.setLevel(max(level, logging.WARNING))
     library.propagate = False
     return Setup(settings)

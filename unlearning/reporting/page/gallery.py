@@ -13,7 +13,7 @@ import numpy as np
 from unlearning.data import is_at_hand, is_users_own
 from unlearning.detection import DETECTORS
 from unlearning.errors import InputError
-from unlearning.files import file_sha256
+from unlearning.files import file_sha256, is_plain
 from unlearning.reporting.page.gather import shorten_paths
 from unlearning.reporting.page.headline import find_tag
 from unlearning.reporting.page.shown import Cell, Detected, Shown
@@ -117,20 +117,17 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
     try:
         opened = _open(shown, chosen[0][0], dataset, data_dir)
         data = opened.setup.data
-    except (InputError, OSError) as error:
-        return Galleries(
-            (),
-            None,
-            (f"No pictures of suspects: the data set cannot be loaded. {shorten_paths(str(error), roots)}",),
-        )
+    except Exception as error:  # as above: settings in a record may be anything that JSON can hold
+        reason = shorten_paths(str(error) or type(error).__name__, roots)[:300]
+        return Galleries((), None, (f"No pictures of suspects: the data set cannot be loaded. {reason}",))
     galleries, notes = [], []
     fingerprint = data.fingerprint()
     for cell, found in chosen:
         try:
             _check_data(cell, fingerprint)
             galleries.append(_draw(shown.label, opened, cell, found, count))
-        except (InputError, OSError) as error:
-            reason = shorten_paths(str(error), roots)
+        except Exception as error:  # the files of a cell may fit each other in no way
+            reason = shorten_paths(str(error) or type(error).__name__, roots)[:300]
             notes.append(f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {reason}")
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
 
@@ -207,13 +204,19 @@ def _predict_after(cell: Cell, images: np.ndarray) -> tuple[str, np.ndarray | No
 
 def _predict(path: Path, sha256: str, images: np.ndarray) -> np.ndarray | None:
     """Predicted classes, or None where the weights are not there as they were recorded."""
-    if not path.is_file() or file_sha256(path) != sha256:
+    if not is_plain(path) or file_sha256(path) != sha256:
         return None
     import_tensorflow()
     from unlearning.evaluation import predict
     from unlearning.interop import load_model
 
-    return predict(load_model(path), images).argmax(axis=-1)
+    try:
+        found = predict(load_model(path), images).argmax(axis=-1)
+    except Exception as error:  # weights of other data fail in Keras in many ways
+        raise InputError(f"{path.name} cannot be used: {str(error) or type(error).__name__}") from error
+    if found.shape != (len(images),):
+        raise InputError(f"{path.name} is no classifier of these images")
+    return found
 
 
 def draw_thumbnail(image: np.ndarray, pixel_max: float) -> bytes:
