@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import os
+import re
+import secrets
+import socket
 import stat
-import tempfile
+import time
 import tomllib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,11 @@ _LONGEST_LINE = 2**16
 
 PARTIAL = ".partial-"
 """How names of unfinished files begin."""
+_WRITER = re.compile(
+    rf"{re.escape(PARTIAL)}(?:(?P<host>[0-9a-f]{{8}})-(?P<pid>[0-9]{{1,9}})-[0-9a-f]{{8}}|[a-z0-9_]{{8}})(?:\.|$)"
+)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ABANDONED_S = 24 * 3600.0
 LARGEST_TABLE = 5_000_000
 """No table that is held as a whole has more values."""
 
@@ -28,26 +38,70 @@ LARGEST_TABLE = 5_000_000
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lets a file be written aside and puts it in place when all went well: the old content or the whole new one.
 
+    What writers left in the same folder that were killed is removed on the way.
+
     Args:
         path: The file; its folder is made where there is none.
 
     Yields:
         Where to write, in the same folder and with the same suffixes.
+
+    Raises:
+        OSError: If the disk is full; it names the file, whatever library found it out.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix="".join(path.suffixes))
-    os.close(handle)
-    aside = Path(name)
+    remove_stale(path.parent)
+    aside = path.with_name(f"{PARTIAL}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{''.join(path.suffixes)}")
+    # Made by the system with what the umask leaves of these, as any other file.
+    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield aside
-        aside.chmod(0o666 & ~_umask())  # temporary files are private; results are for others to read
         _sync(aside)
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        code = getattr(error, "errno", None)
+        if code in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):  # h5py says it in its text only
+            code = code or errno.ENOSPC
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise
     _sync(path.parent)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes the unfinished files in a folder whose writers are gone.
+
+    Those of this machine are asked for; what another machine, or an earlier version, left unfinished for a day is taken
+    for abandoned. Only files named as `writing` names them.
+    """
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name.startswith(PARTIAL)]
+    for entry in found:
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            writer = _WRITER.match(entry.name)
+            if entry.is_file(follow_symlinks=False) and writer is not None:
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S
+                if old or (writer["host"] == _host() and not _is_alive(int(writer["pid"]))):
+                    os.unlink(entry.path)
+
+
+def _host() -> str:
+    """Where process numbers mean the same as here, as names of unfinished files have it: this machine or container."""
+    space = ""
+    with contextlib.suppress(OSError):  # Linux only
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32((socket.gethostname() + space).encode()):08x}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -283,17 +337,16 @@ def is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _sync(path: Path) -> None:
-    """Puts a file's (or folder's) content on the disk, where the file system can."""
-    with contextlib.suppress(OSError):
+    """Puts a file's (or folder's) content on the disk, where the file system can; a disk that is full is an error."""
+    try:
         handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:  # a folder that may be written, but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES):
+            raise  # the disk is full only now, or broken: what was written is not there
+    finally:
+        os.close(handle)

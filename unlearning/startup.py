@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -31,6 +32,25 @@ def choose_threads(threads: int | None = None) -> None:
     os.environ.update(_SINGLE if threads is None else pool_variables(threads))
 
 
+def open_standard_streams() -> None:
+    """Gives a process whose standard streams are closed (`2>&-`) ones that go nowhere.
+
+    Otherwise the first file that is opened takes the place of standard error, and what libraries print there,
+    TensorFlow above all, ends up in a result.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+
+
 def import_tensorflow(threads: int | None = None) -> None:
     """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there).
 
@@ -47,7 +67,8 @@ def import_tensorflow(threads: int | None = None) -> None:
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads any more
+        sys.stderr.flush()
     visible = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)

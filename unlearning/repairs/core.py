@@ -30,6 +30,7 @@ from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
 from unlearning.repairs.settings import DetectSettings, take_detection
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
+from unlearning.settings import check_seed
 from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def repair(
     Raises:
         InputError: If arguments contradict each other, or the method needs flagged rows and there are none.
     """
+    seed = check_seed(seed)
     chosen = _take_method(method, options, detect)
     if flagged is not None and detect is not None:
         raise InputError("Give flagged rows or a detector that finds them, not both.")

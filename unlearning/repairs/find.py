@@ -21,6 +21,7 @@ from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.taking import Data, check_model, count_classes, open_data, take_data
+from unlearning.settings import check_seed
 from unlearning.task import Corrections
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def detect(
         >>> len(found.suspected) == found.record.suspects
         True
     """
+    seed = check_seed(seed)
     chosen = _take_detector(detector, options)
     check_model(model)
     train, _, own_classes = take_data(open_data(data, model))
