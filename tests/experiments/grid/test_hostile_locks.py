@@ -100,6 +100,7 @@ class TestWriters:
             ('{"pid": 1, "host": "\\u001b[2J", "since": ""}', "control character"),
             ("\0", "no lock"),
         ],
+        ids=["nested", "huge", "true", "huge pid", "table", "escape", "binary"],  # the same in every worker
     )
     def test_a_bad_lock_is_one_problem(self, experiment: Path, content: str, match: str) -> None:
         (experiment / ".locks").mkdir()
