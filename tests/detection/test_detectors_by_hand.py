@@ -11,7 +11,9 @@ import pytest
 from unlearning import detection
 from unlearning.detection.base import Detection, DetectionStatus
 from unlearning.detection.detectors import combination
+from unlearning.detection.detectors.patch_ridge import PatchRidge
 from unlearning.errors import InputError
+from unlearning.task import Split
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.05, 0.95]])
 EVIDENCE = SimpleNamespace(probabilities=PROBABILITIES, labels=np.zeros(5, np.int64), num_classes=2, seed=0)
@@ -100,3 +102,13 @@ def test_confident_learning_turns_quality_round(issues, status, out_of_sample: b
     np.testing.assert_array_equal(asked[0], expected)
     np.testing.assert_allclose(found.scores, 1 - expected[:, 0])
     assert found.suspects.tolist() == issues and found.status is status
+
+
+@pytest.mark.parametrize(("mirrored", "helps"), [([1, 1, 1, 0], True), ([1, 1, 0, 0], False)])
+def test_images_are_mirrored_where_more_labels_are_predicted_so(mirrored: list[int], helps: bool, monkeypatch) -> None:
+    answers = iter([[0, 0, 1, 1], mirrored])  # plain first; both against four labels of one
+    predicted = lambda *_: SimpleNamespace(predictions=np.eye(2)[next(answers)])  # noqa: E731
+    monkeypatch.setattr(PatchRidge, "_ridge", predicted)
+    labels = np.ones(4, np.int64)
+    evidence = SimpleNamespace(labels=labels, split=Split(np.zeros((4, 1, 1, 1)), labels), num_classes=2, seed=0)
+    assert PatchRidge()._mirror(lambda images, mirror: images, evidence) is helps
