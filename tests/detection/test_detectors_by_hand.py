@@ -8,9 +8,10 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from support.small import blobs, small_model
 from unlearning import detection
 from unlearning.detection.base import Detection, DetectionStatus
-from unlearning.detection.detectors import combination
+from unlearning.detection.detectors import combination, early_stopped
 from unlearning.detection.detectors.patch_ridge import PatchRidge
 from unlearning.errors import InputError
 from unlearning.task import Split
@@ -112,3 +113,19 @@ def test_images_are_mirrored_where_more_labels_are_predicted_so(mirrored: list[i
     labels = np.ones(4, np.int64)
     evidence = SimpleNamespace(labels=labels, split=Split(np.zeros((4, 1, 1, 1)), labels), num_classes=2, seed=0)
     assert PatchRidge()._mirror(lambda images, mirror: images, evidence) is helps
+
+
+@pytest.mark.parametrize(("average", "expected"), [(True, [0.5, 0.5]), (False, [0.1, 0.9])])
+def test_a_probe_means_its_epochs_or_takes_the_last(average: bool, expected: list[float], monkeypatch) -> None:
+    told = iter([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]][0 if average else 2 :])
+    monkeypatch.setattr(
+        early_stopped.feeding, "fit", lambda *_, epochs, **__: SimpleNamespace(history={"loss": [epochs]})
+    )
+    monkeypatch.setattr(early_stopped, "predict_probabilities", lambda *_: np.tile(next(told), (8, 1)))
+    split = blobs(8)
+    evidence = SimpleNamespace(model=small_model(), split=split, labels=split.labels, num_classes=2, seed=0)
+    monkeypatch.setattr(early_stopped, "gives_probabilities", lambda *_: False)
+    found, details = early_stopped.EarlyStoppedProbe(epochs=3, average=average).probabilities(evidence)
+    np.testing.assert_allclose(found, np.tile(expected, (8, 1)))
+    epochs = [1, 2, 3] if average else [3]
+    assert [(row["epoch"], row["loss"]) for row in details["epochs"]] == [(epoch, epoch) for epoch in epochs]
