@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from unlearning import files
 from unlearning.errors import InputError
+
+
+def _dead_process() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 class TestWriting:
@@ -29,6 +37,43 @@ class TestWriting:
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+    def test_a_disk_that_is_full_only_when_synced(self, tmp_path: Path, monkeypatch) -> None:
+        files.write_text(tmp_path / "a", "old")
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            files.write_text(tmp_path / "a", "new")
+        assert (tmp_path / "a").read_text() == "old" and os.listdir(tmp_path) == ["a"]
+
+    def test_file_and_folder_are_synced(self, tmp_path: Path, monkeypatch) -> None:
+        synced: list[str] = []
+        there = os.fsync
+        monkeypatch.setattr(os, "fsync", lambda h: (synced.append(os.readlink(f"/proc/self/fd/{h}")), there(h)))
+        files.write_text(tmp_path / "a.txt", "x")
+        assert [Path(name).suffix for name in synced] == [".txt", ""] and synced[1] == str(tmp_path)
+
+    def test_what_killed_writers_left_goes_with_the_next_write(self, tmp_path: Path) -> None:
+        with files.writing(tmp_path / "a.csv") as here:
+            dead = here.with_name(here.name.replace(f"-{os.getpid()}-", f"-{_dead_process()}-"))
+            elsewhere = here.with_name(".partial-00000000-1-0123abcd.csv")
+            ancient = here.with_name(".partial-1-0123abcd.csv")
+            earlier, kept = tmp_path / ".partial-abc_1234.json", tmp_path / ".partial-notes-of-mine"
+            for path in (dead, elsewhere, earlier, kept, ancient):
+                path.write_text("half")
+            (tmp_path / "target").write_text("kept")
+            linked = here.with_name(f".partial-{files._host()}-{_dead_process()}-00000000")
+            linked.symlink_to(tmp_path / "target")
+            files.write_text(tmp_path / "b.csv", "x")
+            assert not dead.exists() and here.exists() and elsewhere.exists() and earlier.exists()
+            for path in (elsewhere, earlier, kept):
+                os.utime(path, (0, 0))
+            files.write_text(tmp_path / "b.csv", "x")
+            assert not elsewhere.exists() and not earlier.exists()
+            assert kept.exists() and linked.is_symlink() and here.exists()
 
     def test_a_link_is_replaced_and_not_followed(self, tmp_path: Path) -> None:
         (tmp_path / "target").write_text("kept")

@@ -14,7 +14,7 @@ import click
 from unlearning.cli.looks import WIDTH, Command, Context, option
 from unlearning.errors import InputError, printable_lines
 from unlearning.progress import PrintableFormatter
-from unlearning.startup import choose_threads
+from unlearning.startup import choose_threads, open_standard_streams
 
 
 def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -106,10 +106,17 @@ class Group(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in found if one is not None])
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the program, also where a standard stream is closed."""
+        open_standard_streams()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; an error of input or files ends in one line."""
+        """Runs a command; an error of input or files ends in one line, and nothing is said to who stopped reading."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # `show | head`: click ends the program quietly
         except (InputError, OSError) as error:
             message = " ".join(str(error).split())
         say(f"Error: {message}", err=True)

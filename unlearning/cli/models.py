@@ -25,8 +25,10 @@ from unlearning.cli.group import (
 from unlearning.cli.looks import option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
+from unlearning.settings import LARGEST_SEED
 
 _DATA = DataSettings.model_fields["dataset"].description
+_SEED = click.IntRange(0, LARGEST_SEED)
 
 _divided = together(
     data_dir_option,
@@ -71,7 +73,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     ),
     set_option,
     option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: the dense head]."),
-    option("--seed", default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
+    option("--seed", type=_SEED, default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
     heading="Repair",
 )
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
@@ -128,7 +130,9 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
         metavar="FIELD=VALUE",
         help="Change a setting of the detector; repeatable. `list detectors NAME` shows them.",
     ),
-    option("--seed", type=int, metavar="N", help="Seed of what the detector draws [default: 0; in a RUN_DIR its own]."),
+    option(
+        "--seed", type=_SEED, metavar="N", help="Seed of what the detector draws [default: 0; in a RUN_DIR its own]."
+    ),
     heading="Detection",
 )
 @option(

@@ -163,7 +163,9 @@ class RepairResults(Versioned):
     hyperparameters: dict[str, Any]
     """Its hyperparameters."""
     flagged_rows: Count
-    """Rows named in the CSV."""
+    """Rows named in the CSV, without those whose corrected label is the given one."""
+    unchanged_rows: Annotated[Count, since("0.2", before=0)] = 0
+    """Those that are left out for that."""
     removed_rows: Count
     """Those of them that are removed rather than relabelled."""
     applied: bool

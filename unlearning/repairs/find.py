@@ -20,7 +20,8 @@ from unlearning.errors import InputError
 from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
-from unlearning.repairs.taking import Data, count_classes, open_data, take_data
+from unlearning.repairs.taking import Data, check_model, count_classes, open_data, take_data
+from unlearning.settings import check_seed
 from unlearning.task import Corrections
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def detect(
         >>> len(found.suspected) == found.record.suspects
         True
     """
+    seed = check_seed(seed)
     chosen = _take_detector(detector, options)
+    check_model(model)
     train, _, own_classes = take_data(open_data(data, model))
     num_classes = num_classes or own_classes or count_classes(model, train)
     set_determinism(seed)

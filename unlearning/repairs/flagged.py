@@ -75,7 +75,8 @@ def read_flagged(
     Args:
         path: A file with the columns `row` and `corrected_label`; an empty label removes the row. A column
             `given_label` is checked, others are ignored. Of rows that are image files, a column `file` may stand for
-            `row`; beside it, it is checked.
+            `row`; beside it, it is checked. What pandas and spreadsheets make of such a file is read, too: labels such
+            as 4.0, lines without values, semicolons between values.
         rows: Number of training rows.
         num_classes: Number of classes.
         given_labels: The labels of the training rows, for that check; None leaves it out.
@@ -84,7 +85,7 @@ def read_flagged(
     Returns:
         The corrections.
     """
-    with open_csv("flagged", path, _LONGEST_CSV) as reader:
+    with open_csv("flagged", path, _LONGEST_CSV, foreign=True) as reader:
         return _read(reader, str(path), rows, num_classes, given_labels, files)
 
 
@@ -147,6 +148,8 @@ def _read(
     if missing:
         raise InputError(f"{source} lacks the column {' and '.join(sorted(missing))} in its first line.")
     for record in reader:
+        if not any(value.strip() for value in record.values() if isinstance(value, str)) and None not in record:
+            continue  # a line of a spreadsheet that was emptied
         where = f"{source}, line {reader.line_num}"
         if None in record or any(record[name] is None for name in columns.intersection(_READ)):
             raise InputError(f"{where}: expected as many values as columns.")
@@ -158,18 +161,24 @@ def _read(
             if named is not None and file:
                 named.check(row, file, where)
         told = record.get("given_label")
-        if given_labels is not None and told and told.strip() != str(given_labels[row]):
+        if given_labels is not None and told and _whole(told) != str(given_labels[row]):
             raise InputError(
                 f"{where}: training row {row} has the label {given_labels[row]}, not the given_label "
                 f"{told.strip()[:50]!r}: the file is about other data, or another --data-seed."
             )
-        label = record["corrected_label"].strip()
+        label = _whole(record["corrected_label"])
         if row in numbers:
             raise InputError(f"{where}: row {row} is flagged twice.")
         numbers[row] = _integer(label, f"{where}: corrected_label", 0, num_classes) if label else REMOVED
     if not numbers:
         raise InputError(f"{source} flags no row.")
     return Corrections(np.array(list(numbers)), np.array(list(numbers.values())))
+
+
+def _whole(text: str) -> str:
+    """Returns text without the `.0` that pandas writes behind whole numbers in a column where one is missing."""
+    digits, point, rest = text.strip().partition(".")
+    return digits if point and digits and rest and not rest.strip("0") else text.strip()
 
 
 def _integer(text: str, where: str, low: int, high: int) -> int:

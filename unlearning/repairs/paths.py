@@ -120,6 +120,7 @@ def repair_file(
         method=method,
         hyperparameters=chosen.config(),
         flagged_rows=len(done.corrections),
+        unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),
         test_accuracy_before=accuracy(trained, data.test),
         test_accuracy_after=accuracy(done.model, data.test),

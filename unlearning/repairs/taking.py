@@ -89,6 +89,45 @@ def take_rows(name: str, part: Any) -> Split:
     return check_split(name, part)
 
 
+def check_model(model: keras.Model, *, trained_on: bool = False) -> None:
+    """Looks at a model before anything is computed with it.
+
+    Args:
+        model: What was given as a model.
+        trained_on: Whether its weights are to be changed.
+
+    Raises:
+        InputError: If it is no Keras model, takes more than one input, has weights that are not finite, or none that
+            may be changed.
+    """
+    import keras
+
+    from unlearning.interop import has_graph
+
+    if not isinstance(model, keras.Model):
+        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
+    if has_graph(model) and model.built and len(model.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise InputError(
+            "model",
+            "a model with one input (give several as one array, which the model takes apart)",
+            f"{len(model.inputs)} inputs: {names}",
+        )
+    for weight in model.weights:
+        values = weight.numpy()
+        if values.dtype.kind not in "iub" and not np.isfinite(values.astype(np.float64)).all():
+            raise InputError(
+                f"The model {model.name!r} has weights that are not finite (in {weight.path}): its training has "
+                "diverged, and there is nothing to repair. Give a model from before that, or train it again with a "
+                "smaller learning rate."
+            )
+    if trained_on and model.built and not model.trainable_weights:
+        raise InputError(
+            f"All layers of the model {model.name!r} are frozen, so that nothing may be changed. Set trainable = True "
+            "for the layers that a repair may change, and save the model again."
+        )
+
+
 def count_classes(model: keras.Model, train: Split) -> int:
     """Returns the number of a classifier's outputs.
 
@@ -100,14 +139,10 @@ def count_classes(model: keras.Model, train: Split) -> int:
         The number.
 
     Raises:
-        InputError: If this is no Keras model, or has not one score a class.
+        InputError: If it has not one score a class.
     """
-    import keras
-
     from unlearning.interop import score_few
 
-    if not isinstance(model, keras.Model):
-        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
     scores = score_few(model, train.images, None)
     if scores.ndim != 2:
         raise InputError("model", "a classifier with one output a class", f"outputs of shape {scores.shape[1:]}")

@@ -71,7 +71,12 @@ def draw_features(
     repair = read_json(files.results, UnlearningResults)
     cell = reopen(parent, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     check_writable(files.figures)
-    if not files.model.is_file() or file_sha256(files.model) != repair.model_sha256:
+    if not files.model.is_file():
+        raise InputError(
+            f"The weights {files.model} are missing: version control holds records only. The repair makes them again "
+            f"once {files.results} is moved away: python cli.py unlearn {repair.method} {parent}"
+        )
+    if file_sha256(files.model) != repair.model_sha256:
         raise InputError("run_dir", f"the weights whose hash {files.results} records", str(files.model))
     poisoned, given, corruption = open_poisoned(cell)
     repaired = load_model(files.model)

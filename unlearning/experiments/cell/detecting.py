@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import detect_variant
 from unlearning.experiments.cell.rows import Cell
-from unlearning.experiments.cell.stages import finished, keep_inside
+from unlearning.experiments.cell.stages import finished, keep_inside, set_aside
 from unlearning.records import DetectConfig, DetectionResults, config_hash, write_json
 from unlearning.repairs.settings import DetectSettings
 from unlearning.task import Corrections
@@ -29,7 +30,7 @@ def detected_files(cell: Cell, choice: DetectSettings) -> layout.DetectionFiles:
 def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None:
     """Returns the results of a detection, or None where there are none; writes nothing.
 
-    Passes on an `InputError` if the folder holds a damaged file, or what another configuration found.
+    Passes on an `InputError` if the folder holds what another configuration found.
     """
     files = detected_files(cell, choice)
     keep_inside(cell.setup.folder, files)
@@ -59,8 +60,15 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
 
     files, results = detected_files(cell, choice), None if anew else find_detected(cell, choice)
     num_classes = cell.setup.data.num_classes
+    if results is not None and results.suspects:
+        try:
+            return Found(read_flagged(files.suspects, len(cell.given), num_classes), results)
+        except InputError as error:
+            logger.warning("Detecting again: %s", error)
+            results = None
     if results is None:
         keep_inside(cell.setup.folder, files)
+        set_aside(files.results, DetectionResults)
         logger.info("detecting by %s: budget %d, seed %d", choice.detector, cell.budget, cell.seed)
         found = detect(
             model,

@@ -12,7 +12,7 @@ from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.detecting import ensure_detected
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.scoring import Scorer
-from unlearning.experiments.cell.stages import agrees, claim, finished, keep_inside
+from unlearning.experiments.cell.stages import agrees, claim, finished, keep_inside, set_aside
 from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned
 from unlearning.files import file_sha256, write_table
 from unlearning.methods.base import Took
@@ -30,7 +30,7 @@ _MOST_COUNTED_CLASSES = 100  # beyond, the counts of a confusion matrix would be
 def find_repaired(cell: Cell, planned: PlannedRepair) -> UnlearningResults | None:
     """Returns the results of a repair, or None where it is not made; writes nothing.
 
-    Passes on an `InputError` if the folder holds another configuration, or a damaged file.
+    Passes on an `InputError` if the folder holds another configuration.
     """
     files = planned.files(cell.files.folder)
     keep_inside(cell.setup.folder, files)
@@ -81,6 +81,7 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     found = find_repaired(cell, planned)
     if found is not None:
         return found
+    set_aside(files.results, UnlearningResults)
     method = planned.method
     method = method.resolve({name: awaited_duration(cell, planned, name) for name in method.waits_for()})
 

@@ -4,6 +4,10 @@ All lock files stand in `<experiment>/.locks` and vanish with the last writer. T
 (`flock`) and drops them when a process ends, however it ends: a lock file left behind by `kill -9` blocks nobody. Each
 file names its owner, for the message that others get.
 
+Where the file system has no `flock` (some NFS and Lustre mounts), a file with the holder's process stands for the lock,
+and its owner stands beside it. One left by `kill -9` is found out on the same machine; on another nobody can tell, and
+the message says which file to remove.
+
 - `sweep.lock` or `shard-<i>-of-<n>.lock`: held for the whole of a run; one run excludes another, except that different
   shards of the same division may run side by side.
 - `clean-seed-<S>.lock` (`clean.lock` where all seeds share one clean model) and `budget-<B>-seed-<S>.lock`: held while
@@ -15,12 +19,15 @@ Commands that only read take no lock: files appear whole (written aside, then re
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import json
 import logging
 import os
 import re
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -32,7 +39,7 @@ import psutil
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import read_below, real_below
+from unlearning.files import read_below, real_below, write_text
 from unlearning.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
@@ -44,6 +51,8 @@ _RUNS = re.compile(r"sweep|shard-([0-9]+)-of-([0-9]+)")
 _NAMES = re.compile(rf"gate|clean|clean-seed-[0-9]+|budget-[0-9]+-seed-[0-9]+|{_RUNS.pattern}")
 _LARGEST_LOCK = 4096
 _MOST_LOCKS = 10_000
+_NO_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+_HAS_FLOCK: dict[Path, bool] = {}  # by folder of locks; asked once a process
 
 
 class LockedError(InputError):
@@ -164,11 +173,11 @@ def _gate(experiment: Path) -> Iterator[None]:
 def _hold(experiment: Path, name: str, timeout: float) -> Iterator[None]:
     """Holds one lock file; raises `_Held` if it is someone else's for longer than `timeout` seconds (-1: no limit)."""
     path = _path(experiment, name)
-    lock = filelock.FileLock(path, thread_local=False)
     while True:
         real_below(experiment, path, alone=True)  # the lock file is opened for writing, and its content replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            lock = _lock_at(path)
             lock.acquire(timeout=timeout, poll_interval=_POLL_S)
             break
         except FileNotFoundError:
@@ -182,14 +191,46 @@ def _hold(experiment: Path, name: str, timeout: float) -> Iterator[None]:
             "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         }
         with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
-            path.write_text(json.dumps(owner) + "\n")
+            if _has_flock(path.parent):
+                path.write_text(json.dumps(owner) + "\n")
+            else:
+                write_text(_owner_file(path), json.dumps(owner) + "\n")
         yield
     finally:
-        # Unlinked while held: whoever waits on the old file finds it gone and opens a new one.
-        path.unlink(missing_ok=True)
-        lock.release()
+        _release(lock, path)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+
+def _lock_at(path: Path) -> filelock.BaseFileLock:
+    """The kind of lock that there can be at a path."""
+    kind = filelock.FileLock if _has_flock(path.parent) else filelock.SoftFileLock
+    return kind(path, thread_local=False)
+
+
+def _has_flock(folder: Path) -> bool:
+    """Whether the file system of a folder has locks; tried on a file of its own, so that no lock is touched."""
+    if folder not in _HAS_FLOCK:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _HAS_FLOCK[folder] = True
+            except OSError as error:
+                if error.errno not in _NO_FLOCK:
+                    raise
+                _HAS_FLOCK[folder] = False
+                logger.warning("%s: the file system has no locks (%s); files stand for them.", folder, error.strerror)
+    return _HAS_FLOCK[folder]
+
+
+def _release(lock: filelock.BaseFileLock, path: Path) -> None:
+    """Gives a lock back and removes its files."""
+    if _has_flock(path.parent):
+        # Unlinked while held: whoever waits on the old file finds it gone and opens a new one.
+        path.unlink(missing_ok=True)
+    else:  # the file is the lock, and goes with it
+        _owner_file(path).unlink(missing_ok=True)
+    lock.release()
 
 
 def _other_run(experiment: Path, name: str) -> Path | None:
@@ -218,13 +259,12 @@ def _lock_files(experiment: Path) -> list[Path]:
 def _is_held(experiment: Path, path: Path) -> bool:
     """Whether a live process holds a lock file; a stale file is removed."""
     real_below(experiment, path, alone=True)
-    lock = filelock.FileLock(path, thread_local=False)
+    lock = _lock_at(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
-    path.unlink(missing_ok=True)
-    lock.release()
+    _release(lock, path)
     return False
 
 
@@ -290,7 +330,10 @@ def _read_owner(experiment: Path, path: Path) -> dict[str, Any]:
     Raises:
         InputError: If it is no file of ours.
     """
-    text = read_below(experiment, path, _LARGEST_LOCK)
+    try:
+        text = read_below(experiment, _owner_file(path), _LARGEST_LOCK)
+    except FileNotFoundError:
+        text = read_below(experiment, path, _LARGEST_LOCK)
     if not text.strip():
         return {}
     try:
@@ -311,9 +354,16 @@ def _path(experiment: Path, name: str) -> Path:
     return experiment / _FOLDER / f"{name}.lock"
 
 
+def _owner_file(path: Path) -> Path:
+    """Who holds a lock that is a file itself."""
+    return path.with_suffix(".owner")
+
+
 def _owner(path: Path) -> str:
-    """Describes the holder of a lock."""
+    """Describes the holder of a lock, and what to do where it may be gone without anybody knowing."""
     with contextlib.suppress(OSError, ValueError):
         if owner := _read_owner(path.parents[1], path):
-            return f"process {owner['pid']} on {printable(owner['host'])} (since {printable(owner['since'])})"
+            who = f"process {owner['pid']} on {printable(owner['host'])} (since {printable(owner['since'])})"
+            beyond = owner["host"] != socket.gethostname() and not _HAS_FLOCK.get(path.parent, True)
+            return f"{who}; if that process is gone, remove {path}" if beyond else who
     return "another process"

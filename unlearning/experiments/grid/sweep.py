@@ -114,7 +114,7 @@ def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     """
     options = options or SweepOptions()
     if options.executor == "ray":
-        import_ray()
+        import_ray(own=options.address is None)
     states = scan(setup, options.shard)
     if all(state.done and not state.failed for state in states.values()):
         clear_stale(setup.folder)  # of a run that was killed when all was done
