@@ -26,7 +26,10 @@ def test_rows_above_the_limit_are_read_batch_by_batch(limit: int, in_memory: boo
     array = np.arange(10, dtype=np.float32).reshape(5, 2)
     store = RowStore(array, tf.float64, limit)
     assert store.in_memory is in_memory and store.rows == 5
-    found = tf.function(store.fetch)(tf.constant([4, 0, 4], tf.int64))
+    fetch = tf.function(store.fetch)
+    graph = fetch.get_concrete_function(tf.TensorSpec([None], tf.int64))
+    assert graph.structured_outputs.shape.as_list() == [None, 2]  # layers need the shape of a row
+    found = fetch(tf.constant([4, 0, 4], tf.int64))
     assert found.dtype == tf.float64
     np.testing.assert_array_equal(found, array[[4, 0, 4]])
 
