@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import file_sha256, real_below
+from unlearning.files import file_sha256, is_plain, real_below
 from unlearning.records import (
     DetectionResults,
     Record,
@@ -40,6 +40,8 @@ def keep_inside(experiment: Path, files: layout.Files) -> None:
         experiment: The experiment's folder.
         files: The stage's files.
     """
+    if is_plain(real_below(experiment, files.folder)):
+        return  # a file where a folder should be: this stage fails when it is made, and the others go on
     for name, value in vars(type(files)).items():
         if isinstance(value, property):
             real_below(experiment, getattr(files, name))
