@@ -145,9 +145,9 @@ class TestRun:
 
     def test_a_damaged_result_is_named(self, experiment: Path, tmp_path: Path) -> None:
         shutil.copytree(experiment, tmp_path / "e")
-        (tmp_path / "e/clean/seed-1/train_results.json").write_text("{")
-        done = cli("run", *TINY, "--out", "e", cwd=tmp_path)
-        assert done.returncode == 2 and "train_results.json is not valid JSON" in done.stderr
+        (tmp_path / "e/budget-60/seed-1/train_results.json").write_text("{")
+        done = cli("detect", "e/budget-60/seed-1", "--detect", "neighbours", cwd=tmp_path)
+        assert_refused(done, "train_results.json is not valid JSON")
 
 
 class TestOtherCommands:

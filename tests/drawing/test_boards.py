@@ -146,3 +146,18 @@ class TestCommands:
         line = ["run", *TINY, "--out", str(tmp_path / "e"), "--tensorboard", str(tmp_path / board)]
         done = CliRunner().invoke(cli.main, line)
         assert done.exit_code == 2 and "`tensorboard`" in done.output and not (tmp_path / "e").exists()
+
+
+def test_event_files_of_others_stay(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.unlearning"
+    elsewhere.write_text("")
+    folder = tmp_path / "board"
+    folder.mkdir()
+    (folder / "events.out.tfevents.1.host").write_text("")
+    (folder / "events.out.tfevents.2.host.unlearning").symlink_to(elsewhere)
+    kept = sorted(folder.iterdir())
+    for _ in range(2):
+        write_repair(folder, [{"step": 0, "loss": 1.0}])
+        own = [path for path in folder.iterdir() if path not in kept]
+        assert len(own) == 1 and own[0].name.endswith(".unlearning") and set(kept) < set(folder.iterdir())
+    assert elsewhere.exists() and scalars(folder) == {"steps/loss": [(0, 1.0)]}

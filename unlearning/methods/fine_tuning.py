@@ -150,7 +150,7 @@ class FineTuning(Method):
         budget = Budget(**limits)
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
-        tuned = as_logit_model(model)
+        tuned = as_logit_model(model, task.train.images)
         self._freeze(tuned)
         initial = tuned.get_weights()
         falling = self.schedule == "linear"
@@ -183,7 +183,7 @@ class FineTuning(Method):
             feeding.fit(tuned, batches, epochs=-(-steps // len(batches)) if falling else epochs, callbacks=[watch])
         proposal = None
         if watch.best_weights is not None:
-            proposal = copy_model(model)
+            proposal = copy_model(model, task.train.images)
             proposal.set_weights(watch.best_weights)
         work += WorkCount(forward_rows=watch.forward_rows, gradient_rows=watch.batches * self.batch_size)
         return conclude(
