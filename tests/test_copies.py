@@ -326,3 +326,11 @@ class TestDrawnAfresh:
         recipe = {"learning_rate": 0.1, "epochs": 10, "batch_size": 32}
         outcome = get("retraining", {"recipe": recipe}).unlearn(model, task)
         assert outcome.applied and outcome.validation_accuracy_after > 0.9
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_model_that_takes_so_many_rows_at_once_is_copied(rows: int) -> None:
+    inputs = keras.Input((3,), batch_size=rows)
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    images = np.ones((rows, 3), np.float32)
+    np.testing.assert_array_equal(copy_model(model)(images), model(images))

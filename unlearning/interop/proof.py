@@ -151,7 +151,7 @@ def _rows_to_try(model: keras.Model, rows: Any) -> Iterator[Any]:
         shape = (model.get_build_config() or {}).get("input_shape")
         if not isinstance(shape, list | tuple) or not all(n is None or isinstance(n, int) for n in shape):
             return
-        inputs = keras.KerasTensor(tuple(shape))
+        inputs = keras.KerasTensor((None, *shape[1:]))  # built by a call on few rows, it takes others, too
     words, limit = _known(model)
     for side in _SIDES:
         for brightest in (255.0, 1.0, 0.0):
@@ -180,7 +180,7 @@ def _made_up(tensor: Any, side: int, brightest: float, words: list[str], limit: 
     values = rng.uniform(0, min(brightest, 1.0), shape)
     if brightest > 1 and limit == _BYTE:
         values[1::2] *= brightest
-        values[2:] = 2 * values[2:] - values[2:].max()
+        values[2:] = 2 * values[2:] - values[2:].max(initial=0)
     return values.astype(np.float32 if dtype == "bfloat16" else dtype)
 
 
