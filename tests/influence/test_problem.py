@@ -62,7 +62,7 @@ class TestProblem:
             self.problem(corrections, feature_dtype="int8")
 
     def test_work_is_counted_where_it_is_done(self) -> None:
-        problem, _ = self.problem(Corrections(np.arange(5), np.zeros(5, int)))
+        problem, _ = self.problem(Corrections(np.arange(5), np.full(5, REMOVED)))
         assert problem.work.forward_rows == 60 + 10  # half of the 20 validation rows: those that choose
         problem.right_hand_side(problem.initial)
         problem.right_hand_side(problem.initial)
