@@ -122,7 +122,8 @@ def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) 
     """What the detector has drawn, or not, does not reach the method, dropout included."""
     choices = (MethodChoice(name="fspmu", overrides={"epochs": 2, "learning_rate": 0.001}),)
     detect = DetectSettings(detector="probe", options={"epochs": 1})
-    settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect)
+    short = {"epochs": 3, "batch_size": 32}  # a model that two epochs of the method improve
+    settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect, **short)
     run_grid(Setup(settings))
     (folder,) = (tmp_path / "e/budget-40/seed-1").glob("fspmu-*")
     first = load_model(folder / "repaired_model.keras").get_weights()
