@@ -91,9 +91,7 @@ def recorded_settings(config: TrainConfig, poison: PoisonConfig) -> RunSettings:
     for record in (config, config.data, poison):
         recorded |= {name: getattr(record, name) for name in type(record).model_fields if name in fields}
     recorded |= {"noise_options": dict(poison.options), "seeds": (config.seed,)}
-    recorded["interpolation"] = (
-        config.data.interpolation or "pillow"
-    )  # only folders are asked, and old ones say nothing
+    recorded["interpolation"] = config.data.interpolation or "pillow"  # only folders are asked; old ones say nothing
     settings = RunSettings(**{name: value for name, value in recorded.items() if value is not None})
     return settings.changed(budgets=(poison.budget,)) if settings.takes_budget else settings
 
