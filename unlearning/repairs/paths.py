@@ -242,7 +242,7 @@ def _load(path: Path) -> Any:
     import_tensorflow()
     from unlearning.interop import load_model
 
-    return load_model(path)
+    return load_model(path, compiled=True)
 
 
 def examine(
