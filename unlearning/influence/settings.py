@@ -11,7 +11,7 @@ from unlearning.settings import Count, NonNegative, OpenShare, Positive, Positiv
 MEMORY_LIMIT_BYTES = 2**30
 """Size of a table of features above which it lives on disk."""
 
-Curvature = Literal["gauss-newton", "hessian"]
+Curvature = Literal["bound", "gauss-newton", "hessian"]
 """The matrix that stands for the curvature; see `unlearning.influence.objective`."""
 Squares = Literal["examples", "batches"]
 """What is squared and averaged: the gradients of rows, or those of batches."""
@@ -39,7 +39,7 @@ class FeatureSettings(Settings):
 class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
-    solver: Literal["cg", "lissa", "dense"] = "cg"
+    solver: Literal["cg", "kronecker", "lissa", "dense"] = "cg"
     """`"cg"`, `"lissa"` (published recursion and constants), or `"dense"` (exact, small heads)."""
     curvature: Curvature = "gauss-newton"
     """`"gauss-newton"` or `"hessian"`."""
