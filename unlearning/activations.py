@@ -49,7 +49,7 @@ class UpperPart:
     def activations(self, images: Any) -> np.ndarray:
         """Returns what enters the part, shape `(rows, ...)`; in float32 where the dtype cannot hold it."""
         found, largest = self._compute(images, self._dtype)
-        if largest > np.finfo(self._dtype).max:
+        if largest > float(np.finfo(self._dtype).max):
             found, _ = self._compute(images, "float32")
         return found
 
@@ -80,13 +80,16 @@ class UpperPart:
 
 
 def is_separable(model: keras.Model, layer: str) -> bool:
-    """Whether a model can be cut in front of a layer, so that there is something below and it can be computed once.
+    """Returns whether there is something below a layer that can be computed once.
 
     Passes on an `InputError` if not every path to the output passes through the layer.
 
     Args:
         model: A built model.
         layer: Name of a layer, or `"all"`.
+
+    Returns:
+        False of `"all"` and of the first layer, of a model without a graph, and where a mask crosses the boundary.
     """
     if layer == ALL or not has_graph(model) or model.layers[0].name == layer:
         return False
