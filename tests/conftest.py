@@ -12,8 +12,48 @@ from unlearning.startup import import_tensorflow
 # ruff: noqa: E402
 import_tensorflow()  # before Keras does: test processes of pytest-xdist would show its start-up messages
 
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
 import keras
 import pytest
+
+from support.command import TINY, cli
+from support.shared import once
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks come first: the longest tests last would leave one process alone with them."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts back what commands that run in this process set for the whole of it."""
+    library = logging.getLogger("unlearning")
+    before = library.handlers, library.level, library.propagate
+    variables = dict(os.environ)
+    yield
+    library.handlers, library.propagate = before[0], before[2]
+    library.setLevel(before[1])
+    if os.environ != variables:
+        os.environ.clear()
+        os.environ.update(variables)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A finished tiny experiment, `TINY`, and beside it in `out` what its command said; tests that write copy it."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        done = cli("run", *TINY, "--out", "e", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "out").write_text(done.stdout)
+
+    return once(tmp_path_factory, "tiny", make) / "e"
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from support.hostile import FUZZ, MEGABYTE, bounded, refused, zipped
 from unlearning.archives import read_arrays
 from unlearning.data import load_data
 from unlearning.errors import InputError
+from unlearning.experiments.results.whole import diagnose_archive
+from unlearning.interop import load_model
 from unlearning.noise import Corruption
 
 
@@ -115,3 +117,29 @@ class TestArrays:
         except InputError:
             return
         assert all(isinstance(array, np.ndarray) for array in read.values())
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_members_whose_size_can_be_held_to(tmp_path: Path, compression: int) -> None:
+    """A few kilobytes of bzip2 unpack to gigabytes whatever size they claim."""
+    good = npy((10**6,), "|u1", bytes(10**6))
+    path = zipped(tmp_path / "d.npz", {"images.npy": good}, compression)
+    with bounded(1):
+        refused(lambda: read_arrays(path), "compressed by")
+    keras_file = zipped(tmp_path / "m.keras", {"config.json": b"{}", "metadata.json": b"{}"}, compression)
+    assert "compressed by" in diagnose_archive(keras_file)
+    refused(lambda: load_model(keras_file), "compressed by")
+
+
+@pytest.mark.parametrize("method", [9, 12, 93, 99, 65535])
+def test_unknown_methods_and_encryption(tmp_path: Path, method: int) -> None:
+    path = zipped(tmp_path / "d.npz", {"a.npy": npy((1,), "<i8", bytes(8))}, zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<H", content, directory + 10, method)
+    path.write_bytes(content)
+    refused(lambda: read_arrays(path), "compressed by")
+    struct.pack_into("<H", content, directory + 10, 0)
+    content[directory + 8] |= 1
+    path.write_bytes(content)
+    refused(lambda: read_arrays(path), "encrypted")

@@ -161,3 +161,6 @@ class TestScores:
         expected = [[0.25, 0.75], [1.0, 0.0]]
         np.testing.assert_allclose(probabilities(logits), expected)
         np.testing.assert_allclose(probabilities(np.array(expected)), expected)
+
+    def test_probabilities_are_brought_to_a_sum_of_one(self) -> None:
+        np.testing.assert_allclose(probabilities(np.array([[0.2, 0.3]]), closed=True), [[0.4, 0.6]])

@@ -18,7 +18,7 @@ from unlearning.records import PoisonConfig
 from unlearning.streams import stream, stream_seed
 from unlearning.task import Corrections, Split, UnlearningTask
 
-ROWS, BAD, CLASSES, SEED = 20_000, 4_000, 10, 42
+ROWS, BAD, CLASSES, SEED = 6_000, 1_200, 10, 42
 
 
 class TestStreams:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.memory import total_memory
 
 _FREE_BYTES = 64 * 2**20
 _LARGEST_EXPANSION = 200  # photographs and labels compress up to some ten times, deflate up to 1,032 times
@@ -44,14 +45,15 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Raises `ValueError` if an archive's members have unsafe names or unpack to absurd sizes.
+    """Raises `ValueError` if an archive's members have unsafe names or may unpack to absurd sizes.
 
     Args:
         archive: The open archive.
         path: Its path, for its size on disk.
 
     Raises:
-        ValueError: If two members have one name, a name is unsafe, or the archive unpacks to far more than it holds.
+        ValueError: If two members have one name, a name is unsafe, a member is encrypted, or neither stored nor
+            deflated, or the archive unpacks to far more than it holds.
     """
     names = [info.filename for info in archive.infolist()]
     if len(set(names)) < len(names):
@@ -60,6 +62,13 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> None:
         slashed = name.replace("\\", "/")
         if slashed.startswith("/") or slashed[1:2] == ":" or ".." in slashed.split("/") or not name.isprintable():
             raise ValueError(f"the member {name[:80]!r} has an unsafe name")
+    for info in archive.infolist():
+        # bzip2 and lzma unpack a whole block, of any size, before anybody can stop them at the size that is claimed.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            how = f"compressed by method {info.compress_type}, not stored or deflated"
+            raise ValueError(f"the member {info.filename[:80]!r} is {how}")
+        if info.flag_bits & 0x1:
+            raise ValueError(f"the member {info.filename[:80]!r} is encrypted")
     unpacked, stored = sum(info.file_size for info in archive.infolist()), path.stat().st_size
     if unpacked > _FREE_BYTES and unpacked > _LARGEST_EXPANSION * stored:
         raise ValueError(f"{stored} bytes that claim to unpack to {unpacked}; store such data uncompressed")
@@ -67,10 +76,10 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def check_memory(size: int) -> None:
-    """Raises `ValueError` if a number of bytes exceeds this machine's memory."""
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Raises `ValueError` if a number of bytes exceeds the memory of this machine or container."""
+    available = total_memory()
     if size > available:
-        raise ValueError(f"it needs {size} bytes of memory, and this machine has {available}")
+        raise ValueError(f"it needs {size} bytes of memory, and there are {available}")
 
 
 def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:

@@ -41,7 +41,8 @@ def printable(text: str) -> str:
         text: Text that may come from a file name or a file.
 
     Returns:
-        The same with control characters and lone surrogates escaped.
+        The same with control characters, lone surrogates and marks that turn the direction of writing escaped; line
+        ends stay only with `printable_lines`.
 
     Example:
         >>> printable("a\x1b[2J")
@@ -50,3 +51,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Returns text of several lines that any terminal can take; see `printable`."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -60,7 +60,7 @@ def _opened(model: keras.Model, images: np.ndarray) -> tuple[keras.Model, bool]:
     closed = bool(len(few)) and gives_probabilities(model, few)
     if closed:
         with contextlib.suppress(InputError):  # of which no copy can be made
-            work = as_logit_model(model)
+            work = as_logit_model(model, few)
             if not gives_probabilities(work, few):
                 return work, False
     return model, closed

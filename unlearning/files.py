@@ -4,45 +4,104 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import os
-import tempfile
+import re
+import secrets
+import socket
+import stat
+import time
 import tomllib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unlearning.errors import InputError
 
+_LONGEST_LINE = 2**16
+
 PARTIAL = ".partial-"
 """How names of unfinished files begin."""
+_WRITER = re.compile(
+    rf"{re.escape(PARTIAL)}(?:(?P<host>[0-9a-f]{{8}})-(?P<pid>[0-9]{{1,9}})-[0-9a-f]{{8}}|[a-z0-9_]{{8}})(?:\.|$)"
+)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ABANDONED_S = 24 * 3600.0
+LARGEST_TABLE = 5_000_000
+"""No table that is held as a whole has more values."""
 
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lets a file be written aside and puts it in place when all went well: the old content or the whole new one.
 
+    What writers left in the same folder that were killed is removed on the way.
+
     Args:
         path: The file; its folder is made where there is none.
 
     Yields:
         Where to write, in the same folder and with the same suffixes.
+
+    Raises:
+        OSError: If the disk is full; it names the file, whatever library found it out.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix="".join(path.suffixes))
-    os.close(handle)
-    aside = Path(name)
+    remove_stale(path.parent)
+    aside = path.with_name(f"{PARTIAL}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{''.join(path.suffixes)}")
+    # Made by the system with what the umask leaves of these, as any other file.
+    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield aside
-        aside.chmod(0o666 & ~_umask())  # temporary files are private; results are for others to read
         _sync(aside)
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        code = getattr(error, "errno", None)
+        if code in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):  # h5py says it in its text only
+            code = code or errno.ENOSPC
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise
     _sync(path.parent)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes the unfinished files in a folder whose writers are gone.
+
+    Those of this machine are asked for; what another machine, or an earlier version, left unfinished for a day is taken
+    for abandoned. Only files named as `writing` names them.
+    """
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name.startswith(PARTIAL)]
+    for entry in found:
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            writer = _WRITER.match(entry.name)
+            if entry.is_file(follow_symlinks=False) and writer is not None:
+                old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S
+                if old or (writer["host"] == _host() and not _is_alive(int(writer["pid"]))):
+                    os.unlink(entry.path)
+
+
+def _host() -> str:
+    """Where process numbers mean the same as here, as names of unfinished files have it: this machine or container."""
+    space = ""
+    with contextlib.suppress(OSError):  # Linux only
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32((socket.gethostname() + space).encode()):08x}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -112,13 +171,17 @@ def read_toml(argument: str, path: str | os.PathLike[str], limit: int) -> dict[s
 
 
 @contextlib.contextmanager
-def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterator[csv.DictReader]:
+def open_csv(
+    argument: str, path: str | os.PathLike[str], limit: int, *, foreign: bool = False
+) -> Iterator[csv.DictReader]:
     """Opens a CSV file whose first line names every column once.
 
     Args:
         argument: Name of the argument, for messages.
         path: The file.
         limit: Most bytes it may have.
+        foreign: Take what spreadsheets and pandas write, too: semicolons or tabs between values, and in front a column
+            without a name, which numbers the lines.
 
     Yields:
         A reader of its rows as mappings.
@@ -129,8 +192,13 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
     path = check_file(argument, path, limit, "CSV file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or ())
+            between = ","
+            if foreign:
+                first = file.readline(_LONGEST_LINE)
+                between = next((mark for mark in ";\t" if "," not in first and mark in first), ",")
+                file.seek(0)
+            reader = csv.DictReader(file, strict=True, delimiter=between)
+            columns = list(reader.fieldnames or ())[1 if foreign and (reader.fieldnames or ("x",))[0] == "" else 0 :]
             if not columns:
                 raise InputError(f"{path} has no first line with the names of columns.")
             for name in columns:
@@ -138,7 +206,9 @@ def open_csv(argument: str, path: str | os.PathLike[str], limit: int) -> Iterato
                     wrong = f"the column {name} twice" if name else "a column without a name"
                     raise InputError(f"{path} has {wrong} in its first line.")
             yield reader
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"Cannot read {path} as CSV: it is not in UTF-8 (a spreadsheet saves it as such).") from error
+    except csv.Error as error:
         raise InputError(f"Cannot read {path} as CSV: {error}") from error
 
 
@@ -149,19 +219,32 @@ def read_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> list[di
         One mapping a row, from column to text.
 
     Raises:
-        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns; also if it
+            has more than `LARGEST_TABLE` values, which take much more memory than the file.
     """
     if not Path(path).exists():
         return []
     rows = []
+    for row in iterate_table(path, limit):
+        rows.append(row)
+        if len(rows) * len(row) > LARGEST_TABLE:
+            raise InputError(Path(path).name, f"at most {LARGEST_TABLE} values", f"more in {path}")
+    return rows
+
+
+def iterate_table(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> Iterator[dict[str, str]]:
+    """Yields the rows of a CSV file, which must exist, as `read_table` returns them, one at a time.
+
+    Raises:
+        InputError: If it is no such file, too large, or a line has not as many values as there are columns.
+    """
     with open_csv(Path(path).name, path, limit) as reader:
         for row in reader:
             if None in row or None in row.values():
                 raise InputError(f"{path}, line {reader.line_num}: expected as many values as columns.")
             if any("\0" in value for value in row.values()):
                 raise InputError(f"{path}, line {reader.line_num}: it holds a null character.")
-            rows.append(row)
-    return rows
+            yield row
 
 
 def file_sha256(path: Path) -> str:
@@ -185,22 +268,85 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
     check_writable(paths[0].parent)
 
 
+def real_below(root: Path, path: Path, *, alone: bool = False) -> Path:
+    """Returns a path that stays in a folder from a stranger: nothing on its way is a link.
+
+    This is the one guard before anything in such a folder is read, written, locked or removed. How `root` itself was
+    reached is the user's choice, and what is not there yet may be made.
+
+    Args:
+        root: The folder, such as an experiment.
+        path: The folder itself, or a file or folder below it.
+        alone: Whether a file may have no second name (hard link), for files that are written in place or removed.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the path leaves the folder, or passes through a link or a file, or ends in a pipe or device.
+    """
+    if not path.is_relative_to(root) or ".." in (parts := path.relative_to(root).parts):
+        raise InputError(f"{path} does not stand in {root}.")
+    place, mode = root, stat.S_IFDIR
+    for number, part in enumerate(parts, 1):
+        place = place / part
+        try:
+            there = place.lstat()
+        except FileNotFoundError:
+            return path
+        mode = there.st_mode
+        if stat.S_ISLNK(mode):
+            raise InputError(f"{place} is a link; it is not followed.")
+        if number < len(parts) and not stat.S_ISDIR(mode):
+            raise InputError(f"{place} is no folder.")
+        if alone and stat.S_ISREG(mode) and there.st_nlink > 1:
+            raise InputError(f"{place} has a second name elsewhere (a hard link); it is not touched.")
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise InputError(f"{path} is neither a file nor a folder.")
+    return path
+
+
+def read_below(root: Path, path: Path, limit: int) -> bytes:
+    """Reads a file that `real_below` lets pass, and what was checked is what is read.
+
+    Args:
+        root: The folder.
+        path: The file below it.
+        limit: Most bytes it may have.
+
+    Returns:
+        Its content.
+
+    Raises:
+        InputError: As `real_below`; also if it is no file, or larger.
+    """
+    real_below(root, path)
+    # Swapped for a link since, or for a pipe that nobody writes to: then opening fails, or does not wait.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise InputError(f"{path} is no file.")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(path.name, f"at most {limit} bytes", f"more in {path}")
+    return content
+
+
 def is_plain(path: Path) -> bool:
     """Whether a path is a file of its own: there, no folder or device, and no link to one elsewhere."""
     return path.is_file() and not path.is_symlink()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _sync(path: Path) -> None:
-    """Puts a file's (or folder's) content on the disk, where the file system can."""
-    with contextlib.suppress(OSError):
+    """Puts a file's (or folder's) content on the disk, where the file system can; a disk that is full is an error."""
+    try:
         handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:  # a folder that may be written, but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES):
+            raise  # the disk is full only now, or broken: what was written is not there
+    finally:
+        os.close(handle)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
+
+from unlearning.errors import printable_lines
 
 
 def progress_bar(items: Sequence[Any] | None = None, *, total: int | None = None, description: str, unit: str) -> Any:
@@ -23,3 +26,11 @@ def progress_bar(items: Sequence[Any] | None = None, *, total: int | None = None
     """
     disabled = True if os.environ.get("TQDM_DISABLE") else None  # None: only where standard error is no terminal
     return tqdm(items, total=total, desc=description, unit=unit, leave=False, delay=1, disable=disabled)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Messages that cannot steer a terminal, whatever names of files stand in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the message of a record."""
+        return printable_lines(super().format(record))

@@ -33,6 +33,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -61,7 +62,10 @@ PositiveFloat = Annotated[float, Gt(0)]
 """A number above zero."""
 NonNegative = Annotated[float, Ge(0)]
 """A number of at least zero."""
-Seed = Annotated[int, Ge(0), Lt(2**31)]
+Classes = Annotated[int, Ge(1), Le(1_000_000)]
+"""A number of classes; whatever is made for each of them stays small."""
+LARGEST_SEED = 2**31 - 1
+Seed = Annotated[int, Ge(0), Le(LARGEST_SEED)]
 """Seed of a random choice."""
 Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern="^[0-9a-f]*$")]
 """A SHA-256 as hexadecimal text."""
@@ -252,6 +256,20 @@ def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> In
         return InputError(name, "a value", "none")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return InputError(name, message[:1].lower() + message[1:], first["input"])
+
+
+def check_seed(seed: int) -> int:
+    """Returns a seed that every random generator takes.
+
+    Args:
+        seed: The seed.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError("seed", f"an integer from 0 to {LARGEST_SEED}", seed)
+    return int(seed)
 
 
 def _owner(cls: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:

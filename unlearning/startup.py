@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import os
 import sys
 import tempfile
+from pathlib import Path
+
+from unlearning.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _POOL_VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -24,6 +32,25 @@ def choose_threads(threads: int | None = None) -> None:
     os.environ.update(_SINGLE if threads is None else pool_variables(threads))
 
 
+def open_standard_streams() -> None:
+    """Gives a process whose standard streams are closed (`2>&-`) ones that go nowhere.
+
+    Otherwise the first file that is opened takes the place of standard error, and what libraries print there,
+    TensorFlow above all, ends up in a result.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+
+
 def import_tensorflow(threads: int | None = None) -> None:
     """Imports TensorFlow without its start-up messages, which no setting silences since 2.19 (issue 100442 there).
 
@@ -33,11 +60,15 @@ def import_tensorflow(threads: int | None = None) -> None:
     Args:
         threads: Size of the pools of threads; None leaves it as it is, or to TensorFlow. Where TensorFlow has computed
             before, the size is what it was.
+
+    Passes on an `InputError` if Keras is set up for something else; see `check_keras`.
     """
+    check_keras()
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads any more
+        sys.stderr.flush()
     visible = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
@@ -55,6 +86,46 @@ def import_tensorflow(threads: int | None = None) -> None:
         finally:
             os.dup2(visible, 2)
             os.close(visible)
+
+
+def check_keras() -> None:
+    """Reads how Keras is set up on this machine, before it is imported.
+
+    A precision other than float32 is said in one line, and records keep it.
+
+    Raises:
+        InputError: If it is set up for another backend, for images whose channels come first, or not at all as Keras
+            understands it.
+    """
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    path = Path(home).expanduser() / "keras.json"
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else "{}"
+    except (OSError, UnicodeDecodeError):
+        return  # Keras says what is wrong with it
+    try:
+        config = json.loads(text)
+    except ValueError:
+        config = {}  # as Keras takes it
+    if not isinstance(config, dict):
+        raise InputError(f"{path} must hold a JSON object, or be removed.")
+    backend = os.environ.get("KERAS_BACKEND") or config.get("backend", "tensorflow")
+    if backend != "tensorflow":
+        source = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else str(path)
+        raise InputError(f"{source} sets Keras up for the backend {backend!r}: set KERAS_BACKEND=tensorflow.")
+    order = config.get("image_data_format", "channels_last")
+    if order != "channels_last":
+        raise InputError(
+            f"{path} sets image_data_format to {order!r}, but images here have their channels last: set it to "
+            "'channels_last', or KERAS_HOME to a folder without that file."
+        )
+    floats = config.get("floatx", "float32")
+    if floats not in ("float16", "float32", "float64"):
+        raise InputError(f"{path} sets floatx to {floats!r}; Keras knows float16, float32 and float64.")
+    if not isinstance(config.get("epsilon", 1e-7), float):
+        raise InputError(f"{path} sets epsilon to {config['epsilon']!r}; Keras takes a float such as 1e-07.")
+    if floats != "float32" and "keras" not in sys.modules:
+        logger.warning("%s sets Keras up for %s: models are built in it, and records say so.", path, floats)
 
 
 def pool_variables(threads: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 
 from unlearning.acceptance import Acceptance, choosing_rows
 from unlearning.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 REMOVED = -1
 """The corrected label that stands for "take this row out of the training set"."""
@@ -92,7 +95,8 @@ class UnlearningTask:
 
     Attributes:
         train: The training rows exactly as the model was trained on them (given labels, patched images).
-        corrections: The flagged rows; empty for methods that need none.
+        corrections: The flagged rows; empty for methods that need none. Rows that are set right to what they were given
+            ask for no change: they are taken out here, for all methods alike, with a warning that counts them.
         validation: Held-out rows with the labels the user has. Methods see `choosing`, one half of them; the other one,
             `deciding`, is kept for the verdict (see `unlearning.acceptance`).
         num_classes: Number of classes `K`; labels are `0..K-1`.
@@ -122,6 +126,7 @@ class UnlearningTask:
             if labels.min() < 0 or labels.max() >= classes:
                 raise InputError(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
         self._check_flagged("corrections", self.corrections)
+        self._drop_unchanged()
         if np.count_nonzero(self.corrections.labels == REMOVED) == rows:
             raise InputError(
                 "Invalid value for argument `corrections`. Expected at least one row to stay. All are removed."
@@ -139,6 +144,37 @@ class UnlearningTask:
         """The numbers of the validation rows that say whether a repair is taken, int64, ascending."""
         chosen = choosing_rows(self.validation.labels, self.seed)
         return np.setdiff1d(np.arange(len(self.validation)), chosen)
+
+    def _drop_unchanged(self) -> None:
+        """Takes out flagged rows whose corrected label, and image, is the given one.
+
+        Their gradient difference is zero but for rounding, which a step would scale up; and to methods that forget what
+        is flagged they would be rows to forget.
+
+        Raises:
+            InputError: If none is left.
+        """
+        flagged, train = self.corrections, self.train
+        same = flagged.labels == train.labels[flagged.rows]
+        if flagged.images is not None:
+            for number in np.flatnonzero(same):
+                same[number] = np.array_equal(flagged.images[number], train.images[flagged.rows[number]])
+        if not same.any():
+            return
+        if same.all():
+            raise InputError(
+                f"Every corrected label is the given one ({len(same)} rows), so that nothing would be corrected. Give "
+                f"the labels that should have stood there, or {REMOVED} (in a CSV file an empty label) to take a row "
+                "out."
+            )
+        logger.warning(
+            "%d of %d flagged rows have their given label as corrected label: nothing is wrong with them, and they are "
+            "not counted as flagged.",
+            np.count_nonzero(same),
+            len(same),
+        )
+        images = None if flagged.images is None else flagged.images[~same]
+        object.__setattr__(self, "corrections", Corrections(flagged.rows[~same], flagged.labels[~same], images))
 
     def _check_flagged(self, name: str, flagged: Corrections) -> None:
         rows, classes, shape = len(self.train), self.num_classes, self.train.images.shape[1:]

@@ -77,3 +77,11 @@ class TestMixture:
             np.testing.assert_array_equal(before, after)  # moving statistics, too
         with pytest.raises(InputError, match="4 outputs"):
             row_losses(model, rows, 4)
+
+
+def test_batch_statistics_are_those_of_shuffled_batches() -> None:
+    model, rows = small_model(), blobs(12)
+    orders = [row_losses(model, rows, 3, view="training", batch_size=4, seed=seed) for seed in (0, 1)]
+    assert not np.allclose(*orders)
+    plain = [row_losses(model, rows, 3, view="inference", batch_size=4, seed=seed) for seed in (0, 1)]
+    np.testing.assert_array_equal(*plain)

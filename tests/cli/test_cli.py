@@ -1,4 +1,4 @@
-"""The command line, through the real command in processes of its own."""
+"""The command line: what a command computes, writes and says."""
 
 from __future__ import annotations
 
@@ -6,32 +6,26 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.command import assert_refused, cli, tree
-from support.paths import ROOT
+from support.command import PATIENCE_S, TINY, assert_refused, cli, process, program, tree
 from support.trees import without_times
 
-TINY = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
 
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory) -> Path:
+@pytest.fixture(scope="session")
+def experiment(tiny: Path) -> Path:
     """A finished tiny experiment; tests that write copy it."""
-    folder = tmp_path_factory.mktemp("cli")
-    done = cli("run", *TINY, "--out", "e", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "second-order" in done.stdout and "restored" in done.stdout
-    return folder / "e"
+    return tiny
 
 
 class TestRun:
     def test_the_tree(self, experiment: Path) -> None:
+        told = experiment.with_name("out").read_text()
+        assert "second-order" in told and "restored" in told
         assert sorted(tree(experiment)) == sorted(
             [
                 f"clean/seed-1/{n}"
@@ -92,31 +86,34 @@ class TestRun:
 
     def test_a_second_run_only_prints(self, experiment: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*")}
-        done = cli("run", *TINY, "--out", "e", "--json", cwd=experiment.parent)
+        done = process("run", *TINY, "--out", "e", "--json", cwd=experiment.parent)
         assert done.returncode == 0
         assert [r["method"] for r in json.loads(done.stdout)] == ["first-order", "second-order"]
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert done.stderr == "", "no log noise"
 
     def test_a_fresh_process_gives_equal_numbers(self, experiment: Path, tmp_path: Path) -> None:
-        done = cli("run", *TINY, "--out", "again", cwd=tmp_path)
+        done = process("run", *TINY, "--methods", "first-order", "--out", "again", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        for path in experiment.rglob("*.json"):
-            again = tmp_path / "again" / path.relative_to(experiment)
+        made = sorted((tmp_path / "again").rglob("*.json"))
+        assert len(made) == 7
+        for again in made:
+            path = experiment / again.relative_to(tmp_path / "again")
             first, second = (without_times(json.loads(p.read_text())) for p in (path, again))
             for record in (first, second):
                 record.pop("model_sha256", None)  # .keras archives carry the time of writing
             assert first == second, path
 
+    @pytest.mark.slow
     def test_kill_9_and_resume(self, experiment: Path, tmp_path: Path) -> None:
-        command = [sys.executable, str(ROOT / "cli.py"), "run", *TINY, "--out", "e"]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = program("run", *TINY, "--out", "e")
+        killed = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         backup = tmp_path / "e/budget-60/seed-1/backup"
-        deadline = time.monotonic() + 120
-        while not list(backup.glob("state-*")) and time.monotonic() < deadline:
+        deadline = time.monotonic() + PATIENCE_S
+        while not list(backup.glob("state-*")) and killed.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
         assert list(backup.glob("state-*")), "the poisoned training should have been under way"
         assert not (tmp_path / "e/budget-60/seed-1/train_results.json").exists()
         done = cli("run", *TINY, "--out", "e", cwd=tmp_path)
@@ -148,9 +145,9 @@ class TestRun:
 
     def test_a_damaged_result_is_named(self, experiment: Path, tmp_path: Path) -> None:
         shutil.copytree(experiment, tmp_path / "e")
-        (tmp_path / "e/clean/seed-1/train_results.json").write_text("{")
-        done = cli("run", *TINY, "--out", "e", cwd=tmp_path)
-        assert done.returncode == 2 and "train_results.json is not valid JSON" in done.stderr
+        (tmp_path / "e/budget-60/seed-1/train_results.json").write_text("{")
+        done = cli("detect", "e/budget-60/seed-1", "--detect", "neighbours", cwd=tmp_path)
+        assert_refused(done, "train_results.json is not valid JSON")
 
 
 class TestOtherCommands:
@@ -195,20 +192,16 @@ class TestOtherCommands:
         for name in ("sap", "sap+first-order"):
             assert (tmp_path / "e/budget-60/seed-1" / name / "figures/projection.png").is_file()
 
-    def test_objectives(self, tmp_path: Path) -> None:
+    def test_objectives_and_training_alone(self, tmp_path: Path) -> None:
         options = ("--objective", "mixup", "--objective-option", "alpha=0.4")
         done = cli("run", "--until", "training", *TINY, *options, "--out", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         config = json.loads((tmp_path / "e/clean/seed-1/train_config.json").read_text())
         assert (config["objective"], config["objective_options"]) == ("mixup", {"alpha": 0.4})
-        again = cli("run", *TINY, "--out", "e", "--methods", "first-order", cwd=tmp_path)
-        assert_refused(again, "another configuration")
-
-    def test_train_then_run(self, tmp_path: Path) -> None:
-        done = cli("run", "--until", "training", *TINY, "--out", "e", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
         assert "budget-60/seed-1" in done.stdout and "clean/seed-1" in done.stdout
         assert not list(tmp_path.rglob("unlearning_results.json"))
+        again = cli("run", *TINY, "--out", "e", "--methods", "first-order", cwd=tmp_path)
+        assert_refused(again, "another configuration")
 
     def test_configs(self, tmp_path: Path) -> None:
         done = cli("run", "--until", "configs", "--budgets", "50,100", "--seeds", "1,2", "--out", "e", cwd=tmp_path)
@@ -250,7 +243,7 @@ class TestRepair:
 
     def test_repairs_the_model(self, own: Path) -> None:
         base = ("repair", "model.keras", "--data", "data.npz", "--flagged", "flagged.csv")
-        done = cli(*base, "--out", "sub/fixed.keras", "--trainable-from", "dense_1", cwd=own)
+        done = process(*base, "--out", "sub/fixed.keras", "--trainable-from", "dense_1", cwd=own)
         assert done.returncode == 0, done.stderr
         record = json.loads((own / "sub/fixed.json").read_text())
         assert record["applied"] and record["flagged_rows"] == 60 and record["removed_rows"] == 5

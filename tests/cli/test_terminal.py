@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import cli
-from support.paths import FIXTURES, ROOT
+from support.command import process
+from support.paths import FIXTURES
 from unlearning import methods
 from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.settings import MethodChoice
@@ -29,9 +29,8 @@ TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--out", "e")
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     """Runs the command as a user would: nothing in the environment quietens TensorFlow."""
-    line = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     noisy = {k: v for k, v in os.environ.items() if not k.startswith(("TF_CPP", "GRPC", "ABSL", "TQDM"))}
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=300, env=noisy)
+    return process(*arguments, cwd=cwd, env=noisy)
 
 
 def assert_narrow(text: str) -> None:
@@ -44,7 +43,7 @@ def assert_narrow(text: str) -> None:
 def folder(tmp_path_factory) -> Path:
     """A finished run of two seeds in two processes, with all that it printed."""
     folder = tmp_path_factory.mktemp("terminal")
-    arguments = (*TINY, "--seeds", "1,2", "--methods", "second-order", "--workers", "2", "--quiet")
+    arguments = (*TINY, "--seeds", "1,2", "--methods", "sap", "--workers", "2", "--quiet")
     done = command("run", *arguments, cwd=folder)
     (folder / "out").write_text(done.stdout)
     (folder / "err").write_text(done.stderr)
@@ -73,7 +72,7 @@ class TestNoNoise:
         "arguments",
         [
             ("show", "e"),
-            ("show", "e", "--compare", "--control", "second-order"),
+            ("show", "e", "--compare", "--control", "sap"),
             ("validate", "e"),
             ("export", "e", "--out", "results.csv"),
         ],
@@ -90,10 +89,10 @@ class TestJson:
         ("arguments", "key"),
         [
             (("show", "e"), "acc_after_fix"),
-            (("show", "e", "--compare", "--control", "second-order"), "methods"),
+            (("show", "e", "--compare", "--control", "sap"), "methods"),
             (("validate", "e"), "problems"),
             (("run", "--until", "training", *TINY, "--seeds", "1"), "test_loss"),
-            (("run", *TINY, "--seeds", "1", "--methods", "second-order"), "acc_after_fix"),
+            (("run", *TINY, "--seeds", "1", "--methods", "sap"), "acc_after_fix"),
             (("run", *TINY, "--seeds", "1,3", "--methods", "sap", "--dry-run"), "memory_bytes"),
             (("detect", "e/budget-40/seed-1", "--out", "found.csv", "--quiet"), "suspects"),
             (

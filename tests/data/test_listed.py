@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from support.hostile import bounded
 from support.images import TEST, TRAIN, VALIDATION, edit, load_clothing1m, load_webvision, write_lines
 from unlearning.data import load_data
 from unlearning.data.image_files import IMAGE_SIZE
@@ -191,3 +193,39 @@ class TestWebVision:
         write_lines(webvision / "info" / "train_filelist_google.txt", ["google/q0002/2.jpg 50"])
         with pytest.raises(InputError, match=r"train_filelist_google\.txt.*0\.\.49"):
             load_webvision(webvision, mini=True)
+
+
+class TestLimits:
+    """Lists that nobody vouches for take no more time and memory than the largest real ones."""
+
+    LISTS = (
+        ("webvision", "info/synsets.txt"),
+        ("webvision", "info/val_filelist.txt"),
+        ("clothing", "noisy_label_kv.txt"),
+    )
+
+    @pytest.fixture
+    def load(self, clothing: Path, webvision: Path):
+        roots = {"clothing": clothing, "webvision": webvision}
+
+        def load(kind: str, name: str, change) -> None:
+            change(roots[kind] / name)
+            load_clothing1m(roots[kind]) if kind == "clothing" else load_webvision(roots[kind], mini=True)
+
+        return load
+
+    @pytest.mark.parametrize(("kind", "name"), LISTS)
+    def test_a_file_without_end(self, load, kind: str, name: str) -> None:
+        with pytest.raises(InputError, match="at most 268435456 bytes"):
+            load(kind, name, lambda path: os.truncate(path, 2**30))
+
+    @pytest.mark.parametrize(("kind", "name"), LISTS)
+    def test_a_line_without_end(self, load, kind: str, name: str) -> None:
+        with bounded(20), pytest.raises(InputError, match=r"\.txt, line \d+.*at most 4096 characters"):
+            load(kind, name, lambda path: os.truncate(path, 2**28))  # null characters, and no end of line
+
+    @pytest.mark.parametrize(("kind", "name"), LISTS)
+    def test_lines_without_end(self, load, kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("unlearning.data.sources.listed._MOST_LINES", 200)
+        with pytest.raises(InputError, match="at most 200 lines"):
+            load(kind, name, lambda path: path.write_text(path.read_text() + "\n" * 300))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -15,7 +13,7 @@ from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import cli
-from support.paths import ROOT
+from support.command import cli as run
 from support.small import blobs, small_model
 from unlearning.drawing.boards import write_repair
 from unlearning.drawing.training_board import TrainingBoard
@@ -34,11 +32,6 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
         tag: [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in accumulator.Tensors(tag)]
         for tag in accumulator.Tags()["tensors"]
     }
-
-
-def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    line = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
 class _Interrupt(keras.callbacks.Callback):
@@ -98,7 +91,7 @@ class TestCommands:
     @pytest.fixture(scope="class")
     def experiment(self, tmp_path_factory) -> Path:
         folder = tmp_path_factory.mktemp("boards")
-        done = command("run", *TINY, "--out", "e", "--tensorboard", "board", cwd=folder)
+        done = run("run", *TINY, "--out", "e", "--tensorboard", "board", cwd=folder)
         assert done.returncode == 0, done.stderr
         return folder / "e"
 
@@ -119,7 +112,7 @@ class TestCommands:
 
     def test_the_option_is_no_part_of_the_configuration(self, experiment: Path) -> None:
         before = {p: p.stat().st_mtime_ns for p in experiment.rglob("*")}
-        done = command("run", *TINY, "--out", "e", cwd=experiment.parent)
+        done = run("run", *TINY, "--out", "e", cwd=experiment.parent)
         assert done.returncode == 0, done.stderr
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert "board" not in "".join(p.read_text() for p in experiment.rglob("*.json"))
@@ -153,3 +146,18 @@ class TestCommands:
         line = ["run", *TINY, "--out", str(tmp_path / "e"), "--tensorboard", str(tmp_path / board)]
         done = CliRunner().invoke(cli.main, line)
         assert done.exit_code == 2 and "`tensorboard`" in done.output and not (tmp_path / "e").exists()
+
+
+def test_event_files_of_others_stay(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.unlearning"
+    elsewhere.write_text("")
+    folder = tmp_path / "board"
+    folder.mkdir()
+    (folder / "events.out.tfevents.1.host").write_text("")
+    (folder / "events.out.tfevents.2.host.unlearning").symlink_to(elsewhere)
+    kept = sorted(folder.iterdir())
+    for _ in range(2):
+        write_repair(folder, [{"step": 0, "loss": 1.0}])
+        own = [path for path in folder.iterdir() if path not in kept]
+        assert len(own) == 1 and own[0].name.endswith(".unlearning") and set(kept) < set(folder.iterdir())
+    assert elsewhere.exists() and scalars(folder) == {"steps/loss": [(0, 1.0)]}

@@ -259,3 +259,12 @@ def test_bad_problems_are_refused(changes: dict, name: str) -> None:
 def test_bad_arguments_are_refused(call, name: str) -> None:
     with pytest.raises(InputError, match=f"`{name}`"):
         call(problem())
+
+
+def test_newton_residual_bound_by_hand() -> None:
+    """Rows (3, 0) and (0, 4) and a step of ones: `slope/2 * 4 * |(9, 16)|`, and what the fit left over."""
+    given = LogisticProblem(np.diag([3.0, 4.0]), np.array([1, -1]))
+    start = np.array([0.2, -0.1])
+    left_over = float(np.linalg.norm(given.gradient(start)))
+    bound = certified.newton_residual_bound(given, given, start, start + 1)
+    assert bound - left_over == pytest.approx(2 * math.hypot(9, 16) / (6 * math.sqrt(3)))

@@ -68,20 +68,19 @@ def objective_on(model: keras.Model, split: Split, boundary: str) -> Objective:
 class TestDerivatives:
     @pytest.mark.parametrize("kind", MODELS)
     def test_products_are_those_of_explicit_derivatives(self, kind: str) -> None:
-        model, split = MODELS[kind](), sentences(5)
+        model, split = MODELS[kind](), sentences(3)
         objective = objective_on(model, split, "all")
         head, at = objective.head, objective.head.parameters()
         direction = tf.constant(np.random.default_rng(1).standard_normal(head.size), tf.float32)
         images = tf.constant(split.images, tf.float32)
 
-        @tf.function
-        def jacobian() -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                tape.watch(at)
-                logits = head.logits(head.unflatten(at), images)
-            return logits, tape.jacobian(logits, at, experimental_use_pfor=False)
-
-        logits, slopes = (np.asarray(part, np.float64) for part in jacobian())
+        # One logit at a time, uncompiled: compiling a Jacobian of loops takes most of a minute.
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(at)
+            found = head.logits(head.unflatten(at), images)
+            single = [[found[row, k] for k in range(CLASSES)] for row in range(len(split))]
+        slopes = np.array([[tape.gradient(logit, at) for logit in row] for row in single], np.float64)
+        logits = np.asarray(found, np.float64)
         given = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         change = slopes @ np.asarray(direction, np.float64)
         pulled = given * (change - (given * change).sum(-1, keepdims=True))
@@ -117,16 +116,17 @@ class TestDerivatives:
 
 
 ONE_SOLVE = {"steps": 1, "dampings": (0.1,), "step_lengths": (1.0,), "cg_iterations": 3, "power_iterations": 2}
+# What differentiates through the loops of a recurrent layer has one; the others, beside fine-tuning, only train or
+# project a model that has masks.
 METHODS: list[tuple[str, str, dict]] = [
     ("gru", "second-order", ONE_SOLVE),
     ("gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed"}),
     ("gru", "first-order", {"trainable_from": "all"}),
     ("gru", "sap", {}),
-    ("gru", "fspmu", {"epochs": 1}),
-    ("gru", "ssd", {"alphas": (3.0,), "shares": ()}),
-    ("gru", "scrub", {"epochs": 1}),
     ("gru", "fine-tuning", {"epochs": 1}),
-    ("gru", "retraining", {"epochs": 1}),
+    ("pooled", "fspmu", {"epochs": 1}),
+    ("pooled", "scrub", {"epochs": 1}),
+    ("pooled", "retraining", {"epochs": 1}),
     ("bidirectional", "second-order", {**ONE_SOLVE, "trainable_from": "all", "curvature": "hessian"}),
     ("bidirectional", "ssd", {"alphas": (3.0,), "shares": ()}),
 ]

@@ -36,7 +36,7 @@ class TestFspmu:
         """Corrections say which labels are wrong; which ones are right is not looked at."""
         model, task = poisoned
         rows = task.corrections.rows
-        labels = (task.corrections.labels, (task.corrections.labels + 1) % 3, np.full(60, REMOVED))
+        labels = (task.corrections.labels, (task.corrections.labels + 2) % 3, np.full(60, REMOVED))
         tasks = [dataclasses.replace(task, corrections=Corrections(rows, others)) for others in labels]
         outcomes = [Fspmu(**QUICK).unlearn(model, other) for other in tasks]
         assert outcomes[0].applied

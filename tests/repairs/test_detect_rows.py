@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from support.command import cli
+from support.command import TINY, cli
 from support.detection import FLIPS, detect
 from support.small import fitted, poisoned_task, small_model
 from unlearning.detection.base import Detection, DetectionStatus
@@ -75,15 +75,13 @@ class TestFiles:
 
 class TestCommand:
     @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory) -> Path:
+    def folder(self, tiny: Path, tmp_path_factory) -> Path:
         """A trained cell under `e`, and what a user would have of it: `data.npz` with wrong labels, and the model."""
         from unlearning.data import load_data
         from unlearning.noise import Corruption
 
         folder = tmp_path_factory.mktemp("detect")
-        tiny = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
-        done = cli("run", "--until", "training", *tiny, "--out", "e", "--quiet", cwd=folder)
-        assert done.returncode == 0, done.stderr
+        shutil.copytree(tiny, folder / "e")
         data = load_data("digits", train_rows=300)
         given = Corruption.load(folder / "e/budget-60/seed-1/corruption.npz").apply(data.train)
         np.savez(
@@ -121,9 +119,8 @@ class TestCommand:
         again = cli("detect", cell, "--detect", "neighbours", "--json", cwd=folder)
         assert json.loads(again.stdout)[0]["bad_rows"] == 60 and again.stderr == ""
         assert files == {p.name: p.stat().st_mtime_ns for p in (folder / cell / "detect-neighbours").iterdir()}
-        tiny = ("--train-rows", "300", "--epochs", "4", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
         options = ("--detect", "neighbours", "--methods", "first-order", "--out", "f")
-        repaired = cli("run", *tiny, *options, cwd=folder)
+        repaired = cli("run", *TINY, *options, cwd=folder)
         assert repaired.returncode == 0 and "detecting by" not in repaired.stderr, repaired.stderr
         assert cli("validate", "f", cwd=folder).returncode == 0
         refused = cli("detect", cell, "--all-rows", cwd=folder)

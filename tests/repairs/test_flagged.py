@@ -60,6 +60,37 @@ class TestFlaggedRows:
         given[3] = 2
         assert read_flagged(path, 10, 3, given).rows.tolist() == [3, 4]
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "row,given_label,score,corrected_label\n3,2.0,.5,1.0\n4,1,.4,\n",
+            "row,given_label,corrected_label\n3,2,1.00\n\n4,1,\n\n\n",
+            "row,given_label,corrected_label\n3,2,1\n4,1,\n,,\n,,\n",
+            "\ufeffrow;given_label;score;corrected_label\r\n3;2;0,5;1\r\n4;1;0,4;\r\n;;;\r\n",
+            "row\tgiven_label\tcorrected_label\n3\t2\t1\n4\t1\t\n",
+            ",row,given_label,corrected_label\n0,3,2,1.0\n1,4,1,\n",
+        ],
+        ids=["floats", "blank lines", "emptied lines", "semicolons", "tabs", "numbered lines"],
+    )
+    def test_what_pandas_and_spreadsheets_write(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "flagged.csv"
+        path.write_text(text, newline="")
+        given = np.arange(10) % 3
+        given[3] = 2
+        found = read_flagged(path, 10, 3, given)
+        assert found.rows.tolist() == [3, 4] and found.labels.tolist() == [1, REMOVED]
+
+    @pytest.mark.parametrize("label", ["1.5", "1e0", "nan", "1.", ".0", "-1.0", "1.0.0", "1,0"])
+    def test_no_whole_number(self, tmp_path: Path, label: str) -> None:
+        with pytest.raises(InputError, match="line 2"):
+            self.read(tmp_path, f"row;corrected_label\n1;{label}\n")
+
+    def test_another_encoding(self, tmp_path: Path) -> None:
+        path = tmp_path / "flagged.csv"
+        path.write_text("row,corrected_label\n1,2\n", encoding="utf-16")
+        with pytest.raises(InputError, match="not in UTF-8"):
+            read_flagged(path, 10, 3)
+
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="existing CSV"):
             read_flagged(tmp_path / "nowhere.csv", 10, 3)

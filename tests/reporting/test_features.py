@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.markers import MarkerStyle
 
-from support.command import cli
+from support.command import TINY, cli
 from support.small import blobs
 from unlearning.detection.features import penultimate_features
 from unlearning.drawing.features import (
@@ -210,13 +210,13 @@ class TestTsneFigure:
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory) -> Path:
+def cell(tiny: Path, tmp_path_factory) -> Path:
     """A finished tiny experiment with one repair that names its forget rows and one that does not."""
     folder = tmp_path_factory.mktemp("features")
-    options = ("--train-rows", "300", "--epochs", "3", "--batch-size", "32", "--budgets", "60", "--seeds", "1")
+    shutil.copytree(tiny, folder / "e")
     repairs = ("--methods", "first-order,fspmu", "--set", "fspmu.pred=loss-ranking", "--set", "fspmu.epochs=2")
     repairs += ("--set", 'fspmu.pred_options={"share": 0.05}')
-    done = cli("run", *options, *repairs, "--out", "e", "--quiet", cwd=folder)
+    done = cli("run", *TINY, *repairs, "--out", "e", "--quiet", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "e/budget-60/seed-1"
 

@@ -63,6 +63,12 @@ class TestCommands:
             again = Setup(experiments._settings(context.params))
         assert again.repairs[0].config(3) == config
 
+    def test_what_was_not_asked_for_is_not_said(self) -> None:
+        """How images are resized is an option of folders; digits have none to resize."""
+        setup = Setup(RunSettings(budgets=(60,), seeds=(3,), methods=(MethodChoice(name="sap"),)))
+        line = reproduce("e", setup.train_config(3), setup.poison_config(60, 3), setup.repairs[0].config(3))
+        assert "interpolation" not in line and "aspect" not in line
+
     def test_unknown_methods_have_a_reason(self, tmp_path: Path) -> None:
         tree = make_tree(tmp_path / "e", (1000,), (42,), ("sap",))
         path = tree / "budget-1000/seed-42/sap/unlearn_config.json"

@@ -15,12 +15,9 @@ from support.paths import FIXTURES
 from support.report_pages import write_page
 from support.report_trees import CALLED, CELL, METHODS, make_tree
 from unlearning.drawing.palette import look
-from unlearning.experiments.cell.line import run_grid
-from unlearning.experiments.cell.settings import MethodChoice, RunSettings
-from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.reader import read_folders
-from unlearning.records import UnlearningResults
+from unlearning.records import UnlearningResults, read_json
 from unlearning.reporting.page.charts import DARK_SURFACE, contrast
 from unlearning.reporting.page.gather import gather
 from unlearning.reporting.page.headline import find_tag, headline
@@ -132,11 +129,9 @@ class TestContent:
         assert [e.label for e in gather(trees).experiments] == ["e", "e (2)"]
 
 
-def test_records_hold_matrices_and_names(tmp_path: Path) -> None:
+def test_records_hold_matrices_and_names(tiny: Path, tmp_path: Path) -> None:
     """A run's own matrices: rows sum to the support of each class, and the diagonal to the accuracy."""
-    methods = (MethodChoice(name="first-order"),)
-    settings = RunSettings(train_rows=200, epochs=1, budgets=(40,), seeds=(1,), methods=methods, output=tmp_path / "e")
-    (results,) = run_grid(Setup(settings))
+    results = read_json(tiny / "budget-60/seed-1/first-order/unlearning_results.json", UnlearningResults)
     assert results.class_names == [str(k) for k in range(10)]
     for counts, accuracy, report in (
         (results.confusion_before, results.acc_before_fix, results.class_report_before),
@@ -145,5 +140,5 @@ def test_records_hold_matrices_and_names(tmp_path: Path) -> None:
         matrix = np.array(counts)
         assert np.trace(matrix) / matrix.sum() == pytest.approx(accuracy)
         assert matrix.sum(axis=1).tolist() == [report[str(k)].support for k in range(10)]
-    data = write_page(tmp_path / "e", tmp_path / "report.html")[1].data
+    data = write_page(tiny, tmp_path / "report.html")[1].data
     assert data["repairs"][0]["confusion"][1] == results.confusion_after

@@ -80,7 +80,7 @@ class TestPictures:
 
     def test_drawing(self) -> None:
         image = np.linspace(0, 1, 200 * 100 * 3).reshape(200, 100, 3)
-        assert draw_thumbnail(image, 1.0)[:8] == b"\x89PNG\r\n\x1a\n"
+        assert draw_thumbnail(image, 0.0, 1.0)[:8] == b"\x89PNG\r\n\x1a\n"
         figure = draw_matrix("after", 0)
         small = shrink_figure(figure)
         assert small is not None and len(small) < len(figure) / 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +13,8 @@ from click.testing import CliRunner
 from matplotlib.colors import to_hex
 
 import cli
-from support.paths import FIXTURES, PUBLISHED, ROOT
+from support.command import process
+from support.paths import FIXTURES, PUBLISHED
 from unlearning.drawing import palette
 from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
@@ -163,8 +162,7 @@ class TestFiles:
         assert len(drawn.paths) == len(FIGURES)
 
     def test_the_command(self, experiment: Path, tmp_path: Path) -> None:
-        command = [sys.executable, ROOT / "cli.py", "figures", "e", "--out", "f", "--format", "pdf"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = process("figures", "e", "--out", "f", "--format", "pdf", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.split() == [f"f/e/{name}.pdf" for name in FIGURES]
 

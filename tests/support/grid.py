@@ -1,24 +1,23 @@
-"""A small grid: 200 digits, three epochs, two seeds."""
+"""A small grid: 200 digits, six epochs, two seeds; clean models are better than poisoned ones."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from support.paths import ROOT
+from support.command import PATIENCE_S, program
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup
 
 SETTINGS = RunSettings(
-    train_rows=200, epochs=3, batch_size=32, budgets=(40,), seeds=(1, 2), methods=(MethodChoice(name="first-order"),)
+    train_rows=200, epochs=6, batch_size=16, budgets=(40,), seeds=(1, 2), methods=(MethodChoice(name="first-order"),)
 )
 OPTIONS = (
-    *("--train-rows", "200", "--epochs", "3", "--batch-size", "32", "--budgets", "40"),
+    *("--train-rows", "200", "--epochs", "6", "--batch-size", "16", "--budgets", "40"),
     *("--seeds", "1,2", "--methods", "first-order"),
 )
 
@@ -28,12 +27,12 @@ def setup(folder: Path, **changes) -> Setup:
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "cli.py"), "run", *OPTIONS, "--out", str(folder), *options]
+    command = program("run", *OPTIONS, "--out", folder, *options)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "timed out"

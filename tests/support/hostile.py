@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -28,6 +29,27 @@ def bounded(megabytes: int) -> Iterator[None]:
         assert tracemalloc.get_traced_memory()[1] < megabytes * MEGABYTE
     finally:
         tracemalloc.stop()
+
+
+@contextmanager
+def nested(folder: Path, count: int) -> Iterator[None]:
+    """Puts folders into folders, deeper than paths reach; they go again, since not even `shutil.rmtree` can do it."""
+    here = os.getcwd()
+    os.chdir(folder)
+    for _ in range(count):
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(here)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for _ in range(count):
+            os.chdir("d")
+        for _ in range(count):
+            os.chdir("..")
+            os.rmdir("d")
+        os.chdir(here)
 
 
 def refused(call: Callable[[], object], match: str = "") -> str:

@@ -77,6 +77,7 @@ run("sam", devices=None)
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one_does(tmp_path: Path) -> None:
     """Each gets half of every batch; several GPUs are simulated by processors."""
     subprocess.run([sys.executable, "-c", TWO_DEVICES, str(tmp_path)], check=True, cwd=ROOT)

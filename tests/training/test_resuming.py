@@ -55,7 +55,7 @@ print("epochs logged", [r["epoch"] for r in report.history])
 """
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("schedule", ["constant", pytest.param("cosine", marks=pytest.mark.slow)])
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, schedule: str) -> None:
     def start(folder: Path, delay: float) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)
@@ -153,3 +153,50 @@ def test_a_backup_under_mixed_precision_holds_the_scale_of_the_loss(tmp_path: Pa
     run(stop=2)
     assert list((tmp_path / "backup").glob("state-000002*"))
     assert run(stop=-1) == [6.0, 64.0]  # two epochs of three steps
+
+
+class _Interrupt(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def _halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda backup: _halve(backup / "state-000002.weights.h5"),
+        lambda backup: (backup / "state-000009.weights.h5").write_bytes(b""),
+        lambda backup: [path.write_bytes(bytes(path.stat().st_size)) for path in backup.glob("best-*")],
+        lambda backup: (backup / "log.csv").write_text("epoch,loss,seconds\n1,0.5,1\n"),
+    ],
+    ids=["half", "later", "zeros", "short log"],
+)
+def test_a_backup_that_cannot_be_read_is_dropped(tmp_path: Path, damage, caplog) -> None:
+    """As after a power cut: one line says so, and the training ends as one that was never interrupted."""
+
+    def run(name: str, *callbacks: keras.callbacks.Callback) -> list[np.ndarray]:
+        folder = tmp_path / name
+        model, _ = train(
+            tiny_model(),
+            ShuffledBatches(*tiny_data(), batch_size=16, seed=5),
+            settings=TrainSettings(epochs=3),
+            checkpoint=folder / "m.keras",
+            log=folder / "l.csv",
+            backup_dir=folder / "backup",
+            callbacks=callbacks,
+        )
+        return model.get_weights()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        run("b", _Interrupt())
+    assert (tmp_path / "b/backup/state-000002.weights.h5").exists()
+    damage(tmp_path / "b/backup")
+    resumed = run("b")
+    assert [r.message.count("cannot be read; training starts over") for r in caplog.records] == [1]
+    for a, b in zip(run("a"), resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["l.csv", "m.keras"]

@@ -21,6 +21,7 @@ from unlearning.cli.group import (
     prepare,
     print_json,
     quiet_option,
+    say,
     set_option,
     tensorboard_option,
 )
@@ -138,8 +139,8 @@ def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
     else:
         from unlearning.reporting.tables import format_results, terminal_width
 
-        click.echo(format_results(report.results, width=terminal_width()))
-        click.echo(f"\nFiles: {setup.folder}")
+        say(format_results(report.results, width=terminal_width()))
+        say(f"\nFiles: {setup.folder}")
     _exit_with_failures(report)
 
 
@@ -184,13 +185,13 @@ def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, 
     if as_list or name is None:
         found = {path.stem: config.read_config(path) for path in config.config_files()}
         listed = [{"name": key, "title": table.title, **table.hardware.config()} for key, table in found.items()]
-        print_json(listed) if as_json else click.echo(tables.format_tables(found))
+        print_json(listed) if as_json else say(tables.format_tables(found))
         return
     table = config.read_config(config.config_path(name))
     steps = reproducing.steps(table, out, options["data_dir"])
     if options["dry_run"]:
         there = [{str(folder): done for folder, done in step.repairs.items()} for step in steps]
-        print_json(there) if as_json else click.echo(tables.format_steps(table, steps))
+        print_json(there) if as_json else say(tables.format_steps(table, steps))
         return
     how = SweepOptions(workers=options["workers"])
     _share_gpus(how)
@@ -200,15 +201,15 @@ def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, 
             prepare(quiet, how.threads)
             report = reproducing.reproduce(steps, how)
     except Stopped as stopped:
-        click.echo(str(stopped), err=True)
+        say(str(stopped), err=True)
         sys.exit(stopped.exit_code)
     folder = out or reproducing.default_folder(table)
     compared = reproducing.compare(table, folder)
     if as_json:
         print_json(tables.describe_comparison(compared))
     else:
-        click.echo(tables.format_comparison_with_published(compared, tables.terminal_width()))
-        click.echo(f"\nFiles: {folder}")
+        say(tables.format_comparison_with_published(compared, tables.terminal_width()))
+        say(f"\nFiles: {folder}")
     _exit_with_failures(report)
 
 
@@ -239,7 +240,7 @@ def unlearn(method: str, run_dir: Path, as_json: bool, quiet: bool, **options: A
     if as_json:
         print_json([result])
     else:
-        click.echo(format_results([result]))
+        say(format_results([result]))
 
 
 def _write_configs(options: dict[str, Any]) -> None:
@@ -250,7 +251,7 @@ def _write_configs(options: dict[str, Any]) -> None:
     from unlearning.experiments.cell.setup import Setup
 
     for path in write_configs(Setup(settings)):
-        click.echo(path)
+        say(path)
 
 
 def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, SweepReport]:
@@ -275,9 +276,9 @@ def _sweep(options: dict[str, Any], quiet: bool, as_json: bool) -> tuple[Setup, 
             else:
                 from unlearning.reporting.tables import format_plan
 
-                click.echo(format_plan(found, how.workers))
+                say(format_plan(found, how.workers))
     except Stopped as stopped:
-        click.echo(str(stopped), err=True)
+        say(str(stopped), err=True)
         sys.exit(stopped.exit_code)
     sys.exit(0)
 
@@ -292,9 +293,9 @@ def _exit_with_failures(report: SweepReport) -> None:
     from unlearning.experiments.grid.sweep import summarise
 
     for failure in report.failed:
-        click.echo(f"Failed: budget {failure.budget}, seed {failure.seed}: {summarise(failure)}", err=True)
+        say(f"Failed: budget {failure.budget}, seed {failure.seed}: {summarise(failure)}", err=True)
     if report.left:
-        click.echo(f"Not tried: {len(report.left)} cells.", err=True)
+        say(f"Not tried: {len(report.left)} cells.", err=True)
     if report.failed or report.left:
         sys.exit(1)
 

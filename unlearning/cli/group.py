@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
-from unlearning.errors import InputError, printable
-from unlearning.startup import choose_threads
+from unlearning.errors import InputError, printable_lines
+from unlearning.progress import PrintableFormatter
+from unlearning.startup import choose_threads, open_standard_streams
 
 
 def assignments(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -105,19 +106,26 @@ class Group(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in found if one is not None])
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the program, also where a standard stream is closed."""
+        open_standard_streams()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command; an error of input or files ends in one line."""
+        """Runs a command; an error of input or files ends in one line, and nothing is said to who stopped reading."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # `show | head`: click ends the program quietly
         except (InputError, OSError) as error:
             message = " ".join(str(error).split())
-        click.echo(f"Error: {printable(message)}", err=True)
+        say(f"Error: {message}", err=True)
         ctx.exit(2)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        click.echo(f"keras-unlearning {_version()}")
+        say(f"keras-unlearning {_version()}")
         ctx.exit()
 
 
@@ -151,12 +159,22 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     library = logging.getLogger("unlearning")
     library.handlers = [handler]
     library.setLevel(logging.WARNING if quiet else logging.INFO)
     library.propagate = False  # TensorFlow gives the root logger a handler of its own
     choose_threads(threads)
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Prints text; what names of files and texts in records hold beside letters cannot steer the terminal.
+
+    Args:
+        text: What to print, on one line or several.
+        err: Whether to standard error.
+    """
+    click.echo(printable_lines(str(text)), err=err)
 
 
 def silence_progress() -> None:
@@ -167,4 +185,4 @@ def silence_progress() -> None:
 def print_json(results: list) -> None:
     """Prints records, or mappings, as a JSON list."""
     content = [r if isinstance(r, dict) else r.model_dump(mode="json", by_alias=True) for r in results]
-    click.echo(json.dumps(content, indent=1))
+    say(json.dumps(content, indent=1))

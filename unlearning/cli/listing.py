@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unlearning.cli.group import json_option, main, print_json
+from unlearning.cli.group import json_option, main, print_json, say
 from unlearning.cli.looks import WIDTH, Formatter, first_paragraph, load_registry, option, together
 from unlearning.registry import Entry, Role
 
@@ -56,9 +56,9 @@ def list_names(kind: str, name: str | None, as_json: bool) -> None:
     if as_json:
         print_json([{**_describe(entry), **_describe_fields(kind, entry)} for entry in entries])
     elif name is None:
-        click.echo(_format_names(entries))
+        say(_format_names(entries))
     else:
-        click.echo("\n\n".join(_format_entry(kind, entry) for entry in entries))
+        say("\n\n".join(_format_entry(kind, entry) for entry in entries))
 
 
 @main.command(examples=("schema unlearning_results", "schema --out schemas"))
@@ -78,10 +78,10 @@ def schema(name: str | None, out: Path | None) -> None:
 
     if out is not None:
         for path in write_schemas(out, name):
-            click.echo(path)
+            say(path)
         return
     content = schema_of(name) if name else {known: schema_of(known) for known in kinds()}
-    click.echo(json.dumps(content, indent=1))
+    say(json.dumps(content, indent=1))
 
 
 def describe_fields(cls: type[Fields], preset: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -18,13 +18,17 @@ from unlearning.cli.group import (
     prepare,
     print_json,
     quiet_option,
+    say,
     set_option,
     tensorboard_option,
 )
 from unlearning.cli.looks import option, together
-from unlearning.data.settings import DataSettings
+from unlearning.cli.options import options_of
+from unlearning.data.settings import DataSettings, ImageReading
+from unlearning.settings import LARGEST_SEED
 
 _DATA = DataSettings.model_fields["dataset"].description
+_SEED = click.IntRange(0, LARGEST_SEED)
 
 _divided = together(
     data_dir_option,
@@ -32,6 +36,7 @@ _divided = together(
         "--data-seed", default=42, show_default=True, metavar="N", help="Seed of the splits; row numbers depend on it."
     ),
     option("--image-size", type=int, metavar="PIXELS", help="Side to which image files are resized."),
+    options_of(ImageReading),
     heading="Data",
 )
 _printed = together(force_option, json_option, quiet_option, heading="Output")
@@ -51,7 +56,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         "--flagged",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="CSV with the columns row,corrected_label; an empty label removes the row. Not needed by sap.",
+        help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
+        "(a path within it) may stand for row. Not needed by sap.",
     ),
     heading="Data",
 )
@@ -67,7 +73,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     ),
     set_option,
     option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: the dense head]."),
-    option("--seed", default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
+    option("--seed", type=_SEED, default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
     heading="Repair",
 )
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
@@ -83,15 +89,16 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    result = repair_file(detect_by=detect_by, **options)
+    reading = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
+    result = repair_file(detect_by=detect_by, reading=reading, **options)
     if as_json:
         print_json([result])
         return
     from unlearning.reporting.tables import format_repair
 
-    click.echo(format_repair(result))
+    say(format_repair(result))
     out = options["out"]
-    click.echo(f"\nFiles: {out}, {out.with_suffix('.json')}")
+    say(f"\nFiles: {out}, {out.with_suffix('.json')}")
 
 
 @main.command(
@@ -123,7 +130,9 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
         metavar="FIELD=VALUE",
         help="Change a setting of the detector; repeatable. `list detectors NAME` shows them.",
     ),
-    option("--seed", type=int, metavar="N", help="Seed of what the detector draws [default: 0; in a RUN_DIR its own]."),
+    option(
+        "--seed", type=_SEED, metavar="N", help="Seed of what the detector draws [default: 0; in a RUN_DIR its own]."
+    ),
     heading="Detection",
 )
 @option(
@@ -149,6 +158,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
 
+    options["reading"] = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
     own = f"{options['detector']}."
     options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
     out = options["out"]
@@ -163,5 +173,5 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
         return
     from unlearning.reporting.tables import format_detection
 
-    click.echo(format_detection(result))
-    click.echo(f"\nFiles: {', '.join(map(str, files))}")
+    say(format_detection(result))
+    say(f"\nFiles: {', '.join(map(str, files))}")

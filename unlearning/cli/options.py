@@ -15,6 +15,9 @@ from unlearning.cli.group import assignments
 from unlearning.cli.looks import Decorator, Names, first_paragraph, option, together
 from unlearning.settings import Option, Settings, option_flag
 
+_WIDEST_CHOICE = 40
+"""Characters of the values of an option that stand beside its name; of more, the help has them."""
+
 
 def options_of(cls: type[Settings], only: Collection[str] | None = None, heading: str = "") -> Decorator:
     """Returns a decorator that gives a command one option for every field of a settings class.
@@ -49,7 +52,10 @@ def option_of(name: str, field: FieldInfo) -> Decorator | None:
     if kind is bool:
         return option(f"{flag}/--no-{flag[2:]}", name, **shown)
     if origin is Literal:
-        return option(flag, name, type=click.Choice(list(get_args(kind))), **shown)
+        values = list(map(str, get_args(kind)))
+        if len("|".join(values)) > _WIDEST_CHOICE and "metavar" not in shown:
+            shown |= {"metavar": "NAME", "help": f"{text} One of {', '.join(values)}."}
+        return option(flag, name, type=click.Choice(values), **shown)
     if origin is dict:
         shown |= {"show_default": False, "default": None}
         return option(flag, name, multiple=True, callback=assignments, **shown)

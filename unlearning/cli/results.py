@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from unlearning.cli.group import (
     prepare,
     print_json,
     quiet_option,
+    say,
     silence_progress,
 )
 from unlearning.cli.looks import option, together
@@ -60,11 +62,11 @@ def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
 
     if trained:
         print_training(directory, trained)
-        click.echo()
+        say()
     if results or not foreign:
-        click.echo(format_entries(entries, width=terminal_width()))
+        say(format_entries(entries, width=terminal_width()))
     if foreign:
-        click.echo(format_reference(foreign))
+        say(format_reference(foreign))
 
 
 def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
@@ -72,7 +74,11 @@ def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
     from unlearning.reporting.tables import format_comparison
 
     comparison = compare_methods(entries, control)
-    click.echo(comparison.model_dump_json(indent=1) if as_json else format_comparison(comparison))
+    say(
+        json.dumps(comparison.model_dump(mode="json", by_alias=True), indent=1)
+        if as_json
+        else format_comparison(comparison)
+    )
 
 
 @main.command(
@@ -115,9 +121,9 @@ def export(folders: tuple[Path, ...], out: Path | None, form: Any, force: bool, 
     from unlearning.records.reference import NOTES
 
     entries = export_results(folders, out, form=form, force=force)
-    click.echo(f"{len(entries)} rows: {out}")
+    say(f"{len(entries)} rows: {out}")
     if not all(isinstance(entry.results, UnlearningResults) for entry in entries):
-        click.echo("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
+        say("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
 
 
 def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[str, Any]) -> None:
@@ -127,7 +133,7 @@ def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[s
     from unlearning.experiments.cell.labels import write_given_labels
 
     rows, bad = write_given_labels(run_dir=folders[0], out=out, force=force, **data)
-    click.echo(f"{rows} labels, {bad} of them wrong: {out}")
+    say(f"{rows} labels, {bad} of them wrong: {out}")
 
 
 @main.command(
@@ -183,11 +189,11 @@ def figures(
         print_json([{"files": list(map(str, study.paths)), "left_out": study.left_out, "foreign": study.foreign}])
         return
     for path in study.paths:
-        click.echo(path)
+        say(path)
     for reason in study.left_out:
-        click.echo(f"Left out: {reason}.", err=True)
+        say(f"Left out: {reason}.", err=True)
     if study.foreign:
-        click.echo(f"Left out: {study.foreign} results of the published implementation.", err=True)
+        say(f"Left out: {study.foreign} results of the published implementation.", err=True)
 
 
 def _draw_features(
@@ -204,8 +210,8 @@ def _draw_features(
         return
     from unlearning.reporting.tables import format_angles
 
-    click.echo(format_angles(result))
-    click.echo(f"\nFiles: {folders[0] / 'figures'}")
+    say(format_angles(result))
+    say(f"\nFiles: {folders[0] / 'figures'}")
 
 
 @main.command(examples=("report models/EXPERIMENT --out report.html",))
@@ -233,8 +239,8 @@ def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
 
     written = write_report(folders, out, **options)
     states = ", ".join(f"{number} {state}" for state, number in written.cells.items())
-    click.echo(f"{written.repairs} repairs in cells: {states}; {written.problems} files could not be read.")
-    click.echo(f"{out}: {written.size / 1e6:.1f} MB")
+    say(f"{written.repairs} repairs in cells: {states}; {written.problems} files could not be read.")
+    say(f"{out}: {written.size / 1e6:.1f} MB")
 
 
 @main.command(examples=("validate models/published",))
@@ -249,11 +255,11 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
 
     report = validate_folders(folders)
     if as_json:
-        click.echo(report.model_dump_json(indent=1))
+        say(json.dumps(report.model_dump(mode="json", by_alias=True), indent=1))
     else:
         from unlearning.reporting.tables import format_validation
 
-        click.echo(format_validation(report))
+        say(format_validation(report))
     if report.problems:
         click.get_current_context().exit(1)
 
@@ -278,4 +284,4 @@ def print_training(directory: Path, trained: Sequence[Training], as_json: bool =
     if as_json:
         print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
         return
-    click.echo(format_training(found))
+    say(format_training(found))

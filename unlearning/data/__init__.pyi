@@ -1,6 +1,7 @@
 from .base import Source as Source
 from .image_data import ImageData as ImageData
 from .image_files import ImageFiles as ImageFiles
+from .pixels import pixel_range as pixel_range
 from .registry import SOURCES as SOURCES
 from .registry import available as available
 from .registry import entry as entry
@@ -8,7 +9,9 @@ from .registry import is_at_hand as is_at_hand
 from .registry import is_users_own as is_users_own
 from .registry import load as load
 from .registry import load_data as load_data
+from .registry import reads_images as reads_images
 from .registry import recorded_name as recorded_name
 from .registry import register as register
 from .registry import summaries as summaries
 from .settings import DataSettings as DataSettings
+from .settings import ImageReading as ImageReading

@@ -11,7 +11,14 @@ from unlearning.errors import InputError
 from unlearning.task import Split
 
 
-def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndarray | None = None) -> ImageData:
+def assemble(
+    name: str,
+    parts: Parts,
+    class_names: list[str],
+    train_ids: np.ndarray | None = None,
+    *,
+    ids_are_paths: bool = False,
+) -> ImageData:
     """Checks the parts of a set and puts them together.
 
     Args:
@@ -19,6 +26,7 @@ def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndar
         parts: Its parts.
         class_names: Names of the classes, in label order.
         train_ids: Example ids of the training rows, where there are any.
+        ids_are_paths: Whether these are paths of image files.
 
     Returns:
         The set.
@@ -50,5 +58,6 @@ def assemble(name: str, parts: Parts, class_names: list[str], train_ids: np.ndar
         class_names=tuple(class_names),
         pixel_max=1.0 if unit else 255.0,
         train_ids=train_ids,
+        ids_are_paths=ids_are_paths,
         fine_labels=fine_labels or None,
     )

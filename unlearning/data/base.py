@@ -19,6 +19,8 @@ class Source:
     """Whether a text names a file or folder of the user's, which may change under one name."""
     is_fallback: ClassVar[bool] = False
     """Whether it is asked only after all others."""
+    reads_images: ClassVar[bool] = False
+    """Whether image files are read as the settings of `ImageReading` say."""
     draws_rows: ClassVar[bool] = False
     """Whether `load` keeps `train_rows` rows by itself, before it looks for the others."""
 

@@ -58,7 +58,8 @@ def warn_of_division(name: str, parts: Parts) -> None:
     rows = {part: len(labels) for part, (_, labels, *_) in parts.items()}
     logger.warning(
         "%s has no test rows: of its %d rows, %d are held out, and row numbers count within the other %d. If the model "
-        "was trained on those held out, its scores mislead: give train_images, train_labels, test_images, test_labels.",
+        "was trained on those held out, its scores mislead: give train_images, train_labels, test_images, test_labels "
+        "(of a folder, train/ and test/).",
         name,
         sum(rows.values()),
         rows["validation"] + rows["test"],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from unlearning.data.image_files import ImageFiles
+from unlearning.data.pixels import pixel_range
 from unlearning.task import Split
 
 
@@ -23,9 +25,11 @@ class ImageData:
         test: Held-out rows for final scores only.
         class_names: Names of the classes, in label order.
         pixel_max: 255, or 1 for float images that never exceed 1.
-        train_ids: Example ids of the training rows (str), where the source has them.
+        train_ids: Example ids of the training rows (str), where the source has them; of image files, their paths
+            relative to the folder.
         fine_labels: Finer classes behind the labels, by part (`train`, `validation`, `test`): one int64 array `(rows,)`
             each, where the source has them.
+        ids_are_paths: Whether `train_ids` are paths of image files.
     """
 
     name: str
@@ -36,6 +40,17 @@ class ImageData:
     pixel_max: float
     train_ids: np.ndarray | None = None
     fine_labels: Mapping[str, np.ndarray] | None = None
+    ids_are_paths: bool = False
+
+    @property
+    def train_files(self) -> np.ndarray | None:
+        """Paths of the training images relative to the folder, where they are files."""
+        return self.train_ids if self.ids_are_paths else None
+
+    @functools.cached_property
+    def pixel_range(self) -> tuple[float, float]:
+        """What black and white are in the training images."""
+        return pixel_range(self.train.images)
 
     @property
     def num_classes(self) -> int:

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.data.decoding import eight_bit, opened_image
 from unlearning.errors import InputError
 from unlearning.progress import progress_bar
 
-# Everything else Pillow reads is left out: some of its readers start other programs.
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""What may be opened as an image."""
 IMAGE_SIZE = 224
 """Side in pixels to which images are resized by default."""
 
@@ -144,15 +142,9 @@ class ImageFiles:
     def _decode(self, path: str) -> np.ndarray:
         from PIL import Image
 
-        try:
-            with Image.open(self.root / path, formats=IMAGE_FORMATS) as image:
-                limit = Image.MAX_IMAGE_PIXELS
-                if limit is not None and image.width * image.height > limit:
-                    raise ValueError(f"it has more than {limit} pixels")
-                side = (self.image_size, self.image_size)
-                return np.asarray(image.convert("RGB").resize(side, Image.Resampling.BILINEAR))
-        except Exception as error:  # Pillow's readers fail in many ways on damaged files
-            raise InputError(f"Cannot read the image {self.root / path}: {error}") from error
+        side = (self.image_size, self.image_size)
+        with opened_image(self.root / path) as image:
+            return np.asarray(eight_bit(image, "RGB").resize(side, Image.Resampling.BILINEAR))
 
 
 def leaves(path: str) -> bool:

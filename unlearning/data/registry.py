@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from unlearning.data.settings import DataSettings
+from unlearning.data.settings import ColorMode, DataSettings, Interpolation
 from unlearning.registry import Entry, Registry, Role
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def is_users_own(text: str) -> bool:
     return find(text).is_users_own
 
 
+def reads_images(text: str) -> bool:
+    """Whether a data set is made of image files that are read as `ImageReading` says."""
+    return find(text).reads_images
+
+
 def is_at_hand(text: str, data_dir: str | None = None) -> bool:
     """Whether a data set can be loaded without a download."""
     return find(text).is_at_hand(text, data_dir)
@@ -92,23 +97,33 @@ def load_data(
     data_seed: int = 42,
     train_rows: int | None = None,
     image_size: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    color_mode: ColorMode | None = None,
 ) -> ImageData:
     """Loads and splits an image set.
 
     A tensorflow-datasets set keeps its training part whole; its test images are halved at random into test and
     validation (CIFAR-10: 50,000 / 5,000 / 5,000 rows, the halves of the published experiments at seed 42). A source
-    with one part is divided 70 / 15 / 15 per cent, stratified by class.
+    with one part is divided 70 / 15 / 15 per cent, stratified by class. The images of a folder are read as
+    `keras.utils.image_dataset_from_directory` reads them, rounded to whole shades.
 
     Passes on an `InputError` if the source is unknown or its content is not a classified image set.
 
     Args:
         source: `digits`, a tensorflow-datasets name, `cifar100-superclasses`, a `.npz` file, a folder with one
-            subfolder a class, or `clothing1m:DIR`, `webvision:DIR`, `mini-webvision:DIR`.
+            subfolder a class (or with `train/` and `test/` that have them), or `clothing1m:DIR`, `webvision:DIR`,
+            `mini-webvision:DIR`.
         data_dir: Where tensorflow-datasets keeps prepared sets (default: `TFDS_DATA_DIR`, else its own default).
         data_seed: Seed of the splits.
         train_rows: Keep only this many training rows, drawn at random and left in order.
         image_size: Height and width to which image files are resized (default: those of the first one; 224 for the
             sets with real label noise).
+        interpolation: How the images of a folder are resized: a method of Keras, or `pillow`, as version 0.1 did.
+        crop_to_aspect_ratio: Cut images of a folder instead of distorting them.
+        pad_to_aspect_ratio: Put black around images of a folder instead of distorting them.
+        color_mode: `grayscale`, `rgb` or `rgba` for images of a folder (default: rgb).
 
     Returns:
         The set.
@@ -125,5 +140,9 @@ def load_data(
             data_seed=int(data_seed),
             train_rows=None if train_rows is None else int(train_rows),
             image_size=None if image_size is None else int(image_size),
+            interpolation=interpolation,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+            color_mode=color_mode,
         )
     )

@@ -34,7 +34,8 @@ def last_dense(model: keras.Model) -> keras.layers.Dense:
         if isinstance(layer, keras.layers.Dense):
             return layer
     names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in model.layers[-3:])
-    raise InputError("model", "a model with a Dense layer of its own (not inside a nested model)", f"... {names}")
+    expected = "a model with a Dense layer of its own, not inside a nested model (the detector patches needs none)"
+    raise InputError("model", expected, f"... {names}")
 
 
 def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np.ndarray:

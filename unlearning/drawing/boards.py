@@ -8,11 +8,17 @@ from __future__ import annotations
 import importlib.util
 import math
 import numbers
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unlearning.errors import InputError
+from unlearning.files import PARTIAL, is_plain
+
+SUFFIX = ".unlearning"
+"""How names of event files of this program end; only these are ever removed."""
 
 
 def check_tensorboard(folder: Path) -> None:
@@ -46,32 +52,37 @@ def write_repair(
     in front of the step.
 
     Args:
-        folder: Where the event file goes; those there are removed.
+        folder: Where the event file goes; those of this program are removed.
         history: Rows with `step`; see `unlearning.task.UnlearningOutcome`.
         solver_log: Rows with `step` and `iteration`, in chains with `stage`.
     """
     from tensorboard.summary import Writer
 
+    folder.mkdir(parents=True, exist_ok=True)
     remove_events(folder)
-    writer = Writer(str(folder))
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as aside:
+        writer = Writer(aside)
 
-    def write(place: str, row: Mapping[str, Any], known: Sequence[str], step: int) -> None:
-        for name, value in row.items():
-            if name not in known and _is_finite(value):
-                writer.add_scalar(f"{place}/{name}", float(value), step)
+        def write(place: str, row: Mapping[str, Any], known: Sequence[str], step: int) -> None:
+            for name, value in row.items():
+                if name not in known and _is_finite(value):
+                    writer.add_scalar(f"{place}/{name}", float(value), step)
 
-    for row in history:
-        write("steps", row, ("step",), int(row["step"]))
-    for row in solver_log:
-        place = "/".join(["solver", *filter(None, [str(row.get("stage") or "")]), f"step_{row['step']}"])
-        write(place, row, ("step", "iteration", "stage"), int(row["iteration"]))
-    writer.close()
+        for row in history:
+            write("steps", row, ("step",), int(row["step"]))
+        for row in solver_log:
+            place = "/".join(["solver", *filter(None, [str(row.get("stage") or "")]), f"step_{row['step']}"])
+            write(place, row, ("step", "iteration", "stage"), int(row["iteration"]))
+        writer.close()
+        for path in Path(aside).iterdir():  # the writer takes no name
+            os.replace(path, folder / f"{path.name}{SUFFIX}")
 
 
 def remove_events(folder: Path) -> None:
-    """Removes the event files in a folder."""
-    for path in folder.glob("events.out.tfevents.*"):
-        path.unlink()
+    """Removes the event files that this program wrote into a folder."""
+    for path in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
+        if is_plain(path):
+            path.unlink()
 
 
 def _is_finite(value: Any) -> bool:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from unlearning.errors import InputError, printable
 from unlearning.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 SCREEN_DPI, PAPER_DPI = 110, 300
 PAPER_WIDTH = 7.0
@@ -37,6 +41,7 @@ _ALWAYS = {
     "pdf.fonttype": 42,  # letters stay letters (TrueType)
     **{"svg.fonttype": "none", "svg.hashsalt": "report"},  # the same in SVG, and no random identifiers
 }
+_LONGEST_NAME = 60
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -51,6 +56,47 @@ def styled(style: Mapping[str, Any] | None = None) -> Iterator[None]:
 
     with matplotlib.rc_context(cast(Any, {**(style or {}), **_ALWAYS})):
         yield
+
+
+@contextlib.contextmanager
+def optional(what: str) -> Iterator[None]:
+    """Lets drawing fail with a warning: a picture is worth less than the record that it stands beside.
+
+    A full disk and a mistake of the user end the work, as everywhere.
+
+    Args:
+        what: What is drawn inside, for the warning.
+
+    Raises:
+        InputError: As what is inside raises it.
+        OSError: The same.
+    """
+    try:
+        yield
+    except (OSError, InputError):
+        raise
+    except Exception as error:  # Matplotlib meets absurd names and numbers in many ways
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        logger.warning("%s could not be drawn: %s", what, reason)
+
+
+def name_text(name: str) -> str:
+    r"""Returns a name from a file as it can be drawn.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        The name on one line, of a length that leaves room for the figure. Matplotlib leaves names out of legends that
+        begin with an underscore; a space stands in front of these.
+
+    Example:
+        >>> name_text("_a\nb")
+        ' _a\\nb'
+    """
+    text = printable(name)
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return f" {text}" if text.startswith("_") else text
 
 
 def new_figure(width: float, height: float, *, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

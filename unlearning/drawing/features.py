@@ -251,5 +251,7 @@ def _add_legend(figure: Any, colours: np.ndarray, class_names: Sequence[str]) ->
         entry("centroids", "P", palette.GREY, markersize=9, markeredgecolor="black"),
     ]
     if len(class_names) <= _MOST_NAMES:
-        handles += [entry(name, "o", colour) for name, colour in zip(class_names, colours, strict=True)]
+        handles += [
+            entry(canvas.name_text(name), "o", colour) for name, colour in zip(class_names, colours, strict=True)
+        ]
     figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)

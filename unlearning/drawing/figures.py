@@ -27,7 +27,7 @@ def draw_confusions(folder: Path, matrices: Mapping[str, np.ndarray], class_name
     for key, matrix in matrices.items():
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         figure, axes = canvas.new_figure(6.5, 5.5)
-        names = list(class_names) if len(class_names) <= _MOST_NAMES else False
+        names = list(map(canvas.name_text, class_names)) if len(class_names) <= _MOST_NAMES else False
         sns.heatmap(shares, vmin=0, vmax=1, cmap="viridis", xticklabels=names, yticklabels=names, square=True, ax=axes)
         correct = np.trace(matrix) / max(matrix.sum(), 1)
         axes.set(xlabel="predicted class", ylabel="true class", title=f"{key}: accuracy {100 * correct:.1f} %")
@@ -62,7 +62,7 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
     figure, (left, right) = canvas.new_figure(10, 4, columns=2)
     colours = _colours(len(details["layers"]))
     for layer, colour in zip(details["layers"], colours, strict=True):
-        left.plot(layer["ranks"], layer["ratios"], color=colour, label=layer["name"])
+        left.plot(layer["ranks"], layer["ratios"], color=colour, label=canvas.name_text(layer["name"]))
     smallest = min((r for layer in details["layers"] for r in layer["ratios"] if r > 1e-12), default=1e-12)
     left.set(xscale="log", yscale="log", ylim=(smallest / 2, 1), xlabel="rank", ylabel="share of the second moment")
     canvas.label_powers(left.xaxis, left.yaxis)
@@ -104,7 +104,7 @@ def draw_mixture(
     from scipy.stats import norm
 
     figure, axes = canvas.new_figure(6, 4)
-    edges = np.histogram_bin_edges(scores, bins=60)
+    edges = _edges(scores)
     if bad_rows is None:
         axes.hist(scores, bins=edges, color=palette.GREY, alpha=0.6, label="rows")
     else:
@@ -128,6 +128,15 @@ def draw_mixture(
     axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
     axes.legend(fontsize=8)
     canvas.save(figure, path)
+
+
+def _edges(scores: np.ndarray) -> np.ndarray:
+    """The edges of 60 bins; of a single one where scores are nearly equal, or too far apart for a float."""
+    with np.errstate(all="ignore"):
+        try:
+            return np.histogram_bin_edges(scores, bins=60)
+        except ValueError:
+            return np.array([scores.min(), np.nextafter(scores.max(), np.inf)])
 
 
 def _colours(count: int) -> list:

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from unlearning.drawing.boards import remove_events
+from unlearning.drawing.boards import SUFFIX, remove_events
 from unlearning.files import read_table
 
 
@@ -22,7 +22,7 @@ class TrainingBoard(keras.callbacks.TensorBoard):
     Of epochs before a training resumed, what their log has is there: the learning rate is not.
 
     Args:
-        folder: Where the event files go (Keras adds `train` and `validation`); those there are removed.
+        folder: Where the event files go (Keras adds `train` and `validation`); those of this program are removed.
         log: The log of an interrupted training (`epoch` from 1, `loss`, `accuracy`), or None.
     """
 
@@ -31,6 +31,20 @@ class TrainingBoard(keras.callbacks.TensorBoard):
         self._folder, self._begun = folder, False
         # Read now: the training goes on writing there.
         self._earlier = _read_log(log) if log is not None and log.is_file() else []
+
+    @property
+    def _train_writer(self) -> Any:
+        return self._writer("train", self._train_dir)
+
+    @property
+    def _val_writer(self) -> Any:
+        return self._writer("val", self._val_dir)
+
+    def _writer(self, name: str, folder: str) -> Any:
+        """As Keras's own, but for the name of the file, by which it is known again."""
+        if name not in self._writers:
+            self._writers[name] = self.summary.create_file_writer(folder, filename_suffix=SUFFIX)
+        return self._writers[name]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Removes what an interrupted training wrote."""

@@ -7,6 +7,7 @@ what needs it, not by this module; so is TensorFlow, for the few things that Ker
 
 from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
 from unlearning.interop.boundary import ALL, Parts, choose_boundary, cut
+from unlearning.interop.calling import has_graph, inference_arguments
 from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
     as_logit_model,
@@ -15,7 +16,8 @@ from unlearning.interop.logits import (
     probability_floor,
     read_logits,
 )
-from unlearning.interop.models import check_classifier, copy_model, has_graph, inference_arguments, score_few
+from unlearning.interop.models import check_classifier, copy_model, rebuild_graph, score_few
+from unlearning.interop.state import keep_data, move_state
 
 __all__ = [
     "ALL",
@@ -32,11 +34,14 @@ __all__ = [
     "has_graph",
     "inference_arguments",
     "joint_norm",
+    "keep_data",
     "load_model",
+    "move_state",
     "on_all_gpus",
     "outputs_probabilities",
     "probability_floor",
     "read_logits",
+    "rebuild_graph",
     "save_model",
     "score_few",
     "set_determinism",

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearning.archives import check_members
-from unlearning.errors import InputError
+from unlearning.errors import InputError, printable
 from unlearning.files import writing
 
 if TYPE_CHECKING:
     import keras
+
+_LONGEST_METADATA = 2**16
 
 
 def check_model_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a model, and raises `InputError` unless it ends in `.keras` and is a file."""
     path = Path(path)
     if path.suffix != ".keras":
-        raise InputError("model", "a path ending in .keras", str(path))
+        raise InputError("model", "a path ending in .keras, as model.save('name.keras') writes it", str(path))
     if not path.is_file():
         raise InputError("model", "an existing file", str(path))
     return path
@@ -45,9 +48,45 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
             check_members(archive, path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever zipfile, json and h5py raise on a damaged archive
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        reason = reason if len(reason) <= 300 else f"{reason[:297]}..."  # some messages quote the whole configuration
-        raise InputError(f"Cannot load the model {path}: {reason}") from error
+        reason = _reason(error)
+        raise InputError(f"Cannot load the model {path}: {reason}{_remedy(path, reason)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns why Keras cannot load a model: it quotes the whole configuration first, and says so at the end."""
+    text = str(error).rpartition("Exception encountered:")[2]
+    for quoted in ("Full object config", "Make sure custom classes", "Target variable:", "If you trust the source"):
+        text = text.partition(quoted)[0]
+    text = " ".join(text.split()).rstrip(". ") or type(error).__name__
+    return f"{text if len(text) <= 300 else f'{text[:297]}...'}."
+
+
+def _remedy(path: Path, reason: str) -> str:
+    """Returns what to do, as a sentence, where that is known."""
+    with path.open("rb") as file:
+        if file.read(8) == b"\x89HDF\r\n\x1a\n":
+            return " It is an HDF5 file: load it in Keras under its old ending, and save it as .keras."
+    if any(word in reason for word in ("Could not locate", "Could not interpret", "Lambda", "lambda")):
+        return (
+            " A model with code of its own is loaded in Python, where its classes and functions are registered, and "
+            "repaired with unlearning.repair(model, data)."
+        )
+    import keras
+
+    version = _version(path)
+    if version is not None and version != keras.__version__:
+        return f" It was saved by Keras {version}, and this is {keras.__version__}."
+    return ""
+
+
+def _version(path: Path) -> str | None:
+    """Returns the version of Keras that a file says it is of."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("metadata.json") as file:
+            version = json.loads(file.read(_LONGEST_METADATA))["keras_version"]
+    except Exception:  # what says nothing of it helps nobody
+        return None
+    return printable(version[:20]) if isinstance(version, str) else None
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.interop.calling import has_graph
 from unlearning.interop.models import (
     full_policy,
-    has_graph,
     in_full_precision,
     rebuild,
-    rebuild_graph,
     score_few,
 )
 
@@ -60,7 +59,7 @@ _COMBINE = {
 _PASS = {"Activation", "Cast", "Flatten", "Identity", "Reshape", "GlobalAveragePooling2D", "GlobalMaxPooling2D"}
 
 
-def as_logit_model(model: keras.Model) -> keras.Model:
+def as_logit_model(model: keras.Model, rows: Any = None) -> keras.Model:
     """Returns an independent copy of a classifier that outputs logits in full precision.
 
     The final softmax of a Sequential or functional model is taken off, wherever it stands: in the `activation` of the
@@ -70,6 +69,7 @@ def as_logit_model(model: keras.Model) -> keras.Model:
 
     Args:
         model: A classifier whose output has shape `(rows, classes)`.
+        rows: Rows that it takes, to try the copy with; None to make a few up.
 
     Returns:
         The working copy. For Sequential and functional models it is of the same kind, with the same layers under the
@@ -77,7 +77,8 @@ def as_logit_model(model: keras.Model) -> keras.Model:
         across both.
 
     Raises:
-        InputError: If the output is not one row of at least two class scores per image, or if it is a sigmoid's.
+        InputError: If the output is not one row of at least two class scores per image, or if it is a sigmoid's; and if
+            the copy predicts otherwise, as `copy_model` says.
     """
     shape = getattr(model, "output_shape", None) if has_graph(model) else None
     if shape is not None and (not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None or shape[-1] < 2):
@@ -92,14 +93,12 @@ def as_logit_model(model: keras.Model) -> keras.Model:
         if path and layer is path[-1]:
             opened.append(_linear(layer))
             return opened[0]
-        if any(layer is nested for nested in path):
-            return rebuild_graph(layer, clone, call)
         return type(layer).from_config(in_full_precision(layer.get_config()))
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
         return layer(*inputs) if layer in opened else layer(*inputs, **options)  # a Softmax layer has a mask, None
 
-    return rebuild(model, clone, call, policy=full_policy(model.dtype_policy))
+    return rebuild(model, clone, call, policy=full_policy(model.dtype_policy), rows=rows, opened=path)
 
 
 def find_ending(model: keras.Model) -> Ending:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.interop.calling import has_graph, inference_arguments
+from unlearning.interop.proof import prove
+from unlearning.interop.state import move_state, paired
 
 if TYPE_CHECKING:
     import keras
@@ -17,30 +21,48 @@ if TYPE_CHECKING:
 _COARSE = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
-def copy_model(model: keras.Model) -> keras.Model:
-    """Returns an independent model with the same architecture, layer names and weights.
+def copy_model(model: keras.Model, rows: Any = None) -> keras.Model:
+    """Returns an independent model with the same architecture, layer names and state, which predicts the same.
 
-    Passes on an `InputError` if the model is not built or cannot be rebuilt from its configuration.
+    Passes on an `InputError` if the model is not built, cannot be rebuilt from its configuration, or if its copy
+    predicts otherwise; the message names the layer.
 
     Args:
         model: A built model: Sequential, functional, or subclassed with a working `get_config`.
+        rows: Rows that it takes, to try the copy with; None to make a few up.
 
     Returns:
-        The copy, uncompiled.
+        The copy. It is compiled as the model is where Keras can describe that, which it cannot with a loss that has no
+        name.
     """
-    return rebuild(model, lambda layer: type(layer).from_config(layer.get_config()), policy=model.dtype_policy)
+    copied = rebuild(model, _from_config, policy=model.dtype_policy, rows=rows)
+    if has_graph(model) and model.compiled:
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copied.compile_from_config(model.get_compile_config())
+    return copied
 
 
 def rebuild(
-    model: keras.Model, clone: Callable[[Any], Any], call: Callable[..., Any] | None = None, *, policy: Any
+    model: keras.Model,
+    clone: Callable[[Any], Any],
+    call: Callable[..., Any] | None = None,
+    *,
+    policy: Any,
+    rows: Any = None,
+    opened: tuple[Any, ...] = (),
 ) -> keras.Model:
-    """Returns an independent model with the same weights, made of clones of the layers.
+    """Returns an independent model with the same state, made of clones of the layers.
+
+    Passes on an `InputError` if it predicts otherwise; see `unlearning.interop.proof`.
 
     Args:
         model: A built model.
         clone: Makes a layer or operation of another; of a subclassed model, it is given the model.
         call: See `rebuild_graph`.
         policy: The dtype policy of parts that a layer makes for itself, without a word in its configuration.
+        rows: Rows that the model takes, to try the copy with; None to make a few up.
+        opened: What leads to a softmax that the copy lacks.
 
     Returns:
         The copy, uncompiled.
@@ -51,36 +73,56 @@ def rebuild(
     if not model.built:
         raise InputError("model", "a built model (call it once, or give its input shape)", "an unbuilt model")
     try:
-        with _policy(policy):
+        with _policy(policy), _known_classes(model):
             if has_graph(model):
                 copied = rebuild_graph(model, clone, call)
             else:
                 copied = clone(model)
                 copied.build_from_config(model.get_build_config())
-        copied.set_weights(model.get_weights())
+        move_state(model, copied)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"Cannot copy the model {model.name!r}: {reason}. "
-            "A subclassed model needs get_config, from_config and build."
-        ) from error
+        advice = "" if has_graph(model) else " A subclassed model needs get_config, from_config and build."
+        raise InputError(f"Cannot copy the model {model.name!r}: {reason}.{advice}") from error
+    prove(model, copied, rows, opened=opened)
     return copied
 
 
 def rebuild_graph(
-    model: keras.Model, clone: Callable[[Any], Any], call: Callable[..., Any] | None = None
+    model: keras.Model, clone: Callable[[Any], Any] | None = None, call: Callable[..., Any] | None = None
 ) -> keras.Model:
-    """Returns a Sequential or functional model with fresh weights, made of clones of the layers.
+    """Returns a Sequential or functional model with fresh weights, made of clones of the layers, uncompiled.
+
+    Models within it are rebuilt in the same way, so that what is shared stays shared, across models, too.
 
     Args:
         model: The model.
-        clone: Makes a layer or operation of another.
+        clone: Makes a layer or operation of another; None: from its configuration.
         call: Calls a clone in a functional model with the arguments that the original was called with.
     """
     import keras
 
-    options = {} if call is None or isinstance(model, keras.Sequential) else {"call_function": call}
-    return keras.models.clone_model(model, clone_function=clone, **options)
+    made: dict[int, Any] = {}
+
+    def part(one: Any) -> Any:
+        if id(one) not in made:
+            plain = has_graph(one) and type(one).__module__.startswith("keras.")
+            made[id(one)] = whole(one) if plain else _from_config(one) if clone is None else clone(one)
+        return made[id(one)]
+
+    def whole(one: Any) -> Any:
+        options = {} if call is None or isinstance(one, keras.Sequential) else {"call_function": call}
+        compiled, one.compiled = one.compiled, False  # Keras would compile the clone, too: a loss may have no name
+        try:
+            return keras.models.clone_model(one, clone_function=part, **options)
+        finally:
+            one.compiled = compiled
+
+    return whole(model)
+
+
+def _from_config(part: Any) -> Any:
+    return type(part).from_config(part.get_config())
 
 
 def in_full_precision(config: Any) -> Any:
@@ -146,19 +188,6 @@ def score_few(model: keras.Model, images: np.ndarray, num_classes: int | None) -
     return scores
 
 
-def inference_arguments(model: keras.Model) -> dict[str, bool]:
-    """Returns the keyword arguments that call a model in inference mode; a subclassed `call` may know none."""
-    takes_training = has_graph(model) or "training" in inspect.signature(model.call).parameters
-    return {"training": False} if takes_training else {}
-
-
-def has_graph(model: keras.Model) -> bool:
-    """Whether a model is Sequential or functional, so that it can be cut at a layer."""
-    import keras
-
-    return isinstance(model, keras.Sequential) or hasattr(model, "operations")
-
-
 @contextlib.contextmanager
 def _policy(policy: Any) -> Iterator[None]:
     import keras
@@ -169,3 +198,12 @@ def _policy(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _known_classes(model: keras.Model) -> AbstractContextManager[Any]:
+    """Returns a context in which Keras knows the classes of a model's own layers, registered or not."""
+    import keras
+
+    classes = {type(part) for part, _ in paired(model, model)}
+    own = {kind.__name__: kind for kind in classes if not kind.__module__.startswith("keras.")}
+    return keras.saving.custom_object_scope(own)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unlearning import acceptance
+from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
@@ -109,6 +110,8 @@ def told_to(name: str, method: Method) -> frozenset[str]:
 def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np.ndarray | None = None) -> Split:
     """Returns the training rows as they should have been.
 
+    Passes on an `InputError` if flagged rows are not to stay, and all are flagged.
+
     Args:
         task: The task.
         keep_flagged: Whether flagged rows stay, with their corrected labels and images; removed ones never do.
@@ -117,6 +120,8 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
     Returns:
         Images and labels of the rows that stay, in split order.
     """
+    if not keep_flagged:
+        check_unflagged(task)
     flagged = task.corrections
     labels = task.train.labels.copy()
     labels[flagged.rows] = flagged.labels if keep_flagged else REMOVED
@@ -129,6 +134,15 @@ def corrected_rows(task: UnlearningTask, *, keep_flagged: bool = True, among: np
     kept = kept if among is None else np.intersect1d(kept, among)
     rows = Split(images, labels)
     return rows if len(kept) == len(labels) else rows.subset(kept)
+
+
+def check_unflagged(task: UnlearningTask) -> None:
+    """Raises `InputError` if all rows are flagged, for methods that need others."""
+    if len(task.corrections) == len(task.train):
+        raise InputError(
+            f"All {len(task.train)} training rows are flagged, and this method works with those that are not. Flag "
+            "only the rows that are wrong, or use a method that corrects labels, such as second-order."
+        )
 
 
 def conclude(
@@ -185,7 +199,7 @@ def conclude(
         chosen = proposal if status is OutcomeStatus.IMPROVED else None
     returned = before if chosen is None or proposed is None else proposed
     return UnlearningOutcome(
-        model=copy_model(model) if chosen is None else chosen,
+        model=copy_model(model, task.train.images) if chosen is None else chosen,
         applied=chosen is not None,
         status=status or OutcomeStatus.NOTHING_IMPROVED,
         validation_accuracy_before=before.accuracy,

@@ -154,7 +154,7 @@ class FineTuning(Method):
         budget = Budget(**limits)
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
-        tuned = as_logit_model(model)
+        tuned = as_logit_model(model, task.train.images)
         trained, rows, choosing = self._part(tuned, rows, task.choosing)
         initial = trained.get_weights()
         falling = self.schedule == "linear"
@@ -188,7 +188,7 @@ class FineTuning(Method):
         proposal = None
         if watch.best_weights is not None:
             trained.set_weights(watch.best_weights)
-            proposal = copy_model(model)
+            proposal = copy_model(model, task.train.images)
             proposal.set_weights(tuned.get_weights())
         work += WorkCount(forward_rows=watch.forward_rows, gradient_rows=watch.batches * self.batch_size)
         return conclude(

@@ -29,7 +29,7 @@ from unlearning import detection
 from unlearning.centroids.settings import CentroidSettings, View
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, NOTHING
-from unlearning.methods.base import Method, conclude
+from unlearning.methods.base import Method, check_unflagged, conclude
 from unlearning.settings import NonNegative, Positive, PositiveFloat
 from unlearning.streams import stream_seed
 from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
@@ -131,7 +131,9 @@ class Fspmu(CentroidSettings, Method):
         started = time.perf_counter()
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         check_classifier(model, task.train.images, task.num_classes)
-        tuned = as_logit_model(model)
+        tuned = as_logit_model(model, task.train.images)
+        if self.pred == "known":
+            check_unflagged(task)
         found = self._find(model, tuned, task)
         status = found.status
         if status is None and not self._leaves_both(found, len(task.train)):
@@ -153,7 +155,7 @@ class Fspmu(CentroidSettings, Method):
         report = callback.reports[-1]
         proposal = None
         if report.applied:
-            proposal = copy_model(model)
+            proposal = copy_model(model, task.train.images)
             proposal.set_weights(tuned.get_weights())
         setup = callback.settings.factors()._asdict()
         return conclude(

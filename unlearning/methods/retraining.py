@@ -86,7 +86,7 @@ class Retraining(Method):
         except TrainingDivergedError:
             status, epochs = OutcomeStatus.NON_FINITE, 1
         else:
-            proposal = copy_model(model)
+            proposal = copy_model(model, task.train.images)
             proposal.set_weights(fresh.get_weights())
             history = [{"epoch": row["epoch"], "train_loss": row["loss"]} for row in report.history]
         outcome = conclude(

@@ -41,7 +41,7 @@ class Sap(ProjectionSettings, Method):
 
         started = time.perf_counter()
         check_classifier(model, task.train.images, task.num_classes)
-        proposal = copy_model(model)
+        proposal = copy_model(model, task.train.images)
         callback = ScaledActivationProjection(
             task.train, task.choosing, settings=self, trusted_rows=task.trusted_rows, seed=task.seed
         )

@@ -182,7 +182,7 @@ class _Constituents:
         epochs = self._settings.epochs
         try:
             self._trained, _ = train_anew(self._model, rows, self._settings, seed, again=self._trained)
-            self.models[number] = copy_model(self._trained)
+            self.models[number] = copy_model(self._trained, rows.images)
         except TrainingDivergedError:
             epochs = 1
         self.work += WorkCount(gradient_rows=epochs * len(rows))

@@ -22,7 +22,7 @@ class Rows:
         num_classes: Number of classes `K`.
         data_name: Name of the image set, for noise that knows some sets.
         ids: Example ids of the rows (str), where the set has them.
-        pixel_max: Largest pixel value.
+        pixel_max: Largest pixel value; None: as the images show it.
         fine_labels: int array `(rows,)`: the fine class behind each label, where the set has them.
     """
 
@@ -30,7 +30,7 @@ class Rows:
     num_classes: int
     data_name: str = ""
     ids: np.ndarray | None = None
-    pixel_max: float = 255.0
+    pixel_max: float | None = None
     fine_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:

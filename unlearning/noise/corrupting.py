@@ -28,7 +28,7 @@ def corrupt(
     labels_key: str = "worse_label",
     label_map: Mapping[int, int] | None = None,
     target: int = 0,
-    pixel_max: float = 255.0,
+    pixel_max: float | None = None,
     fine_labels: np.ndarray | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Corruption:
@@ -48,7 +48,7 @@ def corrupt(
         label_map: Source to target classes (asymmetric kinds; replaces the built-in map), or fine classes to the
             classes they are mistaken for (`subclass-dominant`).
         target: The label that a patched image gets (`backdoor`).
-        pixel_max: Brightness of the patch (`backdoor`).
+        pixel_max: Brightness of the patch (`backdoor`); by default what is white in the images.
         fine_labels: int array `(rows,)`: the fine class behind each label (`subclass-dominant`).
         options: Further inputs of the kind, by name.
 

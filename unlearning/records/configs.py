@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic_core import PydanticUndefined
 
+from unlearning.data.settings import Interpolation
 from unlearning.records.base import SCHEMA_VERSION, Record, Versioned
 from unlearning.settings import Count, Positive, Seed, Sha256, Since, since
 from unlearning.streams import stream_seed
@@ -26,6 +27,14 @@ class DataConfig(Record):
     """Size of the random training subset in rows, or None for all rows."""
     image_size: Positive | None = None
     """Height and width in pixels to which image files were resized, or None."""
+    interpolation: Annotated[Interpolation | None, since("0.2", before=None)] = None
+    """How images of a folder were resized; None for other data, and for `pillow`, as version 0.1 did."""
+    crop_to_aspect_ratio: Annotated[bool, since("0.2", before=False)] = False
+    """Whether images of a folder were cut instead of distorted."""
+    pad_to_aspect_ratio: Annotated[bool, since("0.2", before=False)] = False
+    """Whether images of a folder were padded instead of distorted."""
+    color_mode: Annotated[Literal["grayscale", "rgba"] | None, since("0.2", before=None)] = None
+    """Channels of the images of a folder, where they are not red, green and blue."""
 
 
 class TrainConfig(ModelRecipe, Versioned):

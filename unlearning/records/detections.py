@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 
 from unlearning.records.base import Record, Versioned
 from unlearning.records.trainings import Environment
-from unlearning.settings import Count, Positive, Seconds, Seed, Sha256, Share
+from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share
 
 
 class DetectionMetrics(Record):
@@ -35,7 +35,7 @@ class DetectionResults(Versioned):
     """Its options."""
     rows: Count
     """Training rows."""
-    num_classes: Positive
+    num_classes: Classes
     """Number of classes."""
     suspects: Count
     """Rows called suspect."""

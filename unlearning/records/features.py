@@ -6,7 +6,7 @@ from typing import Literal
 
 from unlearning.records.base import Record, Versioned
 from unlearning.records.trainings import Environment
-from unlearning.settings import Count, NonNegative, Positive, Seed, Sha256
+from unlearning.settings import Classes, Count, NonNegative, Seed, Sha256
 
 
 class AngleGroup(Record):
@@ -31,7 +31,7 @@ class FeatureResults(Versioned):
     """Requested number of corrupted rows."""
     seed: Seed
     """Seed of the cell."""
-    num_classes: Positive
+    num_classes: Classes
     """Number of classes."""
     features: Count
     """Length of a feature vector."""

@@ -10,7 +10,7 @@ from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
 from unlearning.records.shown import Shown, metrics_of
 from unlearning.records.trainings import ClassScores, Environment
-from unlearning.settings import Count, NonNegative, Positive, Seconds, Seed, Sha256, Share, since
+from unlearning.settings import Classes, Count, NonNegative, Seconds, Seed, Sha256, Share, since
 
 
 class Work(Record):
@@ -71,7 +71,7 @@ class UnlearningResults(Versioned):
     """Share of training rows that are corrupted."""
     seed: Seed
     """Seed of noise, poisoned model and method."""
-    num_classes: Positive
+    num_classes: Classes
     """Number of classes."""
     acc_clean: Annotated[Share, Shown("test accuracy of the clean model", "%")]
     """Test accuracy of the clean model."""
@@ -163,7 +163,9 @@ class RepairResults(Versioned):
     hyperparameters: dict[str, Any]
     """Its hyperparameters."""
     flagged_rows: Count
-    """Rows named in the CSV."""
+    """Rows named in the CSV, without those whose corrected label is the given one."""
+    unchanged_rows: Annotated[Count, since("0.2", before=0)] = 0
+    """Those that are left out for that."""
     removed_rows: Count
     """Those of them that are removed rather than relabelled."""
     applied: bool

@@ -25,6 +25,8 @@ class Environment(Record):
     """Name of the device that computed."""
     threads: Positive
     """Number of processor threads that TensorFlow could use."""
+    floats: Annotated[str, since("0.2", before="float32")] = "float32"
+    """What Keras computes with where nothing else is said."""
 
 
 class ClassScores(Record):

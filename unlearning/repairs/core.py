@@ -29,7 +29,8 @@ from unlearning.repairs.find import Found
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
 from unlearning.repairs.settings import DetectSettings, take_detection
-from unlearning.repairs.taking import Data, count_classes, hold_out, take_data, take_rows
+from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
+from unlearning.settings import check_seed
 from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ class Repair:
     Attributes:
         model: The repaired model; equal to the given one where nothing was applied.
         outcome: What the method did. Its duration includes the detection, which its details describe.
-        corrections: The flagged rows as the method was told of them first.
+        corrections: The flagged rows as the method was told of them first, without those that change nothing.
         found: What a detector found; None where the rows were known or are not needed.
         cpu_s: Process CPU seconds of detection and method.
         held_out: Training rows that validated because no validation rows were given, int64 `(rows,)`; None otherwise.
+        unchanged: Number of rows that were flagged with the label they have, and so left out.
     """
 
     model: keras.Model
@@ -57,6 +59,7 @@ class Repair:
     found: Found | None
     cpu_s: float
     held_out: np.ndarray | None = None
+    unchanged: int = 0
 
 
 def repair(
@@ -103,6 +106,7 @@ def repair(
     Raises:
         InputError: If arguments contradict each other, or the method needs flagged rows and there are none.
     """
+    seed = check_seed(seed)
     chosen = _take_method(method, options, detect)
     if flagged is not None and detect is not None:
         raise InputError("Give flagged rows or a detector that finds them, not both.")
@@ -111,10 +115,12 @@ def repair(
             "This method needs flagged rows: give flagged={row: label}, let a detector find them (detect='patches'), "
             "or use a method that needs none, such as sap."
         )
+    check_model(model, trained_on=True)
+    data = open_data(data, model)
     train, own_validation, own_classes = take_data(data)
     own_validation = own_validation if validation is None else take_rows("validation", validation)
     num_classes = num_classes or own_classes or count_classes(model, train)
-    corrections, suspects = take_flagged(flagged, train, num_classes), None
+    corrections, suspects = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None)), None
     if isinstance(chosen, Detected):
         if found is None:
             detector, name = chosen.build_detector(), chosen.detector
@@ -122,6 +128,7 @@ def repair(
         suspects = found.suspected
         corrections = suspected_corrections(suspects, train.labels, chosen.suspects)
     task = UnlearningTask(train, corrections, own_validation or train, num_classes, seed=seed, suspects=suspects)
+    flagged_rows, corrections = len(corrections), task.corrections
     held_out = None if own_validation is not None else hold_out(train.labels, corrections.rows, seed)
     cpu = time.process_time()
     outcome = chosen.unlearn(model, task if held_out is None else _without(task, held_out))
@@ -132,7 +139,7 @@ def repair(
     if found is not None:
         outcome = _with_detection(outcome, found)
         cpu += found.record.detection_cpu_s or 0.0
-    return Repair(outcome.model, outcome, corrections, found, cpu, held_out)
+    return Repair(outcome.model, outcome, corrections, found, cpu, held_out, flagged_rows - len(corrections))
 
 
 def _take_method(

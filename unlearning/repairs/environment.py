@@ -21,4 +21,5 @@ def describe_environment() -> Environment:
         numpy=np.__version__,
         device=", ".join(names) if names else f"CPU ({platform.machine()})",
         threads=pool_size(),
+        floats=keras.config.floatx(),
     )

@@ -14,12 +14,14 @@ import numpy as np
 from unlearning import detection
 from unlearning.detection.base import Detection, Detector
 from unlearning.detection.metrics import score_detection
+from unlearning.drawing import canvas
 from unlearning.drawing.figures import draw_mixture
 from unlearning.errors import InputError
 from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
-from unlearning.repairs.taking import Data, count_classes, take_data
+from unlearning.repairs.taking import Data, check_model, count_classes, open_data, take_data
+from unlearning.settings import check_seed
 from unlearning.task import Corrections
 
 if TYPE_CHECKING:
@@ -79,8 +81,10 @@ def detect(
         >>> len(found.suspected) == found.record.suspects
         True
     """
+    seed = check_seed(seed)
     chosen = _take_detector(detector, options)
-    train, _, own_classes = take_data(data)
+    check_model(model)
+    train, _, own_classes = take_data(open_data(data, model))
     num_classes = num_classes or own_classes or count_classes(model, train)
     set_determinism(seed)
     started, cpu = time.perf_counter(), time.process_time()
@@ -128,12 +132,13 @@ def _take_detector(detector: str | Detector, options: Mapping[str, Any] | None) 
 
 
 def draw_scores(path: Path, found: Detection, name: str, bad_rows: np.ndarray | None) -> None:
-    """Draws the histogram of a detection's scores; see `draw_mixture`."""
-    draw_mixture(
-        path,
-        found.scores,
-        mixture=found.details.get("mixture"),
-        threshold=found.threshold,
-        bad_rows=bad_rows,
-        label=f"score ({name})",
-    )
+    """Draws the histogram of a detection's scores; see `draw_mixture`. One that cannot be drawn is a warning."""
+    with canvas.optional(f"The scores of {name}"):
+        draw_mixture(
+            path,
+            found.scores,
+            mixture=found.details.get("mixture"),
+            threshold=found.threshold,
+            bad_rows=bad_rows,
+            label=f"score ({name})",
+        )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from unlearning import detection, methods
+from unlearning.data import ImageData
+from unlearning.data.settings import DataChoice, DataSettings, ImageReading
 from unlearning.drawing.boards import check_tensorboard, write_repair
 from unlearning.errors import InputError
 from unlearning.files import check_outputs
@@ -20,6 +22,7 @@ from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
 from unlearning.repairs.outcome import outcome_fields, write_row_lists
 from unlearning.repairs.settings import DetectSettings
+from unlearning.repairs.taking import input_images
 from unlearning.startup import import_tensorflow
 from unlearning.task import REMOVED, Corrections, Split
 
@@ -37,6 +40,7 @@ def repair_file(
     data_dir: str | None = None,
     data_seed: int = 42,
     image_size: int | None = None,
+    reading: ImageReading | None = None,
     seed: int = 0,
     force: bool = False,
     tensorboard: Path | None = None,
@@ -56,6 +60,7 @@ def repair_file(
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
         image_size: For image folders.
+        reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the method draws.
         force: Replace existing output.
         tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
@@ -93,17 +98,16 @@ def repair_file(
     if flagged is not None and not flagged.is_file():
         raise InputError("flagged", "an existing CSV file", str(flagged))
 
-    from unlearning.data import load_data
-    from unlearning.interop import load_model, save_model, set_determinism
+    from unlearning.interop import save_model, set_determinism
 
-    data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    data, trained = _open(model, chosen_data, reading)
     corrections = None
     if flagged is not None:
-        corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels)
-    import_tensorflow()
+        corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels, data.train_files)
+    trained = trained or _load(model)
     from unlearning.evaluation import accuracy
 
-    trained = load_model(model)
     found = None
     if detect_by is not None:
         name, detector = detect_by.detector, detect_by.build()
@@ -116,6 +120,7 @@ def repair_file(
         method=method,
         hyperparameters=chosen.config(),
         flagged_rows=len(done.corrections),
+        unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),
         test_accuracy_before=accuracy(trained, data.test),
         test_accuracy_after=accuracy(done.model, data.test),
@@ -130,7 +135,7 @@ def repair_file(
     if tensorboard is not None:
         write_repair(tensorboard / out.stem, done.outcome.history, done.outcome.solver_log)
     if found is not None and found.detection is not None:
-        write_suspects(suspects_path, data.train, found.detection)
+        write_suspects(suspects_path, data.train, found.detection, files=data.train_files)
     write_json(record_path, results)
     return results
 
@@ -168,6 +173,7 @@ def detect_file(
     data_dir: str | None = None,
     data_seed: int = 42,
     image_size: int | None = None,
+    reading: ImageReading | None = None,
     seed: int = 0,
     force: bool = False,
 ) -> DetectionResults:
@@ -183,6 +189,7 @@ def detect_file(
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
         image_size: For image folders.
+        reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the detector draws.
         force: Replace existing output.
 
@@ -201,15 +208,41 @@ def detect_file(
     if dataset is None:
         raise InputError(f"Say with --data which data {model} was trained on.")
 
-    from unlearning.data import load_data
+    chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
+    data, trained = _open(model, chosen_data, reading)
+    return examine(
+        trained or _load(model),
+        data.train,
+        data.num_classes,
+        chosen,
+        detector,
+        out,
+        all_rows=all_rows,
+        seed=seed,
+        bad_rows=None,
+        files=data.train_files,
+    )
+
+
+def _open(path: Path, choice: DataChoice, reading: ImageReading | None) -> tuple[ImageData, Any]:
+    """Returns data, and the model where it had to be loaded before them, to see what images it takes; else None."""
+    from unlearning.data import load, reads_images
+
+    values = {**dict(choice), **dict(reading or ImageReading())}
+    model = None
+    if reads_images(choice.dataset) and None in (values["color_mode"], values["image_size"]):
+        model = _load(path)
+        mode, side = input_images(model)
+        values |= {"color_mode": values["color_mode"] or mode, "image_size": values["image_size"] or side}
+    return load(DataSettings(**values)), model
+
+
+def _load(path: Path) -> Any:
+    """Returns a model, once TensorFlow is there."""
+    import_tensorflow()
     from unlearning.interop import load_model
 
-    data = load_data(dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
-    import_tensorflow()
-    trained = load_model(model)
-    return examine(
-        trained, data.train, data.num_classes, chosen, detector, out, all_rows=all_rows, seed=seed, bad_rows=None
-    )
+    return load_model(path)
 
 
 def examine(
@@ -223,11 +256,12 @@ def examine(
     all_rows: bool,
     seed: int,
     bad_rows: np.ndarray | None,
+    files: np.ndarray | None,
 ) -> DetectionResults:
     """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
     found = detect(model, train, detector=detector, name=name, num_classes=num_classes, seed=seed, bad_rows=bad_rows)
     assert found.detection is not None
-    write_suspects(out, train, found.detection, all_rows=all_rows)
+    write_suspects(out, train, found.detection, all_rows=all_rows, files=files)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)
     write_json(out.with_suffix(".json"), found.record)
     return found.record

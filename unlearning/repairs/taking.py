@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.data import ImageData, load_data
+from unlearning.data import ImageData, load_data, reads_images
+from unlearning.data.settings import ColorMode
 from unlearning.errors import InputError
 from unlearning.streams import stream
 from unlearning.task import Split, check_split
@@ -25,6 +26,25 @@ HELD_OUT = 0.15
 """Share of the training rows that validates where no validation rows are given, as where a source has one part."""
 MOST_HELD_OUT = 5000
 """No more than this many of them."""
+
+
+def open_data(data: Data, model: keras.Model) -> Data:
+    """Returns data, loaded where they are a source: images of a folder as the model takes them; see `input_images`."""
+    if not isinstance(data, str | os.PathLike):
+        return data
+    mode, side = input_images(model)
+    return load_data(data, color_mode=mode, image_size=side) if reads_images(os.fspath(data)) else load_data(data)
+
+
+def input_images(model: keras.Model) -> tuple[ColorMode | None, int | None]:
+    """Returns what images a model takes: their colours, and their side where they are squares; None for any."""
+    from unlearning.interop import has_graph
+
+    shape = model.input_shape if has_graph(model) else None
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return None, None
+    modes: dict[int | None, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
+    return modes.get(shape[3]), shape[1] if shape[1] == shape[2] else None
 
 
 def take_data(data: Data) -> tuple[Split, Split | None, int | None]:
@@ -69,6 +89,45 @@ def take_rows(name: str, part: Any) -> Split:
     return check_split(name, part)
 
 
+def check_model(model: keras.Model, *, trained_on: bool = False) -> None:
+    """Looks at a model before anything is computed with it.
+
+    Args:
+        model: What was given as a model.
+        trained_on: Whether its weights are to be changed.
+
+    Raises:
+        InputError: If it is no Keras model, takes more than one input, has weights that are not finite, or none that
+            may be changed.
+    """
+    import keras
+
+    from unlearning.interop import has_graph
+
+    if not isinstance(model, keras.Model):
+        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
+    if has_graph(model) and model.built and len(model.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise InputError(
+            "model",
+            "a model with one input (give several as one array, which the model takes apart)",
+            f"{len(model.inputs)} inputs: {names}",
+        )
+    for weight in model.weights:
+        values = weight.numpy()
+        if values.dtype.kind not in "iub" and not np.isfinite(values.astype(np.float64)).all():
+            raise InputError(
+                f"The model {model.name!r} has weights that are not finite (in {weight.path}): its training has "
+                "diverged, and there is nothing to repair. Give a model from before that, or train it again with a "
+                "smaller learning rate."
+            )
+    if trained_on and model.built and not model.trainable_weights:
+        raise InputError(
+            f"All layers of the model {model.name!r} are frozen, so that nothing may be changed. Set trainable = True "
+            "for the layers that a repair may change, and save the model again."
+        )
+
+
 def count_classes(model: keras.Model, train: Split) -> int:
     """Returns the number of a classifier's outputs.
 
@@ -80,14 +139,10 @@ def count_classes(model: keras.Model, train: Split) -> int:
         The number.
 
     Raises:
-        InputError: If this is no Keras model, or has not one score a class.
+        InputError: If it has not one score a class.
     """
-    import keras
-
     from unlearning.interop import score_few
 
-    if not isinstance(model, keras.Model):
-        raise InputError("model", "a Keras model, such as load_model('model.keras') returns", type(model).__name__)
     scores = score_few(model, train.images, None)
     if scores.ndim != 2:
         raise InputError("model", "a classifier with one output a class", f"outputs of shape {scores.shape[1:]}")

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from unlearning.detection.features import penultimate_features
+from unlearning.drawing import canvas
 from unlearning.drawing.features import centroids_by_label, draw_angles, draw_tsne, label_angles, summarise_angles
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
+from unlearning.experiments.cell.stages import keep_inside
 from unlearning.files import check_writable, file_sha256
 from unlearning.interop import load_model, set_determinism
 from unlearning.records import FeatureResults, UnlearningResults, read_json, read_rows, write_json
@@ -62,13 +64,19 @@ def draw_features(
         raise InputError("rows", "an integer of at least 4", rows)
     files = layout.MethodFiles(run_dir)
     parent = run_dir.absolute().parent  # a bare name has no parent to read budget and seed from
-    _, budget, seed = layout.parse_cell(parent)
+    experiment, budget, seed = layout.parse_cell(parent)
+    keep_inside(experiment, layout.MethodFiles(run_dir.absolute()))
     if not files.results.is_file():
         raise InputError("run_dir", "the folder of a finished repair, .../budget-<B>/seed-<S>/<method>", str(run_dir))
     repair = read_json(files.results, UnlearningResults)
     cell = reopen(parent, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     check_writable(files.figures)
-    if not files.model.is_file() or file_sha256(files.model) != repair.model_sha256:
+    if not files.model.is_file():
+        raise InputError(
+            f"The weights {files.model} are missing: version control holds records only. The repair makes them again "
+            f"once {files.results} is moved away: python cli.py unlearn {repair.method} {parent}"
+        )
+    if file_sha256(files.model) != repair.model_sha256:
         raise InputError("run_dir", f"the weights whose hash {files.results} records", str(files.model))
     poisoned, given, corruption = open_poisoned(cell)
     repaired = load_model(files.model)
@@ -85,18 +93,22 @@ def draw_features(
         when: label_angles(features, given.labels, centroids)
         for when, features in (("before", before), ("after", after))
     }
-    drawn = draw_tsne(
-        [files.figures / f"tsne.{suffix}" for suffix in formats],
-        before,
-        after,
-        labels=corruption.true_labels,
-        forget=forget,
-        centroids=centroids,
-        class_names=cell.setup.data.class_names,
-        most_rows=rows,
-        seed=seed,
-    )
-    draw_angles([files.figures / f"angles.{suffix}" for suffix in formats], angles["before"], angles["after"], forget)
+    drawn: Sequence[int] | np.ndarray = ()
+    with canvas.optional(f"The embedding of {run_dir}"):
+        drawn = draw_tsne(
+            [files.figures / f"tsne.{suffix}" for suffix in formats],
+            before,
+            after,
+            labels=corruption.true_labels,
+            forget=forget,
+            centroids=centroids,
+            class_names=cell.setup.data.class_names,
+            most_rows=rows,
+            seed=seed,
+        )
+    with canvas.optional(f"The angles of {run_dir}"):
+        paths = [files.figures / f"angles.{suffix}" for suffix in formats]
+        draw_angles(paths, angles["before"], angles["after"], forget)
     results = FeatureResults.model_validate(
         {
             "method": repair.method,

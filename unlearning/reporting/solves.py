@@ -35,6 +35,24 @@ class Solve:
     values: list[float] = dataclasses.field(default_factory=list)
 
 
+def whole(text: str) -> int:
+    """Reads a number as this program writes it into tables.
+
+    Args:
+        text: Digits, with a sign where it is negative.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is written in another way, or has more than 64 bits.
+    """
+    number = int(text) if len(text) <= 20 else 2**63
+    if str(number) != text or not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return number
+
+
 def read_solves(path: Path) -> list[Solve]:
     """Reads a `log_solver.csv`.
 
@@ -52,13 +70,13 @@ def read_solves(path: Path) -> list[Solve]:
     try:
         for row in rows:
             measure = next(name for name in MEASURES if name in row)
-            name, step = " ".join(filter(None, (row.get("stage"), f"step {row['step']}"))), int(row["step"])
+            name, step = " ".join(filter(None, (row.get("stage"), f"step {row['step']}"))), whole(row["step"])
             for column in (measure, measure + _DAMPED):
                 value = float(row.get(column) or "nan")  # a column that another stage of a chain does not have
                 if math.isfinite(value):
                     damped = column != measure
                     solve = solves.setdefault((name, damped), Solve(name, step, measure, damped))
-                    solve.iterations.append(int(row["iteration"]))
+                    solve.iterations.append(whole(row["iteration"]))
                     solve.values.append(value)
     except (KeyError, StopIteration, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a solver log: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import os
 import shutil
@@ -19,6 +20,8 @@ from unlearning.errors import InputError
 from unlearning.files import read_table
 from unlearning.streams import stream
 from unlearning.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
 
 WRITING_SHARE = 0.05
 """Most of a training's time that may go into writing backups."""
@@ -44,18 +47,44 @@ class Keeper(keras.callbacks.Callback):
         self.best_weights: list[np.ndarray] = []
 
     def restore(self, model: keras.Model) -> int:
-        """Puts a model (and its optimizer) where the interrupted run left it; returns the number of finished epochs."""
+        """Puts a model (and its optimizer) where the interrupted run left it.
+
+        A backup that cannot be read (a power cut can leave one) is dropped with a warning; the model stays as it is.
+
+        Args:
+            model: The compiled model.
+
+        Returns:
+            The number of finished epochs.
+        """
         states = sorted(self._folder.glob("state-*.weights.h5")) if self._folder else []
         if self._folder is None or not states:
             return 0
-        finished = int(states[-1].name.split("-")[1].split(".")[0])
-        log = read_table(self._folder / "log.csv")
+        variables = [*model.variables, *model.optimizer.variables]
+        before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        try:
+            return self._read(self._folder, states[-1], model)
+        except Exception as error:  # h5py and Keras fail in many ways on a damaged file
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            logger.warning("The backup %s cannot be read; training starts over: %s", self._folder, reason)
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        self.rows, self.best_weights = [], []
+        self.discard()
+        self._folder.mkdir()
+        return 0
+
+    def _read(self, folder: Path, state: Path, model: keras.Model) -> int:
+        finished = int(state.name.split("-")[1].split(".")[0])
+        log = read_table(folder / "log.csv")
         rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in log]
         # A row beyond the last state is of an epoch that was killed before it was complete.
         self.rows = rows[:finished]
-        model.load_weights(self._best_file(self._folder))
+        if [row["epoch"] for row in self.rows] != [*range(1, finished + 1)]:
+            raise InputError(f"log.csv has not the {finished} epochs of {state.name}")
+        model.load_weights(self._best_file(folder))
         self.best_weights = model.get_weights()
-        model.load_weights(states[-1])
+        model.load_weights(state)
         return finished
 
     @property

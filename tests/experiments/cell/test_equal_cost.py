@@ -11,6 +11,7 @@ import pytest
 
 from support.paths import FIXTURES
 from unlearning.errors import InputError
+from unlearning.experiments.cell.folder import MethodFiles
 from unlearning.experiments.cell.line import run_grid
 from unlearning.experiments.cell.repairing import awaited_duration, find_repaired
 from unlearning.experiments.cell.rows import Cell
@@ -55,10 +56,11 @@ def test_a_control_for_equal_time_is_not_given_the_shared_detection(tmp_path: Pa
         content = json.loads((source / "unlearning_results.json").read_text())
         content |= {"unlearning_duration_s": 10.0, "unlearning_cpu_s": 18.0}
         content["details"] = {"detection": detection} if detection else {}
-        path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps(content))
-        cell: Any = SimpleNamespace(files=SimpleNamespace(folder=tmp_path))
-        planned: Any = SimpleNamespace(beside=lambda folder, name, path=path: SimpleNamespace(results=path))
+        files = MethodFiles(tmp_path / name)
+        files.folder.mkdir()
+        files.results.write_text(json.dumps(content))
+        cell: Any = SimpleNamespace(files=SimpleNamespace(folder=tmp_path), setup=SimpleNamespace(folder=tmp_path))
+        planned: Any = SimpleNamespace(beside=lambda folder, name, files=files: files)
         assert awaited_duration(cell, planned, "second-order") == ((2.0, 3.0) if detection else (10.0, 18.0))
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from support import grid
 from support.trees import contents
 from unlearning import repair
 from unlearning.errors import InputError
@@ -16,22 +17,19 @@ from unlearning.experiments.cell.line import check_grid, run_grid, run_repairs, 
 from unlearning.experiments.cell.reopening import open_poisoned, recorded_settings, reopen
 from unlearning.experiments.cell.repairing import ensure_repaired, find_repaired
 from unlearning.experiments.cell.rows import Cell, cells, part_rows
-from unlearning.experiments.cell.settings import MethodChoice, RunSettings
+from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.training import ensure_clean, find_clean, find_poisoned
 from unlearning.interop import load_model
 from unlearning.repairs.settings import DetectSettings
 
-SETTINGS = RunSettings(
-    train_rows=200, epochs=3, batch_size=32, budgets=(40,), seeds=(1,), methods=(MethodChoice(name="first-order"),)
-)
+SETTINGS = grid.SETTINGS.changed(seeds=(1,))
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Setup:
-    setup = Setup(SETTINGS.changed(output=tmp_path_factory.mktemp("line") / "e"))
-    run_grid(setup)
-    return setup
+@pytest.fixture
+def finished(undisturbed: Path) -> Setup:
+    """A cell of the grid, alone."""
+    return Setup(SETTINGS.changed(output=undisturbed))
 
 
 def test_stages_stand_alone_and_are_found_again(tmp_path: Path) -> None:
@@ -124,7 +122,8 @@ def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) 
     """What the detector has drawn, or not, does not reach the method, dropout included."""
     choices = (MethodChoice(name="fspmu", overrides={"epochs": 2, "learning_rate": 0.001}),)
     detect = DetectSettings(detector="probe", options={"epochs": 1})
-    settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect)
+    short = {"epochs": 3, "batch_size": 32}  # a model that two epochs of the method improve
+    settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect, **short)
     run_grid(Setup(settings))
     (folder,) = (tmp_path / "e/budget-40/seed-1").glob("fspmu-*")
     first = load_model(folder / "repaired_model.keras").get_weights()
@@ -172,4 +171,4 @@ def test_retraining_follows_the_recipe_of_the_experiment(objective: str, monitor
     methods = (MethodChoice(name="retraining"),)
     (planned,) = Setup(SETTINGS.changed(objective=objective, methods=methods)).repairs
     recipe = planned.config(1).hyperparameters["recipe"]
-    assert (recipe["objective"], recipe["monitor"], recipe["epochs"]) == (objective, monitor, 3)
+    assert (recipe["objective"], recipe["monitor"], recipe["epochs"]) == (objective, monitor, SETTINGS.epochs)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from support.command import PATIENCE_S, program
 from support.grid import SETTINGS, copy, setup
-from support.paths import PUBLISHED, ROOT
+from support.paths import PUBLISHED
 from support.trees import contents
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
@@ -44,29 +44,21 @@ def record(folder: Path, seed: int) -> UnlearningResults:
     return read_json(folder / f"budget-40/seed-{seed}/first-order/unlearning_results.json", UnlearningResults)
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory) -> Path:
-    """A grid whose clean models are better than the poisoned ones, so that there is something to restore."""
-    folder = tmp_path_factory.mktemp("learned") / "e"
-    assert sweep.sweep(setup(folder, epochs=6, batch_size=16)).results
-    return folder
-
-
 class TestEachSeed:
-    def test_restored_shares_by_hand(self, learned: Path) -> None:
+    def test_restored_shares_by_hand(self, undisturbed: Path) -> None:
         """From the stored weights: (after - before) / (clean - before), of models of one seed."""
-        data = setup(learned, epochs=6, batch_size=16).data
+        data = setup(undisturbed).data
         clean = []
         for seed in (1, 2):
-            cell = learned / f"budget-40/seed-{seed}"
+            cell = undisturbed / f"budget-40/seed-{seed}"
             paths = (
-                learned / f"clean/seed-{seed}/best_model.keras",
+                undisturbed / f"clean/seed-{seed}/best_model.keras",
                 cell / "poisoned_model.keras",
                 cell / "first-order/repaired_model.keras",
             )
             predictions = [np.asarray(load_model(path)(data.test.images)).argmax(-1) for path in paths]
             best, before, after = (float(np.mean(found == data.test.labels)) for found in predictions)
-            results = record(learned, seed)
+            results = record(undisturbed, seed)
             assert (results.acc_clean, results.acc_before_fix, results.acc_after_fix) == pytest.approx(
                 (best, before, after)
             )
@@ -81,13 +73,13 @@ class TestEachSeed:
             assert read_json(clean / "train_config.json", TrainConfig).seed == seed
             assert read_json(clean / "train_results.json", TrainResults).corrupted_rows == 0
 
-    def test_everything_that_reads_uses_the_seeds_own(self, learned: Path) -> None:
-        tree = read_folders([learned], strict=True)
+    def test_everything_that_reads_uses_the_seeds_own(self, undisturbed: Path) -> None:
+        tree = read_folders([undisturbed], strict=True)
         (found,) = tree.experiments
-        own = {seed: read_json(learned / f"clean/seed-{seed}/train_results.json", TrainResults) for seed in (1, 2)}
+        own = {seed: read_json(undisturbed / f"clean/seed-{seed}/train_results.json", TrainResults) for seed in (1, 2)}
         assert {seed: model.results for seed, model in found.clean.items()} == own
         assert [model.layout.folder.name for model in tree.trainings()] == ["seed-1", "seed-2"] * 2
-        assert gather([learned]).experiments[0].clean == own
+        assert gather([undisturbed]).experiments[0].clean == own
         accuracies = [own[seed].accuracy for seed in (1, 2)]
         repairs = tree.repairs()
         assert [tidy_row(repair)["acc_clean"] for repair in repairs] == accuracies
@@ -99,7 +91,7 @@ class TestEachSeed:
         ours = [repair.ours for repair in repairs if repair.ours is not None]
         summary = format_results(ours, width=140).split("Mean")[1]
         assert f"{mean:.1f} ± {std:.1f}" in summary and "clean" in summary
-        assert validate_folders([learned]).problems == []
+        assert validate_folders([undisturbed]).problems == []
 
     def test_a_part_knows_its_own(self, undisturbed: Path) -> None:
         for part in ("budget-40/seed-2", "clean/seed-2"):
@@ -110,7 +102,7 @@ class TestEachSeed:
     def test_other_recipes_for_other_seeds_are_refused(self, undisturbed: Path, tmp_path: Path) -> None:
         """A new seed has folders of its own, where nothing stands that would contradict."""
         copy(undisturbed, tmp_path / "e")
-        with pytest.raises(InputError, match=r"epochs \(3 there, 4 now\)"):
+        with pytest.raises(InputError, match=r"epochs \(6 there, 4 now\)"):
             sweep.sweep(setup(tmp_path / "e", seeds=(3,), epochs=4))
         assert contents(tmp_path / "e") == contents(undisturbed)
 
@@ -141,15 +133,20 @@ class TestTrainedOnce:
         assert sum(outcome.clean_s > 0 for outcome in outcomes) == 1
         assert all(state.done for state in sweep.scan(Setup(settings)).values())
 
+    @pytest.mark.slow
     def test_by_one_of_two_commands(self, tmp_path: Path) -> None:
         settings = SETTINGS.changed(output=tmp_path / "e", budgets=(20, 40), seeds=(1,))
         write_configs(Setup(settings))
-        command = [sys.executable, str(ROOT / "cli.py"), "unlearn", "first-order"]
         processes = [
-            subprocess.Popen([*command, f"e/budget-{budget}/seed-1"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                program("unlearn", "first-order", f"e/budget-{budget}/seed-1"),
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             for budget in (20, 40)
         ]
-        told = [process.communicate(timeout=300)[1] for process in processes]
+        told = [process.communicate(timeout=PATIENCE_S)[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0], told
         assert "".join(told).count("training e/clean/seed-1") == 1, told
         assert all(state.done for state in sweep.scan(Setup(settings)).values())

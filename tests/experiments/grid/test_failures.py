@@ -108,8 +108,8 @@ class TestFailures:
         copy(undisturbed, tmp_path / "f", without=("budget-40/seed-1",))
         before = contents(tmp_path / "f")
         config = tmp_path / "f/budget-40/seed-2/train_config.json"
-        config.write_text(config.read_text().replace('"epochs": 3', '"epochs": 4'))
-        with pytest.raises(InputError, match=r"epochs \(4 there, 3 now\)"):
+        config.write_text(config.read_text().replace('"epochs": 6', '"epochs": 4'))
+        with pytest.raises(InputError, match=r"epochs \(4 there, 6 now\)"):
             sweep.sweep(setup(tmp_path / "f"))
         assert contents(tmp_path / "f").keys() == before.keys()
 

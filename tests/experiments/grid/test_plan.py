@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import keras
-import psutil
 import pytest
 
 from support.grid import copy, setup, start
@@ -104,7 +103,6 @@ class TestPlan:
         assert sweep.fit_memory(4, needed=10, available=25) == 2
         assert "2 workers instead of 4" in caplog.text
         assert sweep.fit_memory(4, needed=10, available=0) == 1
-        assert 0 < plan.available_memory() <= psutil.virtual_memory().total
 
     def test_durations(self) -> None:
         assert [plan.describe_duration(s) for s in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]

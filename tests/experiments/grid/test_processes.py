@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.command import PATIENCE_S
 from support.grid import SETTINGS, owner, setup, start, under_way, wait_for
 from support.trees import contents, unfinished
 from unlearning.experiments.grid import locks, signals, sweep, workers
@@ -17,6 +18,7 @@ from unlearning.records import CellFailure, read_json
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_interruptions(self, reference: dict[str, str], tmp_path: Path) -> None:
         """One grid: stopped by SIGTERM, killed, robbed of a worker, and in the end like the undisturbed one."""
         folder = tmp_path / "e"
@@ -27,7 +29,7 @@ class TestProcesses:
             sweep.sweep(setup(folder))
         assert not sweep.plan(setup(folder)).cells[0].done
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
         assert not unfinished(folder) and not list(folder.rglob("failure.json"))
         assert not (folder / "clean/seed-1/train_results.json").exists()
@@ -38,7 +40,7 @@ class TestProcesses:
         assert len(children) >= 2
         process.kill()
         process.communicate()
-        _, alive = psutil.wait_procs(children, timeout=30)
+        _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
         assert not alive, "workers end with the process that started them"
         assert (folder / ".locks/sweep.lock").is_file(), "the killed run's lock is still there, and must not block"
         (folder / "budget-40/seed-1/.partial-left.keras").write_bytes(b"half")
@@ -47,7 +49,7 @@ class TestProcesses:
         lock = folder / ".locks/budget-40-seed-1.lock"
         wait_for(lambda: owner(lock) in {c.pid for c in psutil.Process(process.pid).children()}, process)
         os.kill(owner(lock), signal.SIGKILL)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
         assert "Failed: budget 40, seed 1: worker: WorkerDied" in err and "SIGKILL" in err
         assert "budget 40, seed 2: done" in err and "1/2 done" in err and "WARNING" not in err

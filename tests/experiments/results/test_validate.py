@@ -197,7 +197,7 @@ class TestDamage:
             (b"step,loss\n1\n", "line 2"),
             (b"step,loss\n1,\0\n", "null|NUL"),
             (b'step,loss\n1,"2\n', "unexpected end"),
-            (b"step,loss\n1,\xff\n", "utf-8"),
+            (b"step,loss\n1,\xff\n", "UTF-8"),
         ],
     )
     def test_logs(self, experiment: Path, content: bytes, match: str) -> None:

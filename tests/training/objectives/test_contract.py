@@ -110,13 +110,13 @@ def test_every_objective_learns_and_trains_the_given_model(name: str, tmp_path: 
     assert min(history["loss"][start + 1 :]) < history["loss"][start]
     # Under MixUp it is how often the larger half of a blend is recognised.
     assert history["accuracy"][-1] > 0.6
-    predicted = np.argmax(model.predict(images, verbose=0), -1)
+    predicted = np.argmax(model(images), -1)
     assert (predicted == truth).mean() > 0.9
     assert not all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     assert isinstance(model, keras.Sequential) and len(model.weights) == len(before)
     model.save(tmp_path / "model.keras")
     stored = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(stored.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(stored(images), model(images), atol=1e-6)
 
 
 @needs_tensorflow

@@ -68,4 +68,4 @@ class Clothing1M(Listed):
         parts: dict[str, tuple[Any, np.ndarray]] = {
             part: (ImageFiles(root, paths, size), labels) for part, (paths, labels) in lists.items()
         }
-        return assemble("clothing1m", parts, list(names), np.array(lists["train"][0], dtype=object))
+        return assemble("clothing1m", parts, list(names), np.array(lists["train"][0], dtype=object), ids_are_paths=True)

@@ -16,7 +16,10 @@ from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError
 from unlearning.files import check_file
 
-_LARGEST_LIST = 2**30
+# The largest lists there are, WebVision's, have 2.4 million lines and 100 MB.
+_LARGEST_LIST = 2**28
+_MOST_LINES = 5_000_000
+_LONGEST_LINE = 4096
 
 
 class Listed(Source):
@@ -48,12 +51,27 @@ class Listed(Source):
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a text file that are not blank, with their numbers (from 1)."""
+    """Yields the lines of a text file that are not blank, with their numbers (from 1).
+
+    Args:
+        path: The file.
+
+    Yields:
+        Number and line.
+
+    Raises:
+        InputError: If it is missing, empty, no text, or file, line or number of lines are too large.
+    """
     path = check_file("data", path, _LARGEST_LIST, "list")
     empty = True
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
+            # Not `for line in file`, which takes in a whole line, however long it is.
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), ""), start=1):
+                if len(line) > _LONGEST_LINE:
+                    raise InputError(f"{path.name}, line {number}", f"at most {_LONGEST_LINE} characters", "more")
+                if number > _MOST_LINES:
+                    raise InputError(path.name, f"at most {_MOST_LINES} lines", "more")
                 if line := line.strip():
                     empty = False
                     yield number, line

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +19,13 @@ from unlearning.data.division import divide, halve
 from unlearning.data.image_data import ImageData
 from unlearning.data.registry import SOURCES
 from unlearning.data.settings import DataSettings
+from unlearning.data.sources.reachable import any_reachable
 from unlearning.errors import InputError
 from unlearning.startup import import_tensorflow
 
 _BATCH = 1000
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)?(:[0-9]+\.[0-9]+\.[0-9]+)?")
+"""A set, its configuration and its version; `a-b` is none, but a slip to be told of."""
 
 
 class TensorflowDatasets(Source):
@@ -41,13 +48,20 @@ class TensorflowDatasets(Source):
 
     def is_at_hand(self, text: str, data_dir: str | None) -> bool:
         """Whether the set is prepared on disk."""
+        name = self.features(text)[0]
+        if not _NAME.fullmatch(name):
+            return False
         root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-        return bool(text) and any((root / self.features(text)[0]).glob("**/dataset_info.json"))
+        folder = root / name.replace(":", "/")
+        # Never `**`: a folder of that name may hold anything.
+        return any(found for depth in range(3) for found in folder.glob("*/" * depth + "dataset_info.json"))
 
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads the parts in their stored order, and halves what is held out."""
-        if "/" in text and Path(text).suffix:
-            raise InputError("data", "an existing file or folder", text)
+        if Path(text).is_file():
+            raise InputError("data", "a .npz file or a folder of images", text)
+        if not _NAME.fullmatch(text) and text not in ("", self.form):
+            raise InputError("data", "an existing file or folder, or the name of a data set", text)
         name, label, *fine = self.features(text)
         builder = _prepared(name, label, fine, settings.data_dir)
         class_names, seed = list(builder.info.features[label].names), settings.data_seed
@@ -88,29 +102,61 @@ class Cifar100Superclasses(TensorflowDatasets):
 
 def _prepared(name: str, label: str, fine: list[str], data_dir: str | None) -> Any:
     """Returns the builder of a set that is on disk, after a download where it was not."""
-    import_tensorflow()
-    import tensorflow_datasets as tfds
+    with _quiet():
+        import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # unknown names, versions and unreadable folders raise different types
-        forms = [one.load().form for one in SOURCES.entries()]
-        close = difflib.get_close_matches(name, [*tfds.list_builders(), *(f for f in forms if " " not in f)], n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise InputError(f"Unknown data set {name!r}. Expected one of: {', '.join(forms)}.{hint}") from error
-    features = builder.info.features
-    if not {"image", label, *fine} <= set(getattr(features, "keys", set)()):
-        raise InputError("data", "a tensorflow-datasets set with 'image' and 'label'", name)
-    if not builder.info.splits:  # splits are known only of prepared sets
+        known = tfds.list_builders()
+        if re.split("[/:]", name)[0] not in known and not TensorflowDatasets().is_at_hand(name, data_dir):
+            raise _unknown(name, known)  # before TensorFlow is waited for
+        import_tensorflow()
         try:
-            builder.download_and_prepare()
-        except Exception as error:
-            raise InputError(
-                f"The data set {name!r} is not prepared in {builder.data_dir} and could not be downloaded "
-                f"({type(error).__name__}). Prepare it on a machine with network access and pass its folder as "
-                "--data-dir, or set TFDS_DATA_DIR."
-            ) from error
+            builder = tfds.builder(name, data_dir=data_dir)
+        except Exception as error:  # unknown names, versions and unreadable folders raise different types
+            raise _unknown(name, known) from error
+        features = builder.info.features
+        if not {"image", label, *fine} <= set(getattr(features, "keys", set)()):
+            raise InputError("data", "a tensorflow-datasets set with 'image' and 'label'", name)
+        if not builder.info.splits:  # splits are known only of prepared sets
+            _download(name, builder)
     return builder
+
+
+def _unknown(name: str, known: list[str]) -> InputError:
+    """Returns the error for a name that neither the disk nor tensorflow-datasets knows."""
+    forms = [one.load().form for one in SOURCES.entries()]
+    close = difflib.get_close_matches(name, [*known, *(f for f in forms if " " not in f)], n=3)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return InputError(
+        f"Unknown data set {name!r}: there is no such file or folder, and tensorflow-datasets has no such set. "
+        f"Expected one of: {', '.join(forms)}.{hint}"
+    )
+
+
+def _download(name: str, builder: Any) -> None:
+    """Downloads and prepares a set, unless none of its servers answers: the downloader would try for minutes."""
+    remedy = (
+        "Prepare it on a machine with network access and pass its folder as --data-dir, or set TFDS_DATA_DIR "
+        "(--data digits needs no network)."
+    )
+    if not any_reachable(builder.url_infos or ()):
+        raise InputError(
+            f"The data set {name!r} is not prepared in {builder.data_dir}, and its server cannot be reached. {remedy}"
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"The data set {name!r} is not prepared in {builder.data_dir} and could not be downloaded "
+            f"({type(error).__name__}: {reason}). {remedy}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Sends what tensorflow-datasets prints to standard error, since standard output is for results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _read(builder: Any, part: str, keys: tuple[str, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
@@ -122,10 +168,11 @@ def _read(builder: Any, part: str, keys: tuple[str, ...]) -> tuple[tuple[np.ndar
     Raises:
         InputError: If the part cannot be read.
     """
-    import tensorflow_datasets as tfds
-
     try:
-        batches = list(tfds.as_numpy(builder.as_dataset(split=part, shuffle_files=False, batch_size=_BATCH)))
+        with _quiet():
+            import tensorflow_datasets as tfds
+
+            batches = list(tfds.as_numpy(builder.as_dataset(split=part, shuffle_files=False, batch_size=_BATCH)))
     except Exception as error:
         raise InputError(
             f"Cannot read the {part} part of {builder.name!r} from {builder.data_dir}: {type(error).__name__}. "

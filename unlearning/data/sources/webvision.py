@@ -59,7 +59,7 @@ class WebVision(Listed):
         # Row numbers are halved in place of images: to index image files is to decode them.
         halves = halve(np.arange(len(held_out)), np.array([label for _, label in held_out]), settings.data_seed)
         parts |= {part: (images.subset(rows), half) for part, (rows, half) in halves.items()}
-        return assemble(self.kind, parts, names[:kept], np.array(paths, dtype=object))
+        return assemble(self.kind, parts, names[:kept], np.array(paths, dtype=object), ids_are_paths=True)
 
 
 class MiniWebVision(WebVision):

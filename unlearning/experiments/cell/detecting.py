@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import detect_variant
 from unlearning.experiments.cell.rows import Cell
-from unlearning.experiments.cell.stages import finished
+from unlearning.experiments.cell.stages import finished, keep_inside, set_aside
 from unlearning.records import DetectConfig, DetectionResults, config_hash, write_json
 from unlearning.repairs.settings import DetectSettings
 from unlearning.task import Corrections
@@ -29,9 +30,10 @@ def detected_files(cell: Cell, choice: DetectSettings) -> layout.DetectionFiles:
 def find_detected(cell: Cell, choice: DetectSettings) -> DetectionResults | None:
     """Returns the results of a detection, or None where there are none; writes nothing.
 
-    Passes on an `InputError` if the folder holds a damaged file, or what another configuration found.
+    Passes on an `InputError` if the folder holds what another configuration found.
     """
     files = detected_files(cell, choice)
+    keep_inside(cell.setup.folder, files)
     results = finished(files.results, DetectionResults, _wanted(cell, choice))
     return None if results is None or (results.suspects and not files.suspects.is_file()) else results
 
@@ -58,7 +60,15 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
 
     files, results = detected_files(cell, choice), None if anew else find_detected(cell, choice)
     num_classes = cell.setup.data.num_classes
+    if results is not None and results.suspects:
+        try:
+            return Found(read_flagged(files.suspects, len(cell.given), num_classes), results)
+        except InputError as error:
+            logger.warning("Detecting again: %s", error)
+            results = None
     if results is None:
+        keep_inside(cell.setup.folder, files)
+        set_aside(files.results, DetectionResults)
         logger.info("detecting by %s: budget %d, seed %d", choice.detector, cell.budget, cell.seed)
         found = detect(
             model,
@@ -71,7 +81,7 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
             config_hash=_wanted(cell, choice),
         )
         assert found.detection is not None
-        write_suspects(files.suspects, cell.given, found.detection)
+        write_suspects(files.suspects, cell.given, found.detection, files=cell.setup.data.train_files)
         draw_scores(files.figure, found.detection, choice.detector, cell.corruption.rows)
         write_json(files.results, found.record)
         results = found.record

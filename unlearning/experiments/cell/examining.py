@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning import detection
+from unlearning.data.settings import ImageReading
 from unlearning.errors import InputError
 from unlearning.experiments.cell.detecting import detected_files, ensure_detected, find_detected
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
@@ -26,6 +27,7 @@ def detect_rows(
     data_dir: str | None = None,
     data_seed: int = 42,
     image_size: int | None = None,
+    reading: ImageReading | None = None,
     labels_file: str | None = None,
     seed: int | None = None,
     force: bool = False,
@@ -44,6 +46,7 @@ def detect_rows(
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits; a cell knows its own.
         image_size: For image folders; a cell knows its own.
+        reading: How their images are read; a cell knows its own.
         labels_file: For cells with human noise.
         seed: Seed of what the detector draws; None is 0.
         force: Replace existing output.
@@ -67,6 +70,7 @@ def detect_rows(
             data_dir=data_dir,
             data_seed=data_seed,
             image_size=image_size,
+            reading=reading,
             force=force,
             **shared,
         )
@@ -74,8 +78,9 @@ def detect_rows(
     chosen = detection.get(detector, overrides)
     cell = reopen(target, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     model, train, corruption = open_poisoned(cell)
-    num_classes = cell.setup.data.num_classes
-    return examine(model, train, num_classes, chosen, detector, out, bad_rows=corruption.rows, **shared)
+    data = cell.setup.data
+    shared |= {"bad_rows": corruption.rows, "files": data.train_files}
+    return examine(model, train, data.num_classes, chosen, detector, out, **shared)
 
 
 def detect_beside(

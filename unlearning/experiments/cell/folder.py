@@ -20,6 +20,7 @@ from pathlib import Path
 from unlearning.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_NUMBER = "(0|[1-9][0-9]{0,17})"  # as this program writes them: `seed-044` would be `seed-44` again
 REFERENCE_EXPERIMENT = "poisoning"
 """Folder name of the published set-up: CIFAR-10, the `cnn` network, flipped pairs."""
 
@@ -195,7 +196,7 @@ def detection_files(cell: Path, detector: str, variant: str = "") -> DetectionFi
 
 def parse_clean(folder: Path) -> int | None:
     """Returns the seed of a clean model's folder, or None where it is none; see `clean_files`."""
-    seed = re.fullmatch(r"seed-(\d+)", folder.name)
+    seed = re.fullmatch(f"seed-{_NUMBER}", folder.name)
     if seed is None or folder.parent != clean_files(folder.parent.parent, None).folder:
         return None
     return int(seed[1])
@@ -210,8 +211,8 @@ def parse_cell(folder: Path) -> tuple[Path, int, int]:
     Raises:
         InputError: If the path does not end in `budget-<B>/seed-<S>`.
     """
-    seed = re.fullmatch(r"seed-(\d+)", folder.name)
-    budget = re.fullmatch(r"budget-(\d+)", folder.parent.name)
+    seed = re.fullmatch(f"seed-{_NUMBER}", folder.name)
+    budget = re.fullmatch(f"budget-{_NUMBER}", folder.parent.name)
     if seed is None or budget is None:
         raise InputError("run_dir", "a folder .../budget-<B>/seed-<S>", str(folder))
     return folder.parent.parent, int(budget[1]), int(seed[1])

@@ -13,7 +13,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.settings import MethodChoice, RunSettings
 from unlearning.experiments.cell.setup import Setup, train_settings
-from unlearning.experiments.cell.stages import agrees
+from unlearning.experiments.cell.stages import agrees, keep_inside
 from unlearning.experiments.cell.training import check_trained
 from unlearning.noise import Corruption
 from unlearning.records import PoisonConfig, TrainConfig, read_json
@@ -57,6 +57,7 @@ def reopen(
     """
     folder, budget, seed = layout.parse_cell(run_dir)
     files = layout.cell_files(folder, budget, seed)
+    keep_inside(folder, files)
     if not files.poison_config.is_file():
         raise InputError("run_dir", "a cell with poison_config.json (made by `run`)", str(run_dir))
     poison, config = read_json(files.poison_config, PoisonConfig), read_json(files.config, TrainConfig)
@@ -75,7 +76,7 @@ def reopen(
         "output": folder,
         "tensorboard": tensorboard,
     }
-    return Cell(Setup(settings.changed(**changed)), budget, seed)
+    return Cell(Setup(settings.changed(**changed), config.data), budget, seed)
 
 
 def recorded_settings(config: TrainConfig, poison: PoisonConfig) -> RunSettings:
@@ -90,6 +91,7 @@ def recorded_settings(config: TrainConfig, poison: PoisonConfig) -> RunSettings:
     for record in (config, config.data, poison):
         recorded |= {name: getattr(record, name) for name in type(record).model_fields if name in fields}
     recorded |= {"noise_options": dict(poison.options), "seeds": (config.seed,)}
+    recorded["interpolation"] = config.data.interpolation or "pillow"  # only folders are asked; old ones say nothing
     settings = RunSettings(**{name: value for name, value in recorded.items() if value is not None})
     return settings.changed(budgets=(poison.budget,)) if settings.takes_budget else settings
 
@@ -104,7 +106,8 @@ def check_recorded(config: TrainConfig) -> None:
     train_settings(config)
     name = config.data.dataset
     # Records hold names of data sets, never paths, so that one from a stranger cannot point anywhere.
-    if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+    parts = name.split("/")
+    if name.endswith(".npz") or name.startswith(("/", "~")) or "\\" in name or not {".", ".."}.isdisjoint(parts):
         raise InputError("dataset", "the name of a data set in train_config.json, not a path", name)
 
 

@@ -12,7 +12,7 @@ from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.detecting import ensure_detected
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.scoring import Scorer
-from unlearning.experiments.cell.stages import agrees, claim, finished
+from unlearning.experiments.cell.stages import agrees, claim, finished, keep_inside, set_aside
 from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned
 from unlearning.files import file_sha256, write_table
 from unlearning.methods.base import Took
@@ -30,9 +30,10 @@ _MOST_COUNTED_CLASSES = 100  # beyond, the counts of a confusion matrix would be
 def find_repaired(cell: Cell, planned: PlannedRepair) -> UnlearningResults | None:
     """Returns the results of a repair, or None where it is not made; writes nothing.
 
-    Passes on an `InputError` if the folder holds another configuration, or a damaged file.
+    Passes on an `InputError` if the folder holds another configuration.
     """
     files = planned.files(cell.files.folder)
+    keep_inside(cell.setup.folder, files)
     agrees(files.config, planned.config(cell.seed))
     return finished(files.results, UnlearningResults, repair_hash(cell, planned))
 
@@ -50,6 +51,7 @@ def awaited_duration(cell: Cell, planned: PlannedRepair, name: str) -> Took:
         InputError: If it has not been run there.
     """
     files = planned.beside(cell.files.folder, name)
+    keep_inside(cell.setup.folder, files)
     if not files.results.is_file():
         raise InputError(
             "seconds", f"like:NAME with a finished result in {cell.files.folder} (name that method first)", name
@@ -74,10 +76,12 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
         The results.
     """
     files, config = planned.files(cell.files.folder), planned.config(cell.seed)
+    keep_inside(cell.setup.folder, files)
     claim(files.config, config)
     found = find_repaired(cell, planned)
     if found is not None:
         return found
+    set_aside(files.results, UnlearningResults)
     method = planned.method
     method = method.resolve({name: awaited_duration(cell, planned, name) for name in method.waits_for()})
 
@@ -158,16 +162,14 @@ def _draw(
     files: layout.MethodFiles, outcome: UnlearningOutcome, confusions: Mapping[str, Any], names: tuple[str, ...]
 ) -> None:
     """Draws what there is to see; a picture that fails costs no record."""
-    from unlearning.drawing import figures
+    from unlearning.drawing import canvas, figures
 
     stages = (outcome.details, *(part for part in outcome.details.values() if isinstance(part, Mapping)))
-    try:
+    with canvas.optional(f"Confusions of {files.folder}"):
         figures.draw_confusions(files.figures, confusions, names)
+    with canvas.optional(f"Steps of {files.folder}"):
         figures.draw_steps(files.figures / "steps.png", outcome.history)
-        for details in stages:
-            if "layers" in details:
+    for details in stages:
+        if "layers" in details:
+            with canvas.optional(f"The projection of {files.folder}"):
                 figures.draw_projection(files.figures / "projection.png", details, outcome.history)
-    except OSError:
-        raise  # a full disk stops the cell, as everywhere
-    except Exception as error:
-        logger.warning("A figure of %s was not drawn: %s", files.folder, " ".join(str(error).split())[:200])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.setup import Setup
-from unlearning.experiments.cell.stages import finished
-from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash, read_json
+from unlearning.experiments.cell.stages import finished, read_own
+from unlearning.files import real_below
+from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash
 
 if TYPE_CHECKING:
     from unlearning.noise import Corruption, Rows
@@ -41,25 +42,24 @@ class Cell:
     def poison_config(self) -> PoisonConfig:
         """How its labels are corrupted; a cell that an earlier version began is drawn as that version did."""
         asked = self.setup.poison_config(self.budget, self.seed)
-        if not self.files.poison_config.is_file():
-            return asked
-        return asked.model_copy(update={"streams": read_json(self.files.poison_config, PoisonConfig).streams})
+        there = read_own(self.files.poison_config, PoisonConfig)
+        return asked if there is None else asked.model_copy(update={"streams": there.streams})
 
     @functools.cached_property
     def corruption(self) -> Corruption:
         """What is wrong with the training rows: what the finished model was really trained on, or a fresh draw."""
         from unlearning.noise import Corruption
 
-        if self.files.results.is_file() and self.files.corruption.is_file():
+        results = read_own(self.files.results, TrainResults)
+        if results is not None and self.files.corruption.is_file():
             there = Corruption.load(self.files.corruption)
-            self._check_belongs(there)
+            self._check_belongs(there, results)
             return there
         kind = self.setup.settings.build_noise()
         return kind.corrupt(part_rows(self.setup, "train"), self.budget, self.poison_config.draw_seed("train"))
 
-    def _check_belongs(self, corruption: Corruption) -> None:
+    def _check_belongs(self, corruption: Corruption, results: TrainResults) -> None:
         """Raises `InputError` if a stored corruption is not the one that the finished model was trained on."""
-        results = read_json(self.files.results, TrainResults)
         if results.corruption_sha256 is not None:
             belongs = corruption.sha256() == results.corruption_sha256
         else:  # records of version 0.1 hold no hash
@@ -116,7 +116,7 @@ def part_rows(setup: Setup, part: Literal["train", "validation", "test"]) -> Row
         num_classes=data.num_classes,
         data_name=data.name,
         ids=data.train_ids if part == "train" else None,
-        pixel_max=data.pixel_max,
+        pixel_max=data.pixel_range[1],
         fine_labels=None if data.fine_labels is None else data.fine_labels[part],
     )
 
@@ -150,8 +150,7 @@ def _budget_of_the_file(setup: Setup) -> int:
     """How many labels of a file are wrong; from a cell with the same labels where there is one: loading takes long."""
     seed = setup.settings.seeds[0]
     for path in sorted(setup.folder.glob("budget-*/seed-*/poison_config.json")):
-        there = read_json(path, PoisonConfig)
-        asked = Cell(setup, there.budget, there.seed).poison_config
-        if there == asked:
+        there = read_own(real_below(setup.folder, path), PoisonConfig)
+        if there is not None and there == Cell(setup, there.budget, there.seed).poison_config:
             return there.budget
     return Cell(setup, 0, seed).corruption.budget

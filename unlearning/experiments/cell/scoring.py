@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair
 from unlearning.experiments.cell.rows import Cell
+from unlearning.experiments.cell.stages import keep_inside, read_own
 from unlearning.files import file_sha256
 from unlearning.methods import METHODS
 from unlearning.records import UnlearningResults, read_json
@@ -85,8 +86,9 @@ def _reference(cell: Cell, planned: PlannedRepair) -> tuple[str | None, layout.M
     for entry in METHODS.entries():
         if entry.role is Role.GOLD:
             files = planned.beside(cell.files.folder, entry.name)
-            if files.results.is_file() and files.model.is_file():
-                found = read_json(files.results, UnlearningResults)
-                if found.applied and file_sha256(files.model) == found.model_sha256:
-                    return entry.name, files
+            keep_inside(cell.setup.folder, files)
+            found = read_own(files.results, UnlearningResults)
+            kept = found is not None and found.applied and files.model.is_file()
+            if found is not None and kept and file_sha256(files.model) == found.model_sha256:
+                return entry.name, files
     return None, None

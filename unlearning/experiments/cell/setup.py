@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearning import data as sources
 from unlearning.architectures import check_known
+from unlearning.data.settings import ImageReading
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair, plan_repairs
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.files import check_writable
-from unlearning.records import DataConfig, PoisonConfig, TrainConfig, TrainResults
+from unlearning.records import DataConfig, PoisonConfig, TrainConfig, TrainResults, read_json
 from unlearning.training import objectives
 from unlearning.training.settings import TrainSettings
 
@@ -26,6 +28,7 @@ class Setup:
 
     Args:
         settings: What is asked for.
+        recorded: Which rows, where a record says it: without its data, nobody knows what kind of data a name is of.
 
     Attributes:
         settings: What is asked for.
@@ -36,17 +39,22 @@ class Setup:
         InputError: If a method or an option does not exist, or the folders contradict each other.
     """
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: RunSettings, recorded: DataConfig | None = None) -> None:
         name = sources.recorded_name(settings.dataset)
         self.folder = settings.output or layout.default_experiment(
             name, settings.model, settings.noise, settings.train_rows
         )
-        self._data_config = DataConfig(
+        recorded = recorded or _begun_before(settings, self.folder)
+        if recorded is not None and recorded.interpolation is None:  # as version 0.1 did, where images are read at all
+            as_before = {"interpolation": "pillow", "crop_to_aspect_ratio": False, "pad_to_aspect_ratio": False}
+            settings = settings.changed(**as_before)
+        self.settings = settings
+        self._data_config = recorded or DataConfig(
             dataset=name,
             data_seed=settings.data_seed,
             train_rows=settings.train_rows,
             image_size=settings.image_size,
+            **_recorded_reading(settings),
         )
         if settings.tensorboard is not None and self.board(self.folder).is_relative_to(self.folder.resolve()):
             raise InputError("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
@@ -112,3 +120,28 @@ def train_settings(config: TrainConfig) -> TrainSettings:
     recipe = {name: getattr(config, name) for name in TrainSettings.model_fields if hasattr(config, name)}
     comparable = objectives.OBJECTIVES.load(config.objective).comparable
     return TrainSettings(**{**recipe, "monitor": "loss" if comparable else "last"})
+
+
+def _recorded_reading(settings: RunSettings) -> dict[str, Any]:
+    """Returns what a configuration says of how the images of a folder are read; nothing for other data."""
+    if not sources.reads_images(settings.dataset):
+        return {}
+    reading = {name: getattr(settings, name) for name in ImageReading.model_fields}
+    defaults = {"interpolation": "pillow", "color_mode": "rgb"}  # which records say by silence
+    return {name: value for name, value in reading.items() if value and value != defaults.get(name)}
+
+
+def _begun_before(settings: RunSettings, folder: Path) -> DataConfig | None:
+    """Returns what version 0.1 recorded of the data, where it began this experiment on a folder of images.
+
+    None where that is not so, or other rows or another reading are asked for.
+    """
+    if not sources.reads_images(settings.dataset) or _recorded_reading(settings).keys() - {"interpolation"}:
+        return None
+    asked = {"dataset": sources.recorded_name(settings.dataset)}
+    asked |= {name: getattr(settings, name) for name in ("data_seed", "train_rows", "image_size")}
+    for path in (layout.clean_of(folder, seed).config for seed in settings.seeds):
+        with contextlib.suppress(InputError):  # whoever needs a damaged file says so
+            if path.is_file() and (found := read_json(path, TrainConfig).data) == DataConfig(**asked):
+                return found
+    return None

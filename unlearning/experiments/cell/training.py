@@ -9,9 +9,9 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.rows import Cell
 from unlearning.experiments.cell.setup import Setup, train_settings
-from unlearning.experiments.cell.stages import agrees, claim, finished, is_intact
+from unlearning.experiments.cell.stages import agrees, claim, finished, is_intact, keep_inside, set_aside
 from unlearning.files import file_sha256
-from unlearning.records import TrainConfig, TrainResults, config_hash, finite, write_json
+from unlearning.records import TrainConfig, TrainResults, config_hash, finite, read_json, write_json
 from unlearning.repairs.environment import describe_environment
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 def find_clean(setup: Setup, seed: int) -> TrainResults | None:
     """Returns the results of the clean model that cells of a seed are compared with; writes nothing.
 
-    Passes on an `InputError` if its folder holds another configuration or a damaged file, or if the user's data file is
-    not the one that was trained on.
+    Passes on an `InputError` if its folder holds another configuration or if the user's data file is not the one
+    that was trained on.
 
     Args:
         setup: The experiment.
@@ -31,6 +31,7 @@ def find_clean(setup: Setup, seed: int) -> TrainResults | None:
         The results, or None where the model is not trained.
     """
     files, config = layout.clean_of(setup.folder, seed), setup.clean_config(seed)
+    keep_inside(setup.folder, files)
     agrees(files.config, config)
     found = finished(files.results, TrainResults, config_hash(config))
     if found is not None and sources.is_users_own(setup.settings.dataset):
@@ -65,8 +66,9 @@ def check_clean(setup: Setup) -> None:
 def find_poisoned(cell: Cell) -> TrainResults | None:
     """Returns the results of a cell's poisoned model, or None where it is not trained; writes nothing.
 
-    Passes on an `InputError` if the cell holds another configuration, or a damaged file.
+    Passes on an `InputError` if the cell holds another configuration.
     """
+    keep_inside(cell.setup.folder, cell.files)
     agrees(cell.files.config, cell.train_config)
     agrees(cell.files.poison_config, cell.poison_config)
     return finished(cell.files.results, TrainResults, config_hash(cell.train_config, cell.poison_config))
@@ -74,6 +76,7 @@ def find_poisoned(cell: Cell) -> TrainResults | None:
 
 def ensure_poisoned(cell: Cell, need_model: bool = False) -> TrainResults:
     """Trains a poisoned model unless its results are there (and its weights, where they are needed)."""
+    keep_inside(cell.setup.folder, cell.files)
     claim(cell.files.config, cell.train_config)
     claim(cell.files.poison_config, cell.poison_config)
     found = find_poisoned(cell)
@@ -91,9 +94,16 @@ def check_trained(cell: Cell) -> TrainResults:
         InputError: If the cell is unfinished, its weights are not those recorded, or the data are other ones.
     """
     found = find_poisoned(cell)
+    if found is None and cell.files.results.is_file():
+        found = read_json(cell.files.results, TrainResults)  # damaged: named, as nothing is made again here
     if found is None:
         raise InputError("run_dir", "a cell whose poisoned model is trained (see `run`)", "none")
-    if not cell.files.model.is_file() or file_sha256(cell.files.model) != found.model_sha256:
+    if not cell.files.model.is_file():
+        raise InputError(
+            f"The weights {cell.files.model} are missing: version control holds records only. Any repair that is not "
+            f"there yet trains the model again: python cli.py unlearn annealing {cell.files.folder} --variant again"
+        )
+    if file_sha256(cell.files.model) != found.model_sha256:
         raise InputError("run_dir", f"the weights whose hash {cell.files.results} records", str(cell.files.model))
     cell.setup.check_data(found)
     return found
@@ -118,6 +128,7 @@ def _train(
             pixel_max=data.pixel_max,
             seed=config.seed,
         )
+    set_aside(files.results, TrainResults)
     logger.info("training %s", files.folder)
     callbacks = []
     if setup.settings.tensorboard is not None:

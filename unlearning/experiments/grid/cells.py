@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import logging
-import shutil
+import os
 import time
 import traceback
 from collections.abc import Sequence
@@ -188,14 +188,35 @@ def is_no_space(error: BaseException | None) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes what killed writers left unfinished; only whoever holds the folder's lock may call this."""
-    # Where memory is short, Keras puts the weights of a .keras archive in a file of that name first.
-    for pattern in (f"{PARTIAL}*", "model.weights.h5"):
-        for path in list(folder.rglob(pattern)):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    """Removes what killed writers left unfinished; only whoever holds the folder's lock may call this.
+
+    Only files with the names of such, in the places where this program writes: the folder, those of its stages, and
+    what these hold (backups, figures). No link is followed or removed.
+
+    Args:
+        folder: Of a cell or a clean model.
+    """
+    stages = [folder, *_real_folders(folder)]
+    for place in [*stages, *(inner for stage in stages[1:] for inner in _real_folders(stage))]:
+        if not place.is_dir():
+            continue
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        for name in names:
+            # Where memory is short, Keras puts the weights of a .keras archive in a file of that name first. A
+            # training removes its backup under a partial name, too, with the files in it.
+            if name.startswith(PARTIAL) or name == "model.weights.h5" or place.name.startswith(PARTIAL):
+                (place / name).unlink(missing_ok=True)
+        if place.name.startswith(PARTIAL):
+            with contextlib.suppress(OSError):  # somebody put a folder in it: it stays
+                place.rmdir()
+
+
+def _real_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def clear_cell(experiment: Path, budget: int, seed: int) -> None:

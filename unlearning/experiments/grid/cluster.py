@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,11 +22,28 @@ from unlearning.startup import confine, pool_variables, usable_cores
 
 logger = logging.getLogger(__name__)
 
+_FIRST_WITH_TOKENS = (2, 52)
 _ROOT = Path(__file__).resolve().parents[3]
 
 
-def import_ray() -> Any:
-    """Returns the module ray, or raises `InputError` where it is not installed."""
+def import_ray(own: bool = False) -> Any:
+    """Returns the module ray.
+
+    Args:
+        own: Whether a cluster of this process alone is to be started. It listens on all interfaces (Ray has no setting
+            for that), so that it asks for a token that only this process and its children know. Ray reads that when it
+            is imported; where that happened before, without token mode, starting fails.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: If it is not installed, or too old to ask for tokens.
+    """
+    if own:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
         import ray
     except ImportError as error:
@@ -32,6 +51,10 @@ def import_ray() -> Any:
             "The executor ray needs the package ray, which is not installed: pip install ray "
             "(or pip install 'keras-unlearning[ray]')."
         ) from error
+    if own and tuple(map(int, ray.__version__.split(".")[:2])) < _FIRST_WITH_TOKENS:
+        raise InputError(
+            f"The executor ray needs ray 2.52 or newer, whose clusters ask for a token; this is {ray.__version__}."
+        )
     return ray
 
 
@@ -46,10 +69,10 @@ def connected(address: str | None, threads: int) -> Iterator[None]:
     Raises:
         InputError: If ray is not installed, or there is no cluster.
     """
-    ray = import_ray()
-    if ray.is_initialized():
+    if (there := sys.modules.get("ray")) is not None and there.is_initialized():
         yield
         return
+    ray = import_ray(own=address is None)
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**pool_variables(threads), "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in ("TF_FORCE_GPU_ALLOW_GROWTH", "TFDS_DATA_DIR"):
@@ -69,7 +92,9 @@ def connected(address: str | None, threads: int) -> Iterator[None]:
     except Exception as error:  # whatever its client raises: ConnectionError, ValueError, RuntimeError
         where = "on this machine" if address is None else f"at {address}"
         # Ray's own message does not say that a cluster with tokens refuses clients without.
-        hint = "" if address is None else " A cluster that asks for a token needs RAY_AUTH_MODE=token here, too."
+        hint = " A cluster that asks for a token needs RAY_AUTH_MODE=token here, too."
+        if address is None:
+            hint = " If ray was imported before, do this in a new process."
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"Cannot reach a Ray cluster {where}: {reason}.{hint}") from error
     try:

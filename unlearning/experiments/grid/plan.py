@@ -19,11 +19,9 @@ and 2.7 GB for 5,000, 10,000, 20,000 and 50,000 rows, where the README's table h
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearning import methods
@@ -44,7 +42,6 @@ _BASE_BYTES = 10**9
 _OPERATIONS_A_CORE_S = 4e10
 _FIXED_S = 5.0
 _METHOD_SHARE = 0.1
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,17 +236,6 @@ def forward_operations(model: keras.Model) -> float:
             places = math.prod(d for d in layer.output.shape[1:-1] if d is not None)
             total += 2.0 * math.prod(kernel.shape) * places
     return total
-
-
-def available_memory() -> int:
-    """Returns the memory that new processes may use, in bytes: of the machine, or of the container where it is less."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):  # no such file, or the word "max"
-        limit = int((_CGROUP / "memory.max").read_text())
-        free = min(free, limit - int((_CGROUP / "memory.current").read_text()))
-    return max(0, free)
 
 
 def describe_duration(seconds: float) -> str:

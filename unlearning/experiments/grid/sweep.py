@@ -27,13 +27,13 @@ from unlearning.experiments.grid.locks import LockedError, clear_stale, lock_cel
 from unlearning.experiments.grid.plan import (
     CellState,
     Plan,
-    available_memory,
     describe_duration,
     find_cell,
     make_plan,
     memory_of_a_process,
 )
 from unlearning.experiments.grid.workers import HerePool, LocalPool, Pool
+from unlearning.memory import available_memory
 from unlearning.progress import progress_bar
 from unlearning.records import CellFailure, UnlearningResults
 from unlearning.startup import import_tensorflow, pool_size
@@ -114,7 +114,7 @@ def sweep(setup: Setup, options: SweepOptions | None = None) -> SweepReport:
     """
     options = options or SweepOptions()
     if options.executor == "ray":
-        import_ray()
+        import_ray(own=options.address is None)
     states = scan(setup, options.shard)
     if all(state.done and not state.failed for state in states.values()):
         clear_stale(setup.folder)  # of a run that was killed when all was done

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import ctypes
 import dataclasses
 import logging
 import multiprocessing
@@ -30,10 +31,12 @@ from unlearning.experiments.cell.settings import RunSettings
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.grid.cells import CellOutcome, Place, record_death, run_cell
 from unlearning.experiments.grid.signals import SIGNALS
+from unlearning.progress import PrintableFormatter
 from unlearning.startup import confine, import_tensorflow, pool_variables, usable_cores
 
 logger = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1
 TICK_S = 0.5
 """How often a pool lets its caller look at the clock."""
 
@@ -199,6 +202,7 @@ def divide_cores(cores: Sequence[int], workers: int) -> list[list[int]]:
 
 def _work(pipe: pipes.Connection, settings: RunSettings, threads: int, cores: list[int], level: int) -> None:
     """The main function of a local worker."""
+    _die_with_parent()
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what ends
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -222,6 +226,7 @@ def start_worker(settings: RunSettings, threads: int, level: int) -> Setup:
     import_tensorflow(threads)
     library = logging.getLogger("unlearning")
     library.handlers = [logging.StreamHandler()]
+    library.handlers[0].setFormatter(PrintableFormatter())
     library.setLevel(max(level, logging.WARNING))
     library.propagate = False
     return Setup(settings)
@@ -234,7 +239,18 @@ def free_memory() -> None:
     keras.backend.clear_session()
 
 
+def _die_with_parent() -> None:
+    """Lets the system kill this process when its parent ends (Linux), also where it is stopped (SIGSTOP) or busy."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:  # it ended before
+        os._exit(1)
+
+
 def _end_with_parent() -> None:
+    """Ends this process with its parent where the system does not."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     pipes.wait([parent.sentinel])

@@ -32,6 +32,8 @@ METRICS = {mark.compared: (field, mark) for field, mark in metrics().items() if 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Returns the mean and the sample standard deviation (divisor n - 1).
 
+    Sums of absurd numbers that a float cannot hold are not known either.
+
     Args:
         values: The numbers.
 
@@ -44,7 +46,9 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     """
     if not len(values):
         return None, None
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else np.nan
+    return float(mean) if np.isfinite(mean) else None, float(std) if np.isfinite(std) else None
 
 
 def compare_pairs(method: Sequence[float], control: Sequence[float]) -> Difference:

@@ -39,11 +39,12 @@ def read_folders(folders: Sequence[Path], *, strict: bool = False) -> Tree:
         if not root.is_dir():
             raise InputError(f"There is no folder {root}.")
     read, finder = Files(strict), _Finder()
+    read.roots.update(folders)
     files = []
 
     def problem(path: Path, message: str) -> None:
         if strict and path.stem in KINDS:
-            raise InputError(f"{path} is {message}.")
+            raise InputError(f"{path} {message}")
         read.problem(path, "path", message)
 
     for root in folders:
@@ -116,6 +117,7 @@ class _Finder:
 
     def experiments(self, read: Files) -> tuple[Experiment, ...]:
         found = []
+        read.roots.update(self._cells)
         for folder, cells in self._cells.items():
             label, name = self._labels[folder]
             made = sorted((_cell(label, cell, read) for cell in cells.values()), key=lambda c: (c.budget, c.seed))

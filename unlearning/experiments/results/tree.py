@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import check_file
+from unlearning.files import read_below, real_below
 from unlearning.methods.described import label
 from unlearning.records import (
     CellFailure,
@@ -42,6 +43,8 @@ class Files:
         """How the files found were reached from the folder given, by their real paths."""
         self.foreign: set[Path] = set()
         """Records of the published implementation that were read."""
+        self.roots: set[Path] = set()
+        """The folders given and the experiments found; nothing is read outside of them, or through a link in them."""
         self._raw: dict[Path, Any] = {}
         self._read: dict[tuple[Path, type[BaseModel]], BaseModel | None] = {}
         self._problems: dict[tuple[str, str, str], Problem] = {}
@@ -53,7 +56,7 @@ class Files:
 
     def problem(self, path: Path, kind: str, message: str) -> None:
         """Notes what is wrong with a file."""
-        shown = self.reached.get(path.resolve(), path)
+        shown = self.reached.get(_key(path), path)
         found = Problem.model_validate(
             {"path": printable(shown.as_posix()), "kind": kind, "message": printable(message)}
         )
@@ -65,15 +68,23 @@ class Files:
             raise error if isinstance(error, InputError) else InputError(f"Cannot read {path}: {error}") from error
         self.problem(path, kind, reason(error, path))
 
+    def real(self, path: Path) -> Path:
+        """Returns a path that may be read; raises `InputError` for links and what is no file, see `real_below`."""
+        around = [root for root in self.roots if path.is_relative_to(root)]
+        return real_below(max(around, key=lambda root: len(root.parts), default=path.parent), path)
+
     def raw(self, path: Path) -> Any:
         """Returns the JSON in a file, or None where it is missing or cannot be read."""
-        key = path.resolve()
+        key = _key(path)
         if key not in self._raw:
             self._raw[key] = None
             try:
-                if path.is_symlink():
-                    raise InputError(f"{path} is a link; it is not followed.")
-                if path.exists():
+                real = self.real(path)
+            except InputError as error:
+                self.fail(path, "path", error)
+                return None
+            try:
+                if real.exists():
                     self._raw[key] = read_raw(path)
                     if self._raw[key] is None:
                         raise InputError(f"{path} holds nothing but null.")
@@ -83,7 +94,7 @@ class Files:
 
     def record(self, path: Path, kind: type[R]) -> R | None:
         """Returns a record, or None where it is missing or damaged."""
-        key = path.resolve(), kind
+        key = _key(path), kind
         if key not in self._read:
             self._read[key] = None
             content = self.raw(path)
@@ -104,18 +115,22 @@ class Files:
         """As `record`, of either program."""
         if not is_reference(self.raw(path)):
             return self.record(path, kind)
-        self.foreign.add(path.resolve())
+        self.foreign.add(_key(path))
         return self.record(path, reference)
 
-    def content(self, path: Path, kind: str) -> bytes | None:
+    def content(self, path: Path, kind: str, limit: int = LARGEST_FILE) -> bytes | None:
         """Returns a whole log (`kind` is then `log`) or picture (`figure`), or None where there is none to be read."""
-        if not path.exists() or path.is_symlink():
-            return None
         try:
-            return check_file(path.name, path, LARGEST_FILE).read_bytes()
+            real = self.real(path)
+            return read_below(real.parent, real, limit) if real.exists() else None
         except (InputError, OSError) as error:
             self.fail(path, kind, error)
             return None
+
+
+def _key(path: Path) -> Path:
+    """What tells files apart, however they are reached; a link, even one to itself, is a file of its own."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def reason(error: Exception, path: Path) -> str:
@@ -215,7 +230,13 @@ class Repair:
     @property
     def figures(self) -> tuple[Path, ...]:
         """Its pictures, by name."""
-        return tuple(sorted(path for path in self.layout.figures.glob("*.png") if not path.is_symlink()))
+        folder = self.layout.figures
+        try:
+            self.read.real(folder)
+        except InputError as error:
+            self.read.fail(folder, "path", error)
+            return ()
+        return tuple(sorted(path for path in folder.glob("*.png") if not path.is_symlink()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Files, reason
 from unlearning.experiments.results.walk import is_left_over
 from unlearning.experiments.results.whole import check_log, check_picture, diagnose_archive
-from unlearning.files import file_sha256
+from unlearning.files import file_sha256, is_plain
 from unlearning.records import (
     KINDS,
     DetectConfig,
@@ -154,7 +154,7 @@ class _Check:
         if isinstance(record, RepairResults):
             self.rows(path.with_name(f"{path.stem}-rows.npz"), record)
         for suffix, checked in ((".csv", self.log), (".keras", self.archive), (".png", self.figure)):
-            if path.with_suffix(suffix).is_file():
+            if is_plain(path.with_suffix(suffix)):
                 checked(path.with_suffix(suffix))
 
     def belongs_to_record(self, path: Path) -> bool:
@@ -258,7 +258,7 @@ class _Check:
             self.problem(path, "hash", "config_hash is not that of the configurations beside it")
 
     def weights(self, path: Path, recorded: str) -> None:
-        if not path.is_file():
+        if not is_plain(path):
             self.counts["weights_not_kept"] += 1
         elif file_sha256(path) == recorded:
             self.counts["weights_checked"] += 1
@@ -295,7 +295,7 @@ class _Check:
 
     def rows(self, path: Path, record: UnlearningResults | RepairResults) -> None:
         """Checks the row lists of a repair against its record."""
-        if record.rows and not path.is_file():
+        if record.rows and not is_plain(path):
             self.counts["weights_not_kept"] += 1
             return
         try:

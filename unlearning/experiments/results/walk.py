@@ -24,7 +24,7 @@ def walk_files(root: Path, problem: Callable[[Path, str], None]) -> Iterator[Pat
         folder = Path(name)
         names.sort()
         for link in [name for name in names if (folder / name).is_symlink()]:
-            problem(folder / link, "a link; it is not followed")
+            problem(folder / link, "is a link; it is not followed.")
         names[:] = [name for name in names if not name.startswith(".") and not (folder / name).is_symlink()]
         if names and len(folder.relative_to(root).parts) >= DEEPEST:
             problem(folder, f"folders more than {DEEPEST} levels below are not looked at")
@@ -36,9 +36,9 @@ def walk_files(root: Path, problem: Callable[[Path, str], None]) -> Iterator[Pat
                 problem(root, f"more than {MOST_FILES} files; the others are not looked at")
                 return
             if path.is_symlink():
-                problem(path, "a link; it is not followed")
+                problem(path, "is a link; it is not followed.")
             elif not path.is_file():
-                problem(path, "neither a file nor a folder")
+                problem(path, "is neither a file nor a folder.")
             else:
                 yield path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearning.archives import check_members
 from unlearning.errors import InputError
-from unlearning.files import check_file, read_table
+from unlearning.files import check_file, iterate_table
 from unlearning.records.base import LARGEST_FILE
 
 
@@ -34,7 +34,8 @@ def diagnose_archive(path: Path) -> str:
 
 def check_log(path: Path) -> None:
     """Raises `InputError` or `OSError` unless a CSV file can be read to its end."""
-    read_table(path, LARGEST_FILE)
+    for _ in iterate_table(path, LARGEST_FILE):
+        pass
 
 
 def check_picture(path: Path) -> None:

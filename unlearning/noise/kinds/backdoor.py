@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from unlearning.data.pixels import pixel_range
 from unlearning.errors import InputError
 from unlearning.noise.base import Noise, Rows
 from unlearning.noise.corruption import Corruption, Patch, require_in_memory
@@ -36,7 +37,8 @@ class Backdoor(Noise):
         given = true.copy()
         given[chosen] = self.target
         size = max(1, min(rows.split.images.shape[1:3]) // _SHARE)
-        patch = Patch(size=size, value=rows.pixel_max, target=self.target)
+        white = pixel_range(rows.split.images)[1] if rows.pixel_max is None else rows.pixel_max
+        patch = Patch(size=size, value=white, target=self.target)
         return Corruption("backdoor", seed, given, true, chosen, patch)
 
     def alike(self, corruption: Corruption, train: Rows, other: Rows, seed: int) -> Corruption:

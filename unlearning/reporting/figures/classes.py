@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from unlearning.drawing import canvas
-from unlearning.errors import printable
 from unlearning.experiments.results.compare import mean_std
 from unlearning.records import ClassScores
 from unlearning.reporting.figures.experiment import Experiment
@@ -83,13 +82,15 @@ def _tabulate(experiment: Experiment, budget: int) -> _Table | None:
     if any(clean):
         models = {f"clean {experiment.count_clean(before)}": clean, **models}
     rows = [*models.items(), *((f"{method} (n = {len(found)})", found) for method, found in repaired.items())]
-    classes = sorted({int(k) for _, found in rows for row in found for k in row if k.isdigit()})
+    classes = sorted({int(k) for _, found in rows for row in found for k in row})
     means = [[mean_std([100 * row[str(k)] for row in found if str(k) in row])[0] for k in classes] for _, found in rows]
     return _Table(budget, [name for name, _ in rows], len(models), np.array(means, dtype=float))
 
 
 def _recall(report: Mapping[str, ClassScores]) -> dict[str, float]:
-    return {name: scores.recall for name, scores in report.items() if name.isdigit()}
+    return {
+        name: scores.recall for name, scores in report.items() if name.isascii() and name.isdigit() and len(name) < 7
+    }
 
 
 def _class_names(experiment: Experiment, budget: int, count: int) -> list[str] | str:
@@ -97,5 +98,5 @@ def _class_names(experiment: Experiment, budget: int, count: int) -> list[str] |
     for result in (r for found in experiment.repairs[budget].values() for r in found.values()):
         names = result.class_names
         if names and len(names) == count and max(map(len, names)) <= _LONGEST_NAME:
-            return list(map(printable, names))
+            return list(map(canvas.name_text, names))
     return "auto"

@@ -104,7 +104,7 @@ def list_experiments(tree: Tree) -> list[Experiment]:
                 if isinstance(repair.results, UnlearningResults):
                     methods = one.repairs.setdefault(cell.budget, {})
                     methods.setdefault(repair.label, {})[cell.seed] = repair.results
-                    one.logs[cell.budget, repair.label, cell.seed] = repair.layout.solver_log
+                    one.logs[cell.budget, repair.label, cell.seed] = repair.read.real(repair.layout.solver_log)
         if not one.repairs:
             continue
         if (other := folders.setdefault(one.name, found.folder)) != found.folder:

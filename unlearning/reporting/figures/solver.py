@@ -43,7 +43,8 @@ def draw_solver(experiment: Experiment) -> Any:
         residual = found[0][0].measure == MEASURES[0]
         if residual:  # one scale for all that can be compared
             axes.set_yscale("log")
-            axes.set_ylim(10 ** math.floor(math.log10(min(residuals))), 10 ** math.ceil(math.log10(max(residuals))))
+            low, high = math.floor(math.log10(min(residuals))), math.ceil(math.log10(max(residuals)))
+            axes.set_ylim(10.0 ** max(low, -300), 10.0 ** min(high, 300))
             canvas.label_powers(axes.yaxis)
         else:
             axes.ticklabel_format(axis="y", scilimits=(-2, 4))

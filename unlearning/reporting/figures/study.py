@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unlearning.drawing import canvas
 from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
@@ -34,6 +36,7 @@ DRAWN: dict[str, tuple[Callable[[Experiment], Any], str]] = {
     "solver-convergence": (draw_solver, "no method solved a linear system"),
 }
 """How each figure is drawn (None without anything to draw), and what is lacking then."""
+_MOST_BUDGETS, _MOST_METHODS = 40, 200
 FIGURES = tuple(DRAWN)
 """Names of the figures, which are those of their files."""
 
@@ -44,7 +47,7 @@ class StudyFigures:
 
     Attributes:
         paths: The files, by experiment, figure and format.
-        left_out: Figures without anything to draw, as `experiment/figure`, and why.
+        left_out: Figures without anything to draw, or that cannot be drawn, as `experiment/figure`, and why.
         foreign: Number of results of the published implementation, which are not drawn: some of their fields mean
             something else (see `unlearning.records.reference.NOTES`).
     """
@@ -71,6 +74,7 @@ def draw_study(
     Raises:
         InputError: If there is nothing to draw, a format is unknown, a file is damaged, or one to be written exists;
             nothing is written then.
+        OSError: If a file cannot be written.
     """
     formats = tuple(dict.fromkeys(formats))
     if not formats or set(formats) - set(FORMATS):
@@ -80,20 +84,44 @@ def draw_study(
     experiments = list_experiments(tree)
     if not experiments:
         raise InputError(f"Nothing to draw: no repairs by this program below {', '.join(map(str, folders))}.")
-    drawn: list[tuple[Path, Any]] = []
-    left_out = []
+    drawn: list[tuple[list[Path], Any]] = []
+    left_out, written = [], []
     with canvas.styled(canvas.PAPER):
         for experiment in experiments:
             for name, (draw, lacking) in DRAWN.items():
-                figure = draw(experiment)
+                figure, reason = _draw(draw, experiment, lacking)
                 if figure is None:
-                    left_out.append(f"{experiment.name}/{name}: {lacking}")
+                    left_out.append(f"{experiment.name}/{name}: {reason}")
                 else:
-                    drawn += [(out / experiment.name / f"{name}.{kind}", figure) for kind in formats]
+                    drawn.append(([out / experiment.name / f"{name}.{kind}" for kind in formats], figure))
         if not drawn:
             raise InputError(f"Nothing to draw. {'; '.join(left_out)}.")
-        for path, _ in drawn:
+        for path in (path for paths, _ in drawn for path in paths):
             check_outputs((path,), force)
-        for path, figure in progress_bar(drawn, description="figures", unit="file"):
-            canvas.save(figure, path, canvas.PAPER_DPI)
-    return StudyFigures(tuple(path for path, _ in drawn), tuple(left_out), tree.foreign)
+        for paths, figure in progress_bar(drawn, description="figures", unit="figure"):
+            try:
+                for path in paths:
+                    canvas.save(figure, path, canvas.PAPER_DPI)
+                    written.append(path)
+            except (InputError, OSError):
+                raise
+            except Exception as error:  # sizes and ticks are found when a figure is saved
+                left_out.append(f"{paths[0].parent.name}/{paths[0].stem}: {_reason(error)}")
+    return StudyFigures(tuple(written), tuple(left_out), tree.foreign)
+
+
+def _draw(draw: Callable[[Experiment], Any], experiment: Experiment, lacking: str) -> tuple[Any, str]:
+    """A figure, or why there is none; records may hold numbers that no axis has a place for."""
+    if len(experiment.budgets) > _MOST_BUDGETS or len(experiment.methods) > _MOST_METHODS:
+        return None, f"more than {_MOST_BUDGETS} budgets or {_MOST_METHODS} methods"
+    try:
+        with np.errstate(all="ignore"):
+            return draw(experiment), lacking
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        return None, _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return f"it cannot be drawn: {' '.join(str(error).split())[:200] or type(error).__name__}"

@@ -11,6 +11,7 @@ from unlearning.drawing.palette import look
 DARK_SURFACE = "#14171c"
 _READABLE = 4.5  # least contrast of small text, WCAG 2.2, success criterion 1.4.3
 _SIZE = (6.4, 3.8)
+_MOST_NAMES = 60  # in a legend
 
 
 def contrast(one: str, other: str) -> float:
@@ -86,13 +87,15 @@ def draw_static(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
             linestyle=style.matplotlib_dash,
             **drawn,
         )
-        scored = [row for row in own if row["restored"][0] is not None]
+        scored = [row for row in own if None not in (row["restored"][0], row["seconds"][0])]
         if scored:
             seconds = [max(row["seconds"][0], 1e-3) for row in scored]
             right.plot(seconds, [100 * row["restored"][0] for row in scored], linestyle="", **drawn)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if not axes.get_legend_handles_labels()[1]:  # nothing was lost, so that nothing could be restored
+            continue
+        if len(names) > _MOST_NAMES:
             continue
         axes.legend(fontsize=6, ncols=2 if len(names) > 8 else 1, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return canvas.as_svg(accuracy), canvas.as_svg(share)

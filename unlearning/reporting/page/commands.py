@@ -47,7 +47,10 @@ def _data_words(train: TrainConfig, poison: PoisonConfig) -> list[str]:
     settings, words = recorded_settings(train, poison), []
     if NOISES.entry(poison.noise).needs >= {"labels_file"}:
         settings = settings.changed(labels_file=LABELS_FILE, labels_sha256=None)
+    silent = {"interpolation"} if train.data.interpolation is None else set()  # most data have no images to resize
     for name, field in RunSettings.model_fields.items():
+        if name in silent:
+            continue
         value, flag = getattr(settings, name), option_flag(name, field)
         usual = field.get_default(call_default_factory=True)
         if not flag or value is None or (value == usual and name not in _ALWAYS):

@@ -13,7 +13,7 @@ import numpy as np
 from unlearning.data import is_at_hand, is_users_own
 from unlearning.detection import DETECTORS
 from unlearning.errors import InputError
-from unlearning.files import file_sha256
+from unlearning.files import file_sha256, is_plain
 from unlearning.reporting.page.gather import shorten_paths
 from unlearning.reporting.page.headline import find_tag
 from unlearning.reporting.page.shown import Cell, Detected, Shown
@@ -117,20 +117,17 @@ def draw_galleries(shown: Shown, count: int, *, dataset: str | None, data_dir: s
     try:
         opened = _open(shown, chosen[0][0], dataset, data_dir)
         data = opened.setup.data
-    except (InputError, OSError) as error:
-        return Galleries(
-            (),
-            None,
-            (f"No pictures of suspects: the data set cannot be loaded. {shorten_paths(str(error), roots)}",),
-        )
+    except Exception as error:  # as above: settings in a record may be anything that JSON can hold
+        reason = shorten_paths(str(error) or type(error).__name__, roots)[:300]
+        return Galleries((), None, (f"No pictures of suspects: the data set cannot be loaded. {reason}",))
     galleries, notes = [], []
     fingerprint = data.fingerprint()
     for cell, found in chosen:
         try:
             _check_data(cell, fingerprint)
             galleries.append(_draw(shown.label, opened, cell, found, count))
-        except (InputError, OSError) as error:
-            reason = shorten_paths(str(error), roots)
+        except Exception as error:  # the files of a cell may fit each other in no way
+            reason = shorten_paths(str(error) or type(error).__name__, roots)[:300]
             notes.append(f"No pictures for budget {cell.budget}, seed {cell.seed}, {found.name}: {reason}")
     return Galleries(tuple(galleries), data.class_names, tuple(notes))
 
@@ -170,7 +167,7 @@ def _draw(label: str, opened: OpenCell, cell: Cell, found: Detected, count: int)
     pictures = tuple(
         Picture(
             row=suspect.row,
-            png=draw_thumbnail(image, data.pixel_max),
+            png=draw_thumbnail(image, *data.pixel_range),
             given=int(given.labels[suspect.row]),
             suggested=suspect.suggested,
             corrected=suspect.corrected,
@@ -207,28 +204,36 @@ def _predict_after(cell: Cell, images: np.ndarray) -> tuple[str, np.ndarray | No
 
 def _predict(path: Path, sha256: str, images: np.ndarray) -> np.ndarray | None:
     """Predicted classes, or None where the weights are not there as they were recorded."""
-    if not path.is_file() or file_sha256(path) != sha256:
+    if not is_plain(path) or file_sha256(path) != sha256:
         return None
     import_tensorflow()
     from unlearning.evaluation import predict
     from unlearning.interop import load_model
 
-    return predict(load_model(path), images).argmax(axis=-1)
+    try:
+        found = predict(load_model(path), images).argmax(axis=-1)
+    except Exception as error:  # weights of other data fail in Keras in many ways
+        raise InputError(f"{path.name} cannot be used: {str(error) or type(error).__name__}") from error
+    if found.shape != (len(images),):
+        raise InputError(f"{path.name} is no classifier of these images")
+    return found
 
 
-def draw_thumbnail(image: np.ndarray, pixel_max: float) -> bytes:
+def draw_thumbnail(image: np.ndarray, black: float, white: float) -> bytes:
     """Returns an image as a small PNG.
 
     Args:
         image: Array of shape `(height, width, channels)`; grey, or red, green and blue first.
-        pixel_max: The value of white.
+        black: The value of black.
+        white: The value of white.
 
     Returns:
         The PNG: at most 96 pixels a side, smaller images as they are.
     """
     from PIL import Image
 
-    pixels = np.clip(np.asarray(image, dtype=np.float64) * (255 / pixel_max), 0, 255).round().astype(np.uint8)
+    shades = (np.asarray(image, dtype=np.float64) - black) * (255 / (white - black))
+    pixels = np.clip(shades, 0, 255).round().astype(np.uint8)
     picture = Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0])
     if max(picture.size) > _SIDE:
         picture.thumbnail((_SIDE, _SIDE))

@@ -6,6 +6,7 @@ becomes a line under `problems`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,17 +17,18 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.grid.locks import find_writers
 from unlearning.experiments.results import tree
 from unlearning.experiments.results.reader import read_folders
-from unlearning.files import is_plain, read_table
+from unlearning.files import read_table
 from unlearning.records import DetectionResults, TrainResults
 from unlearning.records.reference import ReferenceResults
 from unlearning.records.validation import Problem
 from unlearning.reporting.page.shown import Cell, Curve, Detected, Gathered, Repair, Shown, State, Suspect
-from unlearning.reporting.solves import Solve, read_solves
+from unlearning.reporting.solves import Solve, read_solves, whole
 
 _LARGEST_FIGURE = 4 * 2**20
 _MOST_POINTS = 100  # of a curve; more cannot be told apart on a screen
 _MOST_CURVES = 24
 _BINS = 40
+_MOST_MISSING = 1000  # cells; folders that are no grid would have more than can be shown
 
 
 def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
@@ -79,10 +81,16 @@ class _Gatherer:
         self._suspects = suspects
 
     def experiment(self, found: tree.Experiment) -> Shown:
-        writers = find_writers(found.folder)
+        writers = find_writers(found.folder, lambda path, message: self._note(path, message))
         cells = {(cell.budget, cell.seed): self._cell(cell, writers) for cell in found.cells}
-        for budget in {budget for budget, _ in cells}:
-            for seed in {seed for _, seed in cells}:
+        budgets, seeds = ({cell[i] for cell in cells} for i in (0, 1))
+        missing = len(budgets) * len(seeds) - len(cells)
+        if missing > _MOST_MISSING:
+            self._note(
+                found.folder, f"is no grid: {missing} cells of its budgets and seeds are missing; none is listed"
+            )
+        else:
+            for budget, seed in itertools.product(budgets, seeds):
                 files = layout.cell_files(found.folder, budget, seed)
                 cells.setdefault((budget, seed), Cell(budget, seed, files, "missing"))
         return Shown(
@@ -118,12 +126,12 @@ class _Gatherer:
 
     def _repair(self, found: tree.Repair, failed: set[str]) -> Repair:
         results = found.ours
-        solves = self._solves(found.layout.solver_log)
+        solves = self._solves(found)
         confusions = {}
         if results is not None and results.confusion_after is None:
             for when in ("before", "after"):
                 path = found.layout.figures / f"confusion_{when}.png"
-                content = self._picture(path) if path in found.figures else None
+                content = found.read.content(path, "figure", _LARGEST_FIGURE)
                 if content is not None:
                     confusions[when] = content
         unfinished: State = "failed" if found.layout.folder.name in failed else "missing"
@@ -139,18 +147,20 @@ class _Gatherer:
             confusions=confusions,
         )
 
-    def _solves(self, path: Path) -> list[Solve]:
+    def _solves(self, found: tree.Repair) -> list[Solve]:
+        path = found.layout.solver_log
         try:
-            return read_solves(path) if is_plain(path) else []
+            return read_solves(found.read.real(path))
         except (InputError, OSError) as error:
-            self.problems.append(str(error))
+            self._note(path, str(error))
             return []
 
+    def _note(self, path: Path, message: str) -> None:
+        self.problems.append(message if str(path) in message else f"{path} {message}")
+
     def _detection(self, found: tree.Detection, results: DetectionResults) -> Detected:
-        rows = self._suspect_rows(found.suspects)
-        scores = np.array([row.score for row in rows])
-        scores = scores[np.isfinite(scores)]
-        counts, edges = np.histogram(scores, _BINS) if len(scores) else (np.empty(0), np.empty(0))
+        rows = self._suspect_rows(found)
+        counts, edges = _histogram(np.array([row.score for row in rows]))
         rows.sort(key=lambda row: -row.score)
         return Detected(
             name=found.name,
@@ -158,24 +168,18 @@ class _Gatherer:
             suspects=tuple(rows[: self._suspects]),
             counts=tuple(int(n) for n in counts),
             edges=tuple(float(f"{edge:.6g}") for edge in edges),
-            figure=self._picture(found.figure),
+            figure=found.read.content(found.figure, "figure", _LARGEST_FIGURE),
         )
 
-    def _suspect_rows(self, path: Path) -> list[Suspect]:
+    def _suspect_rows(self, found: tree.Detection) -> list[Suspect]:
+        path = found.suspects
         try:
-            return [_parse_suspect(row) for row in read_table(path)] if is_plain(path) else []
+            return [_parse_suspect(row) for row in read_table(found.read.real(path))]
         except (InputError, OSError) as error:
-            self.problems.append(str(error))
-        except (KeyError, TypeError, ValueError):
-            self.problems.append(f"{path} is not a list of suspects.")
+            self._note(path, str(error))
+        except (KeyError, ValueError):
+            self._note(path, "is not a list of suspects.")
         return []
-
-    def _picture(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes() if is_plain(path) and path.stat().st_size <= _LARGEST_FIGURE else None
-        except OSError as error:
-            self.problems.append(str(error))
-            return None
 
 
 def _own(training: tree.Training) -> TrainResults | None:
@@ -186,12 +190,24 @@ def _own(training: tree.Training) -> TrainResults | None:
 def _parse_suspect(row: dict[str, str]) -> Suspect:
     corrected = row["corrected_label"]
     return Suspect(
-        row=int(row["row"]),
-        given=int(row["given_label"]),
-        suggested=int(row["suggested_label"]),
-        corrected=int(corrected) if corrected else None,
+        row=whole(row["row"]),
+        given=whole(row["given_label"]),
+        suggested=whole(row["suggested_label"]),
+        corrected=whole(corrected) if corrected else None,
         score=float(row["score"]),
     )
+
+
+def _histogram(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by score, and the edges of the bins; one bin for scores that are nearly equal, or too far apart."""
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return np.empty(0), np.empty(0)
+    with np.errstate(all="ignore"):
+        try:
+            return np.histogram(scores, _BINS)
+        except ValueError:
+            return np.array([len(scores)]), np.array([scores.min(), scores.max()])
 
 
 def _thin(solve: Solve) -> Curve:

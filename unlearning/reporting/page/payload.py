@@ -126,7 +126,10 @@ class _Images:
 
 
 def _scores(results: UnlearningResults) -> dict[str, Any]:
-    """The numbers of one repair."""
+    """The numbers of one repair; of no more classes than it has scores or counts of."""
+    reports = results.class_report_before, results.class_report_after
+    counted = results.confusion_before, results.confusion_after
+    count = min(results.num_classes, max(len(found) for found in (*reports, *counted, ()) if found is not None))
     return {
         "method": results.method,
         "clean": _rounded(results.acc_clean),
@@ -139,14 +142,17 @@ def _scores(results: UnlearningResults) -> dict[str, Any]:
         "validation": _rounded([results.validation_accuracy_before, results.validation_accuracy_after]),
         "wrong": _rounded([results.bad_label_agreement_before, results.bad_label_agreement_after]),
         "membership": _rounded([results.membership_auc_before, results.membership_auc_after]),
-        "classes": results.num_classes,
+        "classes": count,
         "recall": [
             None
             if report is None
-            else [_rounded(report[str(k)].recall) if str(k) in report else None for k in range(results.num_classes)]
-            for report in (results.class_report_before, results.class_report_after)
+            else [_rounded(report[str(k)].recall) if str(k) in report else None for k in range(count)]
+            for report in reports
         ],
-        "confusion": [results.confusion_before, results.confusion_after],
+        "confusion": [
+            counts if counts is not None and {len(counts), *map(len, counts)} == {count} else None
+            for counts in (results.confusion_before, results.confusion_after)
+        ],
     }
 
 

@@ -122,13 +122,14 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
                 "label": label,
                 "shown": shown,
                 "rows": found,
-                "static": draw_static(found) if found else None,
-                "notes": drawn.notes,
+                "static": static,
+                "notes": (*drawn.notes, *missing),
                 "cells": [_cell(shown, cell) for cell in shown.cells if cell.state != "missing" or cell.train_config],
             }
             for number, (label, shown, found, drawn) in enumerate(
                 zip(labels, gathered.experiments, rows, galleries, strict=True)
             )
+            for static, missing in [_static(found)]
         ],
         counts=count_cells(gathered),
         detections=sum(len(cell.detections) for shown in gathered.experiments for cell in shown.cells),
@@ -142,6 +143,14 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (script, plotly)),
         data=_embed(make_payload(gathered, labels, rows, galleries, names)),
     )
+
+
+def _static(rows: Sequence[Any]) -> tuple[tuple[bytes, bytes] | None, tuple[str, ...]]:
+    """The charts for readers without JavaScript, and what to say where they cannot be drawn."""
+    try:
+        return (draw_static(rows) if rows else None), ()
+    except Exception as error:  # Matplotlib meets absurd numbers in many ways; the page is about more
+        return None, (f"No charts without JavaScript: {' '.join(str(error).split())[:200] or type(error).__name__}.",)
 
 
 def _asset(name: str) -> str:
@@ -215,8 +224,8 @@ def _cell(shown: Shown, cell: Cell) -> dict[str, Any]:
         if repair.config is not None and cell.train_config is not None and cell.poison_config is not None:
             try:
                 command = reproduce(shown.label, cell.train_config, cell.poison_config, repair.config)
-            except (InputError, KeyError, TypeError) as error:
-                note = f"No command: {' '.join(str(error).split())}"
+            except Exception as error:  # hyperparameters in a record may be anything that JSON can hold
+                note = f"No command: {' '.join(str(error).split())[:300] or type(error).__name__}"
         config = "" if repair.config is None else _config(repair.config)
         repairs.append({"name": repair.name, "state": repair.state, "command": command, "note": note, "config": config})
     configs = [config for config in (cell.train_config, cell.poison_config) if config is not None]

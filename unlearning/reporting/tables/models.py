@@ -46,6 +46,7 @@ def format_repair(result: RepairResults) -> str:
     lines += [
         f"{result.method}: {result.status.replace('_', ' ')}, {result.unlearning_duration_s:.1f} s, "
         f"{result.flagged_rows} rows flagged, {result.removed_rows} of them removed.",
+        *([f"{result.unchanged_rows} rows with their given label left out."] if result.unchanged_rows else []),
         *([] if result.acceptance is None else result.acceptance.lines()),
         "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
     ]

@@ -13,7 +13,7 @@ from unlearning.experiments.results.tree import Repair
 from unlearning.methods.described import information, label
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, ReferenceResults
-from unlearning.reporting.tables.text import NARROWEST, WIDTH, fit, render, spread
+from unlearning.reporting.tables.text import NARROWEST, WIDTH, fit, number, render, spread
 
 _SHOWN = (
     "clean",
@@ -86,7 +86,7 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
     for name in _SHOWN:
         column = COLUMNS[name]
         values = frame[column.heading]
-        formatted[column.heading] = ["-" if pd.isna(value) else f"{value:{column.sign}.1f}" for value in values]
+        formatted[column.heading] = ["-" if pd.isna(value) else number(value, column.sign) for value in values]
     unknown = [COLUMNS[name].heading for name in _SHOWN if frame[COLUMNS[name].heading].isna().all()]
     spare = [COLUMNS[name].heading for name in _SPARE]
     kept = fit(formatted.drop(columns=unknown), "method", width, spare)

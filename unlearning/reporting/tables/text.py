@@ -61,4 +61,10 @@ def spread(mean: float | None, std: float | None, scale: float = 1.0, sign: str 
     """Mean ± standard deviation as text, both times `scale`."""
     if mean is None:
         return "-"
-    return f"{scale * mean:{sign}.1f}" if std is None else f"{scale * mean:{sign}.1f} ± {scale * std:.1f}"
+    shown = number(scale * mean, sign)
+    return shown if std is None else f"{shown} ± {number(scale * std)}"
+
+
+def number(value: float, sign: str = "") -> str:
+    """A number with one digit after the point, or as a power of ten where that would be a line of digits."""
+    return f"{value:{sign}.1f}" if abs(value) < 1e12 else f"{value:{sign}.2e}"

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from support.grid import setup
+from support.shared import once
 from support.trees import contents, unfinished
 from unlearning.experiments.grid import sweep
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Path:
-    """The grid, run in this process."""
-    folder = tmp_path_factory.mktemp("sweep") / "e"
-    report = sweep.sweep(setup(folder))
-    assert len(report.results) == 2 and not report.failed
-    return folder
+    """The grid, run in a test process."""
+
+    def make(folder: Path) -> None:
+        report = sweep.sweep(setup(folder / "e"))
+        assert len(report.results) == 2 and not report.failed
+
+    return once(tmp_path_factory, "grid", make) / "e"
 
 
 @pytest.fixture(scope="session")
