@@ -12,7 +12,7 @@ import keras
 import pytest
 
 from unlearning.errors import InputError
-from unlearning.interop import load_model
+from unlearning.interop import copy_model, load_model
 
 LAYERS = keras.layers
 
@@ -100,3 +100,27 @@ class TestReasons:
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "m.keras").write_bytes(b"")
         assert "not a zip file" in reason(tmp_path / "m.keras")
+
+
+class TestCompiled:
+    """Who fits or evaluates a repaired model goes on as with their own."""
+
+    def compiled(self, path: Path, loss: Any) -> Path:
+        model = keras.Sequential([keras.Input((4,)), LAYERS.Dense(2)])
+        model.compile(keras.optimizers.SGD(0.125), loss=loss, metrics=["accuracy"])
+        model.save(path)
+        return path
+
+    def test_where_keras_knows_how(self, tmp_path: Path) -> None:
+        path = self.compiled(tmp_path / "m.keras", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        assert not load_model(path).compiled
+        model = copy_model(load_model(path, compiled=True))
+        assert model.compiled and float(model.optimizer.learning_rate) == 0.125
+        assert model.loss.get_config()["from_logits"] is True
+
+    def test_a_loss_of_the_users_own_is_left_out(self, tmp_path: Path) -> None:
+        path = self.compiled(tmp_path / "m.keras", lambda wanted, said: said)
+        assert not load_model(path, compiled=True).compiled
+
+    def test_a_model_that_was_never_compiled(self, tmp_path: Path) -> None:
+        assert not load_model(saved(tmp_path / "m.keras"), compiled=True).compiled

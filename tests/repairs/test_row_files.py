@@ -17,7 +17,7 @@ from unlearning.detection.base import Detection, DetectionStatus
 from unlearning.errors import InputError
 from unlearning.repairs.flagged import read_flagged, take_flagged, write_suspects
 from unlearning.repairs.paths import detect_file
-from unlearning.repairs.taking import open_data
+from unlearning.repairs.taking import check_scale, open_data
 from unlearning.task import REMOVED, Split
 
 FILES = np.array(["cat/1.png", "cat/2, or 3.png", 'dog/"a".png', "dog/line\nbreak.png", "dog/\udce9.png"], object)
@@ -101,6 +101,22 @@ class TestFolders:
     def test_a_model_for_any_size_leaves_the_images_theirs(self, tmp_path: Path) -> None:
         data = open_data(write_folder(tmp_path / "f"), model_of((None, None, 1)))
         assert data.input_shape == (7, 5, 1)  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("scaling", ["Rescaling", "BatchNormalization", None])
+    def test_a_model_that_scales_nothing_is_warned_of(self, scaling: str | None, caplog) -> None:
+        layers = keras.layers
+        first = {"Rescaling": layers.Rescaling(1 / 255), "BatchNormalization": layers.BatchNormalization()}
+        begin = [first[scaling]] if scaling else []
+        inner = keras.Sequential([keras.Input((7, 5, 1)), *begin, layers.Conv2D(2, 3)])  # at any depth
+        check_scale(keras.Sequential([keras.Input((7, 5, 1)), inner, layers.Flatten(), layers.Dense(3)]))
+        assert ("0 to 255" in caplog.text) == (scaling is None)
+
+    def test_a_model_that_may_scale_is_not(self, caplog) -> None:
+        inputs = keras.Input((7, 5, 1))
+        preparing = keras.Sequential([keras.Input((7, 5, 1)), keras.layers.Rescaling(1 / 255)])
+        for scaled in (inputs / 255, preparing(inputs)):
+            check_scale(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(scaled))))
+        assert not caplog.text
 
     def test_detection_in_memory_on_a_grey_folder(self, tmp_path: Path) -> None:
         folder = str(write_folder(tmp_path / "f", images=12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import keras
 
 _LONGEST_METADATA = 2**16
+_LONGEST_CONFIG = 2**26
+
+logger = logging.getLogger(__name__)
 
 
 def check_model_path(path: str | os.PathLike[str]) -> Path:
@@ -28,14 +32,15 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load_model(path: str | os.PathLike[str]) -> keras.Model:
+def load_model(path: str | os.PathLike[str], *, compiled: bool = False) -> keras.Model:
     """Loads a `.keras` file in safe mode (no code from the file is run).
 
     Args:
         path: The file.
+        compiled: Compile it as the file says, with a fresh optimizer, where Keras knows all that is named there.
 
     Returns:
-        The model, uncompiled.
+        The model, uncompiled unless asked for.
 
     Raises:
         InputError: If the file is missing, damaged, or needs code that safe mode refuses.
@@ -46,10 +51,24 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, path)
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever zipfile, json and h5py raise on a damaged archive
         reason = _reason(error)
         raise InputError(f"Cannot load the model {path}: {reason}{_remedy(path, reason)}") from error
+    if compiled:
+        _compile(model, path)
+    return model
+
+
+def _compile(model: keras.Model, path: Path) -> None:
+    """Compiles a model as its file says, if that can be done."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            config = json.loads(file.read(_LONGEST_CONFIG)).get("compile_config")
+        if config:
+            model.compile_from_config(config)
+    except Exception as error:  # a loss of the user's own, for one; nothing here needs it
+        logger.info("%s is not compiled as it was: %s", path, printable(str(error)[:200]))
 
 
 def _reason(error: Exception) -> str:

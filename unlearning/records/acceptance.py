@@ -72,5 +72,5 @@ class Accepted(Record):
 _REASONS = {
     "worse_on_validation": "validation rows got worse",
     "flagged_rows_worse": "flagged rows got worse",
-    "not_beyond_chance": "no number is better by more than chance explains",
+    "not_beyond_chance": "the gain may be chance; more validation rows could tell",
 }

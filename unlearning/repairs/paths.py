@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unlearning import detection, methods
-from unlearning.data import ImageData
+from unlearning.data import ImageData, reads_images
 from unlearning.data.settings import DataChoice, DataSettings, ImageReading
 from unlearning.drawing.boards import check_tensorboard, write_repair
 from unlearning.errors import InputError
@@ -22,7 +22,7 @@ from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
 from unlearning.repairs.outcome import outcome_fields, write_row_lists
 from unlearning.repairs.settings import DetectSettings
-from unlearning.repairs.taking import input_images
+from unlearning.repairs.taking import check_scale, input_images
 from unlearning.startup import import_tensorflow
 from unlearning.task import REMOVED, Corrections, Split
 
@@ -106,6 +106,8 @@ def repair_file(
     if flagged is not None:
         corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels, data.train_files)
     trained = trained or _load(model)
+    if reads_images(dataset):
+        check_scale(trained)
     from unlearning.evaluation import accuracy
 
     found = None
@@ -210,8 +212,11 @@ def detect_file(
 
     chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     data, trained = _open(model, chosen_data, reading)
+    trained = trained or _load(model)
+    if reads_images(dataset):
+        check_scale(trained)
     return examine(
-        trained or _load(model),
+        trained,
         data.train,
         data.num_classes,
         chosen,
@@ -226,7 +231,7 @@ def detect_file(
 
 def _open(path: Path, choice: DataChoice, reading: ImageReading | None) -> tuple[ImageData, Any]:
     """Returns data, and the model where it had to be loaded before them, to see what images it takes; else None."""
-    from unlearning.data import load, reads_images
+    from unlearning.data import load
 
     values = {**dict(choice), **dict(reading or ImageReading())}
     model = None
@@ -242,7 +247,7 @@ def _load(path: Path) -> Any:
     import_tensorflow()
     from unlearning.interop import load_model
 
-    return load_model(path)
+    return load_model(path, compiled=True)
 
 
 def examine(

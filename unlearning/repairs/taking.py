@@ -27,13 +27,39 @@ HELD_OUT = 0.15
 MOST_HELD_OUT = 5000
 """No more than this many of them."""
 
+_SCALING = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization", "Lambda")
+
 
 def open_data(data: Data, model: keras.Model) -> Data:
     """Returns data, loaded where they are a source: images of a folder as the model takes them; see `input_images`."""
     if not isinstance(data, str | os.PathLike):
         return data
+    if not reads_images(os.fspath(data)):
+        return load_data(data)
+    check_scale(model)
     mode, side = input_images(model)
-    return load_data(data, color_mode=mode, image_size=side) if reads_images(os.fspath(data)) else load_data(data)
+    return load_data(data, color_mode=mode, image_size=side)
+
+
+def check_scale(model: keras.Model) -> None:
+    """Warns where a model takes the bytes of image files as they are, since many are trained on rows scaled before."""
+    import keras
+
+    kinds = tuple(getattr(keras.layers, name) for name in _SCALING)
+    first = model
+    while first is not None and first._layers:  # the first layer that has weights or scales, at any depth
+        if any(not isinstance(one, keras.Layer) for one in getattr(first, "operations", ())):
+            return  # arithmetic on what comes in, which may be a scaling
+        inner = first.layers if isinstance(first, keras.Model) else first._flatten_layers(False, recursive=False)
+        first = next(
+            (one for one in inner if one.weights or any(isinstance(x, kinds) for x in one._flatten_layers())), None
+        )
+    if isinstance(first, kinds):
+        return
+    logger.warning(
+        "The images are read as numbers from 0 to 255, and the model does not scale what it takes. If it was trained "
+        "on scaled images, such as 0 to 1, give it those, as a .npz file."
+    )
 
 
 def input_images(model: keras.Model) -> tuple[ColorMode | None, int | None]:
