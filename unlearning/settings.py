@@ -65,6 +65,7 @@ NonNegative = Annotated[float, Ge(0)]
 Classes = Annotated[int, Ge(1), Le(1_000_000)]
 """A number of classes; whatever is made for each of them stays small."""
 LARGEST_SEED = 2**31 - 1
+"""The largest seed that every library takes, Keras and NumPy among them."""
 Seed = Annotated[int, Ge(0), Le(LARGEST_SEED)]
 """Seed of a random choice."""
 Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern="^[0-9a-f]*$")]

@@ -177,6 +177,10 @@ class TestSolve:
         wanted = np.linalg.eigvalsh(np.kron(blocks[0].inputs, blocks[0].outputs))[-1]
         assert largest_eigenvalue(blocks) == pytest.approx(wanted, rel=1e-6)
 
+    def test_the_hessian_has_no_factors(self):
+        with pytest.raises(InputError, match="curvature"):
+            measured(objective_of(*linear()), "hessian")
+
     def test_a_head_without_such_layers_is_refused(self):
         inputs = np.random.default_rng(1).normal(size=(ROWS, 2, 2, 3)).astype("float32")
         model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.DepthwiseConv2D(2), keras.layers.Flatten()])

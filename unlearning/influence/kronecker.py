@@ -71,19 +71,24 @@ class KroneckerFactors:
         curvature: `"bound"` or `"gauss-newton"`.
         rng: Draws the signs where there are many classes.
 
+    Attributes:
+        passes: What the last measuring cost, in passes back over the rows.
+
     Raises:
-        InputError: If none of the head's parameters belongs to a layer that has factors.
+        InputError: If none of the head's parameters belongs to a layer that has factors, or the curvature has none.
     """
 
     def __init__(self, objective: Objective, curvature: Curvature, rng: np.random.Generator) -> None:
+        if curvature == "hessian":
+            raise InputError("curvature", "'bound' or 'gauss-newton' with solver='kronecker'", curvature)
         self._objective, self._curvature = objective, curvature
         self._head = objective.head
         self._signs = tf.random.Generator.from_seed(int(rng.integers(2**31)))
         self._layers = _layers(self._head)
         if not self._layers:
             raise InputError("solver", "'cg', as no layer that may move is a Dense or a Conv2D", "'kronecker'")
+        self.passes = 0
         self._sums = tf.function(self._measure, autograph=False)
-        self.passes = 2
 
     def measure(self, parameters: tf.Tensor) -> list[Block]:
         """Returns the factors at some parameters, shape `(size,)`, one block a layer."""
@@ -138,6 +143,7 @@ class KroneckerFactors:
     def _roots(self, logits: tf.Tensor) -> Iterator[tf.Tensor]:
         """Yields tensors `(B, K)` whose outer products sum to `B`."""
         classes = logits.shape[-1]
+        self.passes = min(classes, EXACT_CLASSES)
         if self._curvature == "bound":
             share = tf.fill(tf.shape(logits), tf.cast(0.5, logits.dtype))
             centre = tf.fill(tf.shape(logits), tf.cast(1 / classes, logits.dtype))

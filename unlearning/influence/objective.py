@@ -8,7 +8,8 @@ Hessian for a linear head and is positive semi-definite for every head.
 A model that has memorised its rows answers with `p_i` almost one-hot, where the middle factor vanishes: the quadratic
 model then says that nothing resists a change, and its steps wreck what should stay. `smoothing` mixes the uniform
 distribution into `p_i` of that factor. Fully mixed it is, up to its scale, Boehning's bound on the curvature (Annals of
-the Institute of Statistical Mathematics 44, 1992).
+the Institute of Statistical Mathematics 44, 1992), `(I - 11^T / K) / 2` in place of the middle factor: the curvature
+`"bound"`, which no `p_i` exceeds, so that a step of length one cannot run away.
 
 Neither matrix is formed. The Hessian product is reverse over reverse (Pearlmutter, Neural Computation 6, 1994); the
 Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, and a reverse pass back. TensorFlow has no

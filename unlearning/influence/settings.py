@@ -40,9 +40,11 @@ class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
     solver: Literal["cg", "kronecker", "lissa", "dense"] = "cg"
-    """`"cg"`, `"lissa"` (published recursion and constants), or `"dense"` (exact, small heads)."""
+    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"lissa"` (published recursion and
+    constants), or `"dense"` (exact, small heads)."""
     curvature: Curvature = "gauss-newton"
-    """`"gauss-newton"` or `"hessian"`."""
+    """`"gauss-newton"`, `"hessian"`, or `"bound"`, which is above both wherever the model stands; with
+    `solver="kronecker"` not `"hessian"`."""
     curvature_rows: Positive | None = 4096
     """Size of the random subset of training rows from which the curvature is built; null for all. The gradient always
     uses all rows."""

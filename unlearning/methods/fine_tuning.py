@@ -69,8 +69,9 @@ class FineTuning(Method):
     """Random shifts and mirroring; null for what the model was trained with."""
     trainable_from: str | None = None
     """First layer to update; null for all."""
-    cache_features: Annotated[bool, since("0.2", before=False)] = True
-    """Compute what enters that layer once, in inference mode, and train on it; not where rows are augmented."""
+    cache_features: Annotated[bool, since("0.2", before=False)] = False
+    """Compute what enters that layer once, in inference mode and float16, and train on it; not where rows are
+    augmented."""
     batch_norm_rows: Annotated[Count, since("0.2", before=0)] = 0
     """Re-estimate batch normalisation from this many random rows of the training before scoring, as the field of that
     name of `sap` and `fspmu` does; 0: off, so that its statistics are the moving averages of the training."""
