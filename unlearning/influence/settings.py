@@ -40,8 +40,8 @@ class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
     solver: Literal["cg", "kronecker", "lissa", "dense"] = "cg"
-    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"lissa"` (published recursion and
-    constants), or `"dense"` (exact, small heads)."""
+    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"lissa"` (published recursion
+    and constants), or `"dense"` (exact, small heads)."""
     curvature: Curvature = "gauss-newton"
     """`"gauss-newton"`, `"hessian"`, or `"bound"`, which is above both wherever the model stands; with
     `solver="kronecker"` not `"hessian"`."""
