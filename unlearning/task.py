@@ -229,7 +229,7 @@ class SolveReport:
     """What a linear solve did; one entry a solve in the result file.
 
     Attributes:
-        solver: Name of the solver (`cg`, `lissa`, `dense`).
+        solver: Name of the solver (`cg`, `kronecker`, `lissa`, `dense`).
         status: How it ended.
         iterations: Iterations taken.
         relative_residual: `||b - A x|| / ||b||` of the returned solution.

@@ -16,8 +16,11 @@ import tensorflow as tf
 from unlearning.errors import InputError
 from unlearning.influence.determinism import check_images, check_model
 from unlearning.interop import (
+    ALL,
     as_logit_model,
+    choose_boundary,
     copy_model,
+    cut,
     gives_probabilities,
     has_graph,
     inference_arguments,
@@ -25,18 +28,7 @@ from unlearning.interop import (
     read_logits,
 )
 
-_POOLING = (
-    keras.layers.Flatten,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalMaxPooling1D,
-    keras.layers.GlobalMaxPooling2D,
-)
-
 _TRIED_ROWS = 512
-
-ALL = "all"
-"""The value of `trainable_from` that updates every trainable weight."""
 
 
 class Head:
@@ -62,14 +54,14 @@ class Head:
     def __init__(self, model: keras.Model, trainable_from: str | None = None, cache_features: bool = True) -> None:
         self._original = model
         self._work = as_logit_model(model)
-        self.boundary = _choose_boundary(self._work, trainable_from)
+        self.boundary = choose_boundary(self._work, trainable_from)
         self._backbone: keras.Model | None = None
         self._function = self._work
         layers = self._work.layers
         if self.boundary != ALL:
             position = [layer.name for layer in layers].index(self.boundary)
             if cache_features and has_graph(self._work) and position > 0:
-                parts = _cut(self._work, layers[position])
+                parts = cut(self._work, layers[position])
                 if parts is not None:
                     self._backbone, self._function = parts
             layers = layers[position:]
@@ -96,6 +88,10 @@ class Head:
             self._check_logarithm(images)
         check_images(images)
         check_model(self._work, images)
+
+    def layers(self) -> list[keras.layers.Layer]:
+        """Returns the layers of the differentiated part, nested ones included."""
+        return list(self._function._flatten_layers(include_self=False))
 
     def parameters(self) -> tf.Tensor:
         """Returns the model's own parameters as one flat vector of shape `(size,)`."""
@@ -189,57 +185,3 @@ class Head:
         model = copy_model(self._original)
         model.set_weights(self._work.get_weights())
         return model
-
-
-def _choose_boundary(model: keras.Model, name: str | None) -> str:
-    names = [layer.name for layer in model.layers]
-    if name == ALL:
-        return ALL
-    if name is not None:
-        if name not in names:
-            raise InputError("trainable_from", f"'all' or one of the model's layers {names}", name)
-        return name
-    pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, _POOLING)]
-    behind = [
-        n for n, layer in enumerate(model.layers) if layer.trainable_variables and (not pooling or n > pooling[-1])
-    ]
-    if not behind:
-        behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables][-1:]
-    if not behind:
-        raise InputError("model", "a model with trainable weights", "none")
-    return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
-
-
-def _cut(model: keras.Model, layer: keras.layers.Layer) -> tuple[keras.Model, keras.Model] | None:
-    """Splits a graph into the part before a layer and the part from it on; None where a mask crosses the cut.
-
-    A mask (of an `Embedding` or a `Masking` layer) is made from the inputs and taken by layers behind the cut, beside
-    the features. Such a head takes the inputs themselves.
-
-    Returns:
-        Backbone and head, or None.
-
-    Raises:
-        InputError: If not every path to the output passes through the layer.
-    """  # noqa: DOC501 (the ValueError goes no further)
-    try:
-        boundary = layer.input
-        if isinstance(boundary, (list, tuple)):
-            # Attention takes the same features several times.
-            data = {id(part): part for part in boundary if keras.backend.standardize_dtype(part.dtype) != "bool"}
-            if len(data) > 1:
-                raise ValueError("it has several inputs")
-            if any(id(part) not in data for part in boundary):
-                return None
-            (boundary,) = data.values()
-        try:
-            return keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0])
-        except ValueError:
-            if getattr(boundary, "_keras_mask", None) is not None:
-                return None
-            raise
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}. "
-            "Choose a layer through which every path to the output passes, or 'all'."
-        ) from error

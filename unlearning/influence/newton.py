@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.influence.conjugate_gradients import ConjugateGradient
+from unlearning.influence.kronecker import Block, KroneckerFactors, largest_eigenvalue, solve_blocks
 from unlearning.influence.problem import InfluenceProblem
 from unlearning.influence.settings import CurvatureSettings
 from unlearning.influence.solutions import Solution
 from unlearning.influence.solvers import Lissa, estimate_lambda_max, solve_dense
 from unlearning.influence.steps import Propose, Step
-from unlearning.task import SolveStatus
+from unlearning.task import SolveReport, SolveStatus
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +37,56 @@ def newton_steps(
         rng: Draws the rows of the curvature, and the order in which LiSSA sees them.
         measure_residual: See `Lissa.bind`.
     """
+    if settings.solver == "kronecker":
+        return _proposing(problem, kronecker_solve(problem, settings, rng), sorted(settings.step_lengths))
     if settings.solver == "lissa":
         solve, lengths = _lissa(problem, settings, rng, measure_residual), [1.0]
     else:
         solve, lengths = damped_solve(problem, settings, rng), sorted(settings.step_lengths)
+    return _proposing(problem, solve, lengths)
 
+
+def _proposing(problem: InfluenceProblem, solve: Solve, lengths: Sequence[float]) -> Propose:
     def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
         return _choose(problem, current, solve(current, gradient), lengths)
 
     return propose
+
+
+def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
+    """Returns a function that solves with Kronecker factors, measured once; arguments as for `newton_steps`."""
+    total, wanted = len(problem.task.train), settings.curvature_rows
+    sampled = wanted is not None and wanted < total
+    chosen = np.sort(rng.choice(total, wanted, replace=False)) if sampled else np.arange(total)
+    objective = problem.corrected_subset(chosen, smoothing=settings.smoothing)
+    factors = KroneckerFactors(objective, settings.curvature, rng)
+    blocks: list[Block] = []
+
+    def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
+        if not blocks:
+            blocks.extend(factors.measure(parameters))
+            problem.count(curvature_rows=factors.passes * objective.rows)
+        largest = largest_eigenvalue(blocks)
+        vectors, reports = [], []
+        for share in settings.dampings:
+            vector = solve_blocks(problem.head, blocks, gradient / total, share * largest)
+            finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
+            vectors.append(vector)
+            reports.append(
+                SolveReport(
+                    solver="kronecker",
+                    status=SolveStatus.CONVERGED if finite else SolveStatus.NON_FINITE,
+                    iterations=1,
+                    relative_residual=0.0,
+                    damping=share * largest,
+                    lambda_max=largest,
+                    negative_curvature=False,
+                    matvecs=0,
+                )
+            )
+        return Solution(tf.stack(vectors), reports, [])
+
+    return solve
 
 
 def _lissa(

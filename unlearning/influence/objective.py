@@ -8,7 +8,8 @@ Hessian for a linear head and is positive semi-definite for every head.
 A model that has memorised its rows answers with `p_i` almost one-hot, where the middle factor vanishes: the quadratic
 model then says that nothing resists a change, and its steps wreck what should stay. `smoothing` mixes the uniform
 distribution into `p_i` of that factor. Fully mixed it is, up to its scale, Boehning's bound on the curvature (Annals of
-the Institute of Statistical Mathematics 44, 1992).
+the Institute of Statistical Mathematics 44, 1992), `(I - 11^T / K) / 2` in place of the middle factor: the curvature
+`"bound"`, which no `p_i` exceeds, so that a step of length one cannot run away.
 
 Neither matrix is formed. The Hessian product is reverse over reverse (Pearlmutter, Neural Computation 6, 1994); the
 Gauss-Newton product is a forward-mode pass to logits, the softmax curvature, and a reverse pass back. TensorFlow has no
@@ -18,6 +19,7 @@ back, gives the same.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -80,7 +82,7 @@ class Objective:
         It is not compiled here, so that a solver can put it inside its own compiled loop; wrap it in `tf.function` to
         use it alone.
         """
-        body = self._gauss_newton_batch if curvature == "gauss-newton" else self._hessian_batch
+        body = self._hessian_batch if curvature == "hessian" else functools.partial(self._squared_batch, curvature)
 
         def product(parameters: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
             tensors, directions = self.head.unflatten(parameters), self.head.unflatten(vector)
@@ -154,8 +156,9 @@ class Objective:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.head.logits(tensors, inputs))
         return tf.reduce_sum(weights * losses)
 
-    def _gauss_newton_batch(
+    def _squared_batch(
         self,
+        curvature: Curvature,
         tensors: list[tf.Tensor],
         directions: list[tf.Tensor],
         inputs: tf.Tensor,
@@ -165,13 +168,20 @@ class Objective:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             logits, change = self._push_forward(tensors, directions, inputs)
-        probabilities = tf.nn.softmax(logits)
-        probabilities += self._smoothing * (1.0 / probabilities.shape[-1] - probabilities)
-        inner = tf.reduce_sum(probabilities * change, axis=-1, keepdims=True)
-        cotangent = weights[:, tf.newaxis] * probabilities * (change - inner)
+        if curvature == "bound":
+            cotangent = 0.5 * weights[:, tf.newaxis] * (change - tf.reduce_mean(change, axis=-1, keepdims=True))
+        else:
+            probabilities = self.smoothed(logits)
+            inner = tf.reduce_sum(probabilities * change, axis=-1, keepdims=True)
+            cotangent = weights[:, tf.newaxis] * probabilities * (change - inner)
         return tape.gradient(
             logits, tensors, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
+
+    def smoothed(self, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the probabilities that the Gauss-Newton matrix is built from, shape `(rows, classes)`."""
+        probabilities = tf.nn.softmax(logits)
+        return probabilities + self._smoothing * (1.0 / probabilities.shape[-1] - probabilities)
 
     def _push_forward(
         self, tensors: list[tf.Tensor], directions: list[tf.Tensor], inputs: tf.Tensor
@@ -237,16 +247,21 @@ class Objective:
             )
         )
 
-    def _accumulate(
-        self, body: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]], like: list[tf.Tensor]
-    ) -> tf.Tensor:
-        """Sums `body(inputs, labels, weights)` over the batches and flattens the result."""
+    def sums(
+        self, body: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]], zeros: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Returns sums of `body(inputs, labels, weights)` over the batches; `zeros` are shaped like what it returns."""
 
         def step(start: tf.Tensor, total: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
             return start + self._batch_rows, [t + p for t, p in zip(total, body(*self._batch(start)), strict=True)]
 
-        _, total = self._loop(step, [tf.zeros_like(t) for t in like])
-        return self.head.flatten(total)
+        return self._loop(step, zeros)[1]
+
+    def _accumulate(
+        self, body: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]], like: list[tf.Tensor]
+    ) -> tf.Tensor:
+        """Sums `body(inputs, labels, weights)` over the batches and flattens the result."""
+        return self.head.flatten(self.sums(body, [tf.zeros_like(t) for t in like]))
 
     def _batch(self, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         part = slice(

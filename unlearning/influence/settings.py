@@ -11,7 +11,7 @@ from unlearning.settings import Count, NonNegative, OpenShare, Positive, Positiv
 MEMORY_LIMIT_BYTES = 2**30
 """Size of a table of features above which it lives on disk."""
 
-Curvature = Literal["gauss-newton", "hessian"]
+Curvature = Literal["bound", "gauss-newton", "hessian"]
 """The matrix that stands for the curvature; see `unlearning.influence.objective`."""
 Squares = Literal["examples", "batches"]
 """What is squared and averaged: the gradients of rows, or those of batches."""
@@ -39,10 +39,12 @@ class FeatureSettings(Settings):
 class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
-    solver: Literal["cg", "lissa", "dense"] = "cg"
-    """`"cg"`, `"lissa"` (published recursion and constants), or `"dense"` (exact, small heads)."""
+    solver: Literal["cg", "kronecker", "lissa", "dense"] = "cg"
+    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"lissa"` (published recursion
+    and constants), or `"dense"` (exact, small heads)."""
     curvature: Curvature = "gauss-newton"
-    """`"gauss-newton"` or `"hessian"`."""
+    """`"gauss-newton"`, `"hessian"`, or `"bound"`, which is above both wherever the model stands; with
+    `solver="kronecker"` not `"hessian"`."""
     curvature_rows: Positive | None = 4096
     """Size of the random subset of training rows from which the curvature is built; null for all. The gradient always
     uses all rows."""

@@ -6,6 +6,7 @@ what needs it, not by this module; so is TensorFlow, for the few things that Ker
 """
 
 from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
+from unlearning.interop.boundary import ALL, Parts, choose_boundary, cut
 from unlearning.interop.calling import has_graph, inference_arguments
 from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
@@ -19,11 +20,15 @@ from unlearning.interop.models import check_classifier, copy_model, rebuild_grap
 from unlearning.interop.state import keep_data, move_state
 
 __all__ = [
+    "ALL",
+    "Parts",
     "as_graph",
     "as_logit_model",
     "check_classifier",
     "check_model_path",
+    "choose_boundary",
     "copy_model",
+    "cut",
     "differentiate",
     "gives_probabilities",
     "has_graph",

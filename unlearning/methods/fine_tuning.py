@@ -26,7 +26,9 @@ import numpy as np
 from annotated_types import MinLen
 from pydantic import model_validator
 
+from unlearning.activations import UpperPart, is_separable
 from unlearning.errors import InputError
+from unlearning.interop import ALL, choose_boundary
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, Took, conclude, corrected_rows
 from unlearning.projection.selection import select_trusted
@@ -67,6 +69,9 @@ class FineTuning(Method):
     """Random shifts and mirroring; null for what the model was trained with."""
     trainable_from: str | None = None
     """First layer to update; null for all."""
+    cache_features: Annotated[bool, since("0.2", before=False)] = False
+    """Compute what enters that layer once, in inference mode and float16, and train on it; not where rows are
+    augmented."""
     batch_norm_rows: Annotated[Count, since("0.2", before=0)] = 0
     """Re-estimate batch normalisation from this many random rows of the training before scoring, as the field of that
     name of `sap` and `fspmu` does; 0: off, so that its statistics are the moving averages of the training."""
@@ -151,21 +156,21 @@ class FineTuning(Method):
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
         tuned = as_logit_model(model, task.train.images)
-        self._freeze(tuned)
-        initial = tuned.get_weights()
+        trained, rows, choosing = self._part(tuned, rows, task.choosing)
+        initial = trained.get_weights()
         falling = self.schedule == "linear"
         watch = Watch(
-            task.choosing,
+            choosing,
             budget,
             falling=falling,
             recalibration=self._recalibration(rows, task.seed),
         )
-        watch.score(tuned, learning_rate=None)
+        watch.score(trained, learning_rate=None)
         closed = gives_probabilities(tuned, task.train.images, task.num_classes)  # a softmax out of reach stays
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not closed)
-        tuned.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: each compiling means tracing the step again
-        optimizer = tuned.optimizer  # with mixed precision, Keras has wrapped it
-        optimizer.build(tuned.trainable_variables)
+        trained.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: compiling means tracing the step again
+        optimizer = trained.optimizer  # with mixed precision, Keras has wrapped it
+        optimizer.build(trained.trainable_variables)
         start = OptimizerStart(optimizer)
         epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
         steps = epochs * -(-len(task.train) // self.batch_size)
@@ -173,18 +178,19 @@ class FineTuning(Method):
         for number, rate in enumerate(self.learning_rates, start=1):
             if number > 1 and watch.is_over:
                 break  # the rates before have taken their share and more
-            tuned.set_weights(initial)
+            trained.set_weights(initial)
             start.restore()
             optimizer.learning_rate = rate
             batches = ShuffledBatches(
                 rows.images, rows.labels, batch_size=self.batch_size, seed=order, augment=bool(self.augment)
             )
             watch.begin(rate, steps, number, len(self.learning_rates))
-            feeding.fit(tuned, batches, epochs=-(-steps // len(batches)) if falling else epochs, callbacks=[watch])
+            feeding.fit(trained, batches, epochs=-(-steps // len(batches)) if falling else epochs, callbacks=[watch])
         proposal = None
         if watch.best_weights is not None:
+            trained.set_weights(watch.best_weights)
             proposal = copy_model(model, task.train.images)
-            proposal.set_weights(watch.best_weights)
+            proposal.set_weights(tuned.get_weights())
         work += WorkCount(forward_rows=watch.forward_rows, gradient_rows=watch.batches * self.batch_size)
         return conclude(
             model,
@@ -223,11 +229,16 @@ class FineTuning(Method):
             )
         return task.train.subset(chosen), work
 
-    def _freeze(self, model: keras.Model) -> None:
+    def _part(self, model: keras.Model, rows: Split, choosing: Split) -> tuple[keras.Model, Split, Split]:
+        """Returns what is trained, and the rows as it takes them: the whole model, or the part that may move."""
         if self.trainable_from is None:
-            return
-        names = [layer.name for layer in model.layers]
-        if self.trainable_from not in names:
-            raise InputError("trainable_from", f"one of the layers {', '.join(names)}", self.trainable_from)
-        for layer in model.layers[: names.index(self.trainable_from)]:
-            layer.trainable = False
+            return model, rows, choosing
+        layer = choose_boundary(model, self.trainable_from)
+        if self.cache_features and not self.augment and is_separable(model, layer):
+            part = UpperPart(model, layer)
+            rows, choosing = (Split(part.activations(r.images), r.labels) for r in (rows, choosing))
+            return part.model, rows, choosing
+        names = [each.name for each in model.layers]
+        for each in model.layers[: 0 if layer == ALL else names.index(layer)]:
+            each.trainable = False
+        return model, rows, choosing

@@ -1,0 +1,101 @@
+"""Cutting a trained model at a layer: what lies below stays, and its activations can be computed once.
+
+Below the boundary everything runs in inference mode and never changes, so what it puts out are data: training, solving
+and scoring above it cost only the part above.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unlearning.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+ALL = "all"
+"""The name that stands for every weight."""
+
+_POOLING = ("Flatten", *(f"Global{kind}Pooling{axes}D" for kind in ("Average", "Max") for axes in (1, 2)))
+
+
+class Parts(NamedTuple):
+    """The two parts of a model; they share its weights."""
+
+    below: keras.Model
+    """From the model's inputs to the activations."""
+    above: keras.Model
+    """From the activations to the model's outputs."""
+
+
+def choose_boundary(model: keras.Model, name: str | None) -> str:
+    """Returns the name of the first layer that may move.
+
+    Args:
+        model: A built model.
+        name: A name, `"all"`, or None for the dense head behind the last Flatten or global pooling layer (or, without
+            one, the last layer that has weights).
+
+    Raises:
+        InputError: If the model has no such layer, or no weights to move.
+    """
+    import keras
+
+    names = [layer.name for layer in model.layers]
+    if name == ALL:
+        return ALL
+    if name is not None:
+        if name not in names:
+            raise InputError("trainable_from", f"'all' or one of the model's layers {names}", name)
+        return name
+    kinds = tuple(getattr(keras.layers, kind) for kind in _POOLING)
+    pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, kinds)]
+    behind = [
+        n for n, layer in enumerate(model.layers) if layer.trainable_variables and (not pooling or n > pooling[-1])
+    ]
+    if not behind:
+        behind = [n for n, layer in enumerate(model.layers) if layer.trainable_variables][-1:]
+    if not behind:
+        raise InputError("model", "a model with trainable weights", "none")
+    return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
+
+
+def cut(model: keras.Model, layer: keras.layers.Layer) -> Parts | None:
+    """Splits a graph into the part before a layer and the part from it on; None where a mask crosses the cut.
+
+    A mask (of an `Embedding` or a `Masking` layer) is made from the inputs and taken by layers behind the cut, beside
+    the activations. Such a part takes the inputs themselves.
+
+    Args:
+        model: A Sequential or functional model with one input.
+        layer: One of its layers, behind the first.
+
+    Returns:
+        The parts, or None.
+
+    Raises:
+        InputError: If not every path to the output passes through the layer.
+    """  # noqa: DOC501 (the ValueError goes no further)
+    import keras
+
+    try:
+        boundary = layer.input
+        if isinstance(boundary, (list, tuple)):
+            # Attention takes the same features several times.
+            data = {id(part): part for part in boundary if keras.backend.standardize_dtype(part.dtype) != "bool"}
+            if len(data) > 1:
+                raise ValueError("it has several inputs")
+            if any(id(part) not in data for part in boundary):
+                return None
+            (boundary,) = data.values()
+        try:
+            return Parts(keras.Model(model.inputs, boundary), keras.Model(boundary, model.outputs[0]))
+        except ValueError:
+            if getattr(boundary, "_keras_mask", None) is not None:
+                return None
+            raise
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}. "
+            "Choose a layer through which every path to the output passes, or 'all'."
+        ) from error
