@@ -4,10 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from unlearning.activations import UpperPart, is_separable
+from unlearning.activations import UpperPart, upper_part
 from unlearning.errors import InputError
 from unlearning.evaluation import predict
+from unlearning.interop import cut
 from unlearning.task import Split
+
+
+def part_of(model: keras.Model, layer: str, **options) -> UpperPart:
+    return UpperPart(cut(model, model.get_layer(layer)), **options)
 
 
 @pytest.fixture
@@ -33,17 +38,17 @@ IMAGES = np.random.default_rng(0).normal(size=(1100, 6, 6, 1)).astype("float32")
 class TestPart:
     @pytest.mark.parametrize("layer", ["norm", "flat", "scores"])
     def test_it_predicts_as_the_whole_does(self, model, layer):
-        part = UpperPart(model, layer, dtype="float32")
+        part = part_of(model, layer, dtype="float32")
         np.testing.assert_allclose(predict(part.model, part.activations(IMAGES)), predict(model, IMAGES), atol=1e-5)
 
     def test_half_precision_is_near(self, model):
-        part = UpperPart(model, "flat")
+        part = part_of(model, "flat")
         found = part.activations(IMAGES)
         assert found.dtype == np.float16
         np.testing.assert_allclose(predict(part.model, found), predict(model, IMAGES), atol=1e-2)
 
     def test_what_half_precision_cannot_hold_is_kept_in_full(self, model):
-        part = UpperPart(model, "flat")
+        part = part_of(model, "flat")
         found = part.activations(1e6 * IMAGES)
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
@@ -51,17 +56,17 @@ class TestPart:
     def test_what_is_not_a_number_stays_one(self, model):
         images = IMAGES[:3].copy()
         images[1] = np.nan
-        found = UpperPart(model, "flat").activations(images)
+        found = part_of(model, "flat").activations(images)
         assert np.isnan(found[1]).any() and np.isfinite(found[[0, 2]]).all()
 
     def test_above_the_limit_they_live_on_disk_in_equal_numbers(self, model):
-        part = UpperPart(model, "flat", memory_limit_bytes=1000)
+        part = part_of(model, "flat", memory_limit_bytes=1000)
         found = part.activations(IMAGES)
         assert isinstance(found, np.memmap)
-        np.testing.assert_array_equal(found, UpperPart(model, "flat").activations(IMAGES))
+        np.testing.assert_array_equal(found, part_of(model, "flat").activations(IMAGES))
 
     def test_the_whole_moves_with_its_part(self, model):
-        part = UpperPart(model, "hidden")
+        part = part_of(model, "hidden")
         below = model.get_layer("low").get_weights()
         part.model.set_weights([weight + 1 for weight in part.model.get_weights()])
         assert np.abs(predict(model, IMAGES[:5]) - predict(part.model, part.activations(IMAGES[:5]))).max() < 0.05
@@ -71,9 +76,9 @@ class TestPart:
 
 class TestSeparable:
     def test_there_must_be_something_below(self, model):
-        assert is_separable(model, "flat")
-        assert not is_separable(model, "low")
-        assert not is_separable(model, "all")
+        assert upper_part(model, "flat") is not None
+        assert upper_part(model, "low") is None
+        assert upper_part(model, "all") is None
 
     def test_a_path_beside_the_layer_is_refused(self):
         inputs = keras.Input((4,))
@@ -81,7 +86,7 @@ class TestSeparable:
         second = keras.layers.Dense(4, name="second")(first)
         model = keras.Model(inputs, keras.layers.Add()([inputs, second]))
         with pytest.raises(InputError, match="every path"):
-            is_separable(model, "second")
+            upper_part(model, "second")
 
     def test_a_model_without_a_graph_is_whole(self):
         class Own(keras.Model):
@@ -94,11 +99,11 @@ class TestSeparable:
 
         model = Own()
         model(IMAGES[:1].reshape(1, -1))
-        assert not is_separable(model, "only")
+        assert upper_part(model, "only") is None
 
 
 def test_splits_keep_their_labels_beside_activations(model):
-    part = UpperPart(model, "flat")
+    part = part_of(model, "flat")
     labels = np.arange(10) % 3
     split = Split(part.activations(IMAGES[:10]), labels)
     assert len(split.subset(np.array([1, 2])).images) == 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning import feeding
-from unlearning.interop import ALL, cut, has_graph
+from unlearning.interop import ALL, Parts, cut, has_graph
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +28,7 @@ class UpperPart:
     """The part of a model above a boundary, as a model of its own that takes activations.
 
     Args:
-        model: The model whose weights move when those of the part do.
-        layer: Name of the first layer of the part.
+        parts: The model, cut at the boundary.
         dtype: In which activations are kept.
         memory_limit_bytes: Activations of one split above this size live on disk, for as long as this object does.
 
@@ -37,14 +36,10 @@ class UpperPart:
         model: The part, which shares its weights with the whole.
     """
 
-    def __init__(
-        self, model: keras.Model, layer: str, *, dtype: str = "float16", memory_limit_bytes: int = MEMORY_LIMIT_BYTES
-    ) -> None:
-        parts = cut(model, model.get_layer(layer))
-        assert parts is not None  # see `is_separable`
+    def __init__(self, parts: Parts, *, dtype: str = "float16", memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         self._below, self.model = parts
         self._dtype, self._limit = dtype, memory_limit_bytes
-        self._folders: list[tempfile.TemporaryDirectory[str]] = []
+        self._folders: list[tempfile.TemporaryDirectory[str] | None] = []
 
     def activations(self, images: Any) -> np.ndarray:
         """Returns what enters the part, shape `(rows, ...)`; in float32 where the dtype cannot hold it."""
@@ -55,7 +50,8 @@ class UpperPart:
 
     def _compute(self, images: Any, dtype: str) -> tuple[np.ndarray, float]:
         rows, shape = len(images), tuple(self._below.output_shape[1:])
-        table = self._table((rows, *shape), dtype)
+        table, folder = new_table((rows, *shape), dtype, self._limit)
+        self._folders.append(folder)
         largest = 0.0
         block = max(_ROWS, _ROWS * (2**26 // max(1, 4 * _ROWS * int(np.prod(shape)))))
         for start in range(0, rows, block):
@@ -71,16 +67,9 @@ class UpperPart:
                 table[start:stop] = values
         return table, largest
 
-    def _table(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        if int(np.prod(shape)) * np.dtype(dtype).itemsize <= self._limit:
-            return np.empty(shape, dtype)
-        folder = tempfile.TemporaryDirectory(prefix="activations-")
-        self._folders.append(folder)
-        return np.memmap(Path(folder.name) / "table", dtype=dtype, mode="w+", shape=shape)
 
-
-def is_separable(model: keras.Model, layer: str) -> bool:
-    """Returns whether there is something below a layer that can be computed once.
+def upper_part(model: keras.Model, layer: str) -> UpperPart | None:
+    """Returns the part of a model from a layer on.
 
     Passes on an `InputError` if not every path to the output passes through the layer.
 
@@ -89,10 +78,31 @@ def is_separable(model: keras.Model, layer: str) -> bool:
         layer: Name of a layer, or `"all"`.
 
     Returns:
-        False of `"all"` and of the first layer, of a model without a graph, and where a mask crosses the boundary.
+        The part; None where nothing below it can be computed once: for `"all"` and the first layer, for a model without
+        a graph, and where a mask crosses the boundary.
     """
     if layer == ALL or not has_graph(model) or model.layers[0].name == layer:
-        return False
+        return None
     if model.layers[1].name == layer and type(model.layers[0]).__name__ == "InputLayer":
-        return False
-    return cut(model, model.get_layer(layer)) is not None
+        return None
+    parts = cut(model, model.get_layer(layer))
+    return None if parts is None else UpperPart(parts)
+
+
+def new_table(
+    shape: tuple[int, ...], dtype: str, limit: int
+) -> tuple[np.ndarray, tempfile.TemporaryDirectory[str] | None]:
+    """Makes an empty table of rows.
+
+    Args:
+        shape: Its shape.
+        dtype: What it holds.
+        limit: Bytes above which it lives in a temporary file.
+
+    Returns:
+        The table, and the folder of its file, which goes with that object; None of a table in memory.
+    """
+    if int(np.prod(shape)) * np.dtype(dtype).itemsize <= limit:
+        return np.empty(shape, dtype), None
+    folder = tempfile.TemporaryDirectory(prefix="features-")
+    return np.memmap(Path(folder.name) / "features", dtype=dtype, mode="w+", shape=shape), folder

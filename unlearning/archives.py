@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 from unlearning.memory import total_memory
 
 _FREE_BYTES = 64 * 2**20
@@ -40,7 +40,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # a damaged or pickled archive fails in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"Cannot read {path} as arrays without pickles: {reason}") from error
 
 

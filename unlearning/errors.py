@@ -53,6 +53,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Returns what an error says, on one line of at most so many characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says, for libraries that go on for pages; its type where that is none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def printable_lines(text: str) -> str:
     """Returns text of several lines that any terminal can take; see `printable`."""
     return "\n".join(map(printable, text.split("\n")))

@@ -82,7 +82,7 @@ def remove_stale(folder: Path) -> None:
             writer = _WRITER.match(entry.name)
             if entry.is_file(follow_symlinks=False) and writer is not None:
                 old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED_S
-                if old or (writer["host"] == _host() and not _is_alive(int(writer["pid"]))):
+                if old or (writer["host"] == _host() and not is_alive(int(writer["pid"]))):
                     os.unlink(entry.path)
 
 
@@ -94,14 +94,11 @@ def _host() -> str:
     return f"{zlib.crc32((socket.gethostname() + space).encode()):08x}"
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # someone else's
-        return True
-    return True
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    import psutil
+
+    return 0 < pid < 2**31 and psutil.pid_exists(pid)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -17,44 +17,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from support.benchmarks import save
+from support.benchmarks import finish, save, start
 from support.trees import contents, unfinished
 
-ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
     *("--train-rows", "300", "--epochs", "3", "--batch-size", "32", "--budgets", "60"),
     *("--seeds", "1,2", "--methods", "first-order", "--quiet"),
 )
 
 
-def start(folder: Path, workers: int) -> subprocess.Popen:
-    """Starts a run in a process group of its own."""
-    command = [
-        sys.executable,
-        str(ROOT / "cli.py"),
-        "run",
-        *OPTIONS,
-        "--out",
-        str(folder),
-        "--workers",
-        str(workers),
-    ]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def finish(folder: Path, workers: int) -> float:
-    """Runs to the end; returns the seconds it took."""
-    started = time.perf_counter()
-    process = start(folder, workers)
-    _, errors = process.communicate()
-    if process.returncode:
-        sys.exit(f"a run ended with code {process.returncode}:\n{errors}")
-    return time.perf_counter() - started
+def command(folder: Path, workers: int) -> tuple[object, ...]:
+    """The run, with so many workers."""
+    return ("run", *OPTIONS, "--out", folder, "--workers", workers)
 
 
 def main() -> None:
@@ -66,14 +42,14 @@ def main() -> None:
     draw = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        seconds = finish(base / "undisturbed", 1)
+        seconds = finish(*command(base / "undisturbed", 1))
         expected = contents(base / "undisturbed")
         print(f"undisturbed: {seconds:.0f} s, {len(expected)} files", flush=True)
         kills, trees = 0, 0
         while kills < arguments.kills:
             folder = base / f"killed-{trees}"
             while kills < arguments.kills:
-                process = start(folder, arguments.workers)
+                process = start(*command(folder, arguments.workers))
                 try:
                     # Not before TensorFlow is imported: nothing is written until then.
                     _, errors = process.communicate(timeout=draw.uniform(0.15, 1.0) * seconds)
@@ -94,7 +70,7 @@ def main() -> None:
                 if process.returncode:
                     sys.exit(f"a run ended with code {process.returncode}:\n{errors}")
                 break
-            finish(folder, arguments.workers)
+            finish(*command(folder, arguments.workers))
             found = contents(folder)
             different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
             if different:

@@ -20,48 +20,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from support.benchmarks import save
-from support.paths import ROOT
+from support.benchmarks import finish, save, start
 from support.trees import contents, unfinished
 
 GRID = (*("--train-rows", "200", "--epochs", "2", "--batch-size", "32"), *("--budgets", "40", "--seeds", "1"))
 CELL = "e/budget-40/seed-1"
 OWN = (f"{CELL}/poisoned_model.keras", "--data", "digits")
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "run": ("run", *GRID, "--methods", "first-order,fine-tuning", "--out", "e"),
-    "unlearn": ("unlearn", "second-order", CELL),
-    "repair": ("repair", *OWN, "--detect", "neighbours", "--out", "own/repaired.keras", "--force"),
-    "detect": ("detect", *OWN, "--detect", "neighbours", "--out", "own/suspects.csv", "--force"),
+    "run": ("run", *GRID, "--methods", "first-order,fine-tuning", "--out", "e", "--quiet"),
+    "unlearn": ("unlearn", "second-order", CELL, "--quiet"),
+    "repair": ("repair", *OWN, "--detect", "neighbours", "--out", "own/repaired.keras", "--force", "--quiet"),
+    "detect": ("detect", *OWN, "--detect", "neighbours", "--out", "own/suspects.csv", "--force", "--quiet"),
     "report": ("report", "e", "--out", "own/page.html", "--force"),
 }
-
-
-def start(command: Sequence[str], folder: Path) -> subprocess.Popen:
-    """Starts a command in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *command, *(() if command[0] == "report" else ("--quiet",))],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(command: Sequence[str], folder: Path) -> float:
-    """Calls a command to its end; returns the seconds it took."""
-    started = time.perf_counter()
-    process = start(command, folder)
-    _, errors = process.communicate()
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with code {process.returncode}:\n{errors}")
-    return time.perf_counter() - started
 
 
 def found(folder: Path) -> dict[str, str]:
@@ -85,7 +60,7 @@ def main() -> None:
         base = Path(name)
         trained = base / "trained"
         trained.mkdir()
-        finish(COMMANDS["run"], trained)
+        finish(*COMMANDS["run"], cwd=trained)
         for label, command in COMMANDS.items():
             before = base / "before"
             shutil.rmtree(before, ignore_errors=True)
@@ -93,14 +68,14 @@ def main() -> None:
             (before / "own").mkdir()
             undisturbed = base / f"{label}-undisturbed"
             shutil.copytree(before, undisturbed)
-            seconds = finish(command, undisturbed)
+            seconds = finish(*command, cwd=undisturbed)
             expected, there = found(undisturbed), found(before)
             half = equal = spent = 0
             while spent < options.kills:
                 folder = base / f"{label}-killed"
                 shutil.rmtree(folder, ignore_errors=True)
                 shutil.copytree(before, folder)
-                process = start(command, folder)
+                process = start(*command, cwd=folder)
                 try:
                     _, errors = process.communicate(timeout=draw.uniform(0.3, 1.0) * seconds)
                     if process.returncode:
@@ -114,7 +89,7 @@ def main() -> None:
                 if any(left.get(path) != content for path, content in there.items()):
                     sys.exit(f"{label}: a kill changed what was there before")
                 half += bool(unfinished(folder))
-                finish(command, folder)
+                finish(*command, cwd=folder)
                 after = found(folder)
                 different = sorted(k for k in expected.keys() | after.keys() if expected.get(k) != after.get(k))
                 if different or unfinished(folder):

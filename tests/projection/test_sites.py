@@ -17,7 +17,8 @@ from support.projection import (
 )
 from support.small import small_model
 from unlearning.errors import InputError
-from unlearning.projection.sites import find_sites, observing
+from unlearning.interop import observing
+from unlearning.projection.sites import find_sites
 from unlearning.projection.statistics import collect
 
 MOVES = [((1, 1), 1), ((2, 2), 1), ((2, 1), 1), ((1, 1), 2)]

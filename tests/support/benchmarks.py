@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.command import program
 from support.paths import ROOT
 from unlearning.files import write_text
 from unlearning.repairs.environment import describe_environment
@@ -62,3 +65,25 @@ def save(name: str, rows: Sequence[Mapping[str, Any]], *, out: Path | None = Non
 def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a line with four significant digits: no benchmark repeats to more."""
     return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()}
+
+
+def start(*words: object, cwd: Path | None = None) -> subprocess.Popen:
+    """Starts a command in a process group of its own."""
+    return subprocess.Popen(
+        program(*words),
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(*words: object, cwd: Path | None = None) -> float:
+    """Calls a command to its end; returns the seconds it took."""
+    started = time.perf_counter()
+    process = start(*words, cwd=cwd)
+    _, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, words))} ended with code {process.returncode}:\n{errors}")
+    return time.perf_counter() - started

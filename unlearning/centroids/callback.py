@@ -26,8 +26,7 @@ from unlearning.centroids.settings import CentroidSettings
 from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimizer
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
-from unlearning.interop import gives_probabilities, inference_arguments, read_logits
-from unlearning.projection.sites import observing
+from unlearning.interop import gives_probabilities, inference_arguments, observing, read_logits
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream, stream_seed
 from unlearning.task import OutcomeStatus, Split, WorkCount, check_rows, check_split

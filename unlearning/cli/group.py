@@ -182,7 +182,10 @@ def silence_progress() -> None:
     os.environ["TQDM_DISABLE"] = "1"
 
 
-def print_json(results: list) -> None:
-    """Prints records, or mappings, as a JSON list."""
-    content = [r if isinstance(r, dict) else r.model_dump(mode="json", by_alias=True) for r in results]
-    say(json.dumps(content, indent=1))
+def print_json(found: Any) -> None:
+    """Prints a record or mapping, or a list of them, as JSON."""
+
+    def content(one: Any) -> Any:
+        return one if isinstance(one, dict) else one.model_dump(mode="json", by_alias=True)
+
+    say(json.dumps([content(one) for one in found] if isinstance(found, list) else content(found), indent=1))

@@ -89,8 +89,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    reading = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
-    result = repair_file(detect_by=detect_by, reading=reading, **options)
+    result = repair_file(detect_by=detect_by, reading=_take_reading(options), **options)
     if as_json:
         print_json([result])
         return
@@ -158,7 +157,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
 
-    options["reading"] = ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
+    options["reading"] = _take_reading(options)
     own = f"{options['detector']}."
     options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
     out = options["out"]
@@ -175,3 +174,8 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
 
     say(format_detection(result))
     say(f"\nFiles: {', '.join(map(str, files))}")
+
+
+def _take_reading(options: dict[str, Any]) -> ImageReading:
+    """Takes how images are read out of a command's options."""
+    return ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})

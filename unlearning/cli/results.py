@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +73,7 @@ def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
     from unlearning.reporting.tables import format_comparison
 
     comparison = compare_methods(entries, control)
-    say(
-        json.dumps(comparison.model_dump(mode="json", by_alias=True), indent=1)
-        if as_json
-        else format_comparison(comparison)
-    )
+    print_json(comparison) if as_json else say(format_comparison(comparison))
 
 
 @main.command(
@@ -255,7 +250,7 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
 
     report = validate_folders(folders)
     if as_json:
-        say(json.dumps(report.model_dump(mode="json", by_alias=True), indent=1))
+        print_json(report)
     else:
         from unlearning.reporting.tables import format_validation
 

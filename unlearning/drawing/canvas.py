@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearning.errors import InputError, printable
+from unlearning.errors import InputError, one_line, printable
 from unlearning.files import writing
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def optional(what: str) -> Iterator[None]:
     except (OSError, InputError):
         raise
     except Exception as error:  # Matplotlib meets absurd names and numbers in many ways
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        logger.warning("%s could not be drawn: %s", what, reason)
+        logger.warning("%s could not be drawn: %s", what, one_line(error))
 
 
 def name_text(name: str) -> str:

@@ -37,6 +37,7 @@ from unlearning.errors import InputError
 from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
 from unlearning.influence.settings import Curvature
+from unlearning.interop import observing
 
 EXACT_CLASSES = 16
 """Most classes for which every term of the output curvature is passed back."""
@@ -265,15 +266,12 @@ def _recording(
 
         return noted
 
-    before = [(layer, layer.__dict__.get("call"), layer.activation) for layer in layers]
-    try:
-        for layer, _, activation in before:
-            object.__setattr__(layer, "call", seen(layer, layer.call))
-            object.__setattr__(layer, "activation", activated(layer, activation))
-        yield
-    finally:
-        for layer, own, activation in before:
-            object.__setattr__(layer, "activation", activation)
-            layer.__dict__.pop("call", None)
-            if own is not None:
-                object.__setattr__(layer, "call", own)
+    activations = [(layer, layer.activation) for layer in layers]
+    with observing(layers, seen):
+        try:
+            for layer, activation in activations:
+                object.__setattr__(layer, "activation", activated(layer, activation))
+            yield
+        finally:
+            for layer, activation in activations:
+                object.__setattr__(layer, "activation", activation)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from unlearning.influence.conjugate_gradients import ConjugateGradient
 from unlearning.influence.kronecker import Block, KroneckerFactors, largest_eigenvalue, solve_blocks
+from unlearning.influence.objective import Objective
 from unlearning.influence.problem import InfluenceProblem
 from unlearning.influence.settings import CurvatureSettings
 from unlearning.influence.solutions import Solution
@@ -37,36 +38,39 @@ def newton_steps(
         rng: Draws the rows of the curvature, and the order in which LiSSA sees them.
         measure_residual: See `Lissa.bind`.
     """
-    if settings.solver == "kronecker":
-        return _proposing(problem, kronecker_solve(problem, settings, rng), sorted(settings.step_lengths))
     if settings.solver == "lissa":
         solve, lengths = _lissa(problem, settings, rng, measure_residual), [1.0]
     else:
-        solve, lengths = damped_solve(problem, settings, rng), sorted(settings.step_lengths)
-    return _proposing(problem, solve, lengths)
+        prepare = kronecker_solve if settings.solver == "kronecker" else damped_solve
+        solve, lengths = prepare(problem, settings, rng), sorted(settings.step_lengths)
 
-
-def _proposing(problem: InfluenceProblem, solve: Solve, lengths: Sequence[float]) -> Propose:
     def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
         return _choose(problem, current, solve(current, gradient), lengths)
 
     return propose
 
 
-def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
-    """Returns a function that solves with Kronecker factors, measured once; arguments as for `newton_steps`."""
+def _curvature_rows(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Objective:
+    """The objective over the rows that the curvature is made of."""
     total, wanted = len(problem.task.train), settings.curvature_rows
     sampled = wanted is not None and wanted < total
     chosen = np.sort(rng.choice(total, wanted, replace=False)) if sampled else np.arange(total)
-    objective = problem.corrected_subset(chosen, smoothing=settings.smoothing)
+    return problem.corrected_subset(chosen, smoothing=settings.smoothing)
+
+
+def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
+    """Returns a function that solves with Kronecker factors, measured once; arguments as for `newton_steps`."""
+    objective = _curvature_rows(problem, settings, rng)
     factors = KroneckerFactors(objective, settings.curvature, rng)
-    blocks: list[Block] = []
+    total = len(problem.task.train)
+    known: list[tuple[list[Block], float]] = []  # measured at the first step, and kept for all
 
     def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
-        if not blocks:
-            blocks.extend(factors.measure(parameters))
+        if not known:
+            measured = factors.measure(parameters)
+            known.append((measured, largest_eigenvalue(measured)))
             problem.count(curvature_rows=factors.passes * objective.rows)
-        largest = largest_eigenvalue(blocks)
+        ((blocks, largest),) = known
         vectors, reports = [], []
         for share in settings.dampings:
             vector = solve_blocks(problem.head, blocks, gradient / total, share * largest)
@@ -112,10 +116,7 @@ def _lissa(
 
 def damped_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
     """Returns a function that solves for all dampings at once; arguments as for `newton_steps`."""
-    total, wanted = len(problem.task.train), settings.curvature_rows
-    sampled = wanted is not None and wanted < total
-    chosen = np.sort(rng.choice(total, wanted, replace=False)) if sampled else np.arange(total)
-    objective = problem.corrected_subset(chosen, smoothing=settings.smoothing)
+    total, objective = len(problem.task.train), _curvature_rows(problem, settings, rng)
     product = objective.product(settings.curvature)
     conjugate = ConjugateGradient(settings.cg_rtol, settings.cg_iterations)
     bound = conjugate.bind(product) if settings.solver == "cg" else None

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from unlearning.activations import MEMORY_LIMIT_BYTES, new_table
 from unlearning.errors import InputError
 from unlearning.influence.head import Head
-from unlearning.influence.settings import MEMORY_LIMIT_BYTES
 from unlearning.progress import progress_bar
 
 _FORWARD_ROWS = 512
@@ -116,12 +115,7 @@ class RowStore:
             images: Any = parts[0] if len(parts) == 1 else _Stacked(parts)
             return cls(images, head.dtype, memory_limit_bytes)
         shape = (total, *head.feature_shape)
-        folder = None
-        if int(np.prod(shape)) * np.dtype(feature_dtype).itemsize > memory_limit_bytes:
-            folder = tempfile.TemporaryDirectory(prefix="features-")
-            features: Any = np.memmap(Path(folder.name) / "features", dtype=feature_dtype, mode="w+", shape=shape)
-        else:
-            features = np.empty(shape, dtype=feature_dtype)
+        features, folder = new_table(shape, feature_dtype, memory_limit_bytes)
         forward = tf.function(lambda x: head.features(tf.cast(x, head.dtype)), reduce_retracing=True)
         batches = [(part, start) for part in parts for start in range(0, len(part), _FORWARD_ROWS)]
         done = 0

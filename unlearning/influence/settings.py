@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
+from unlearning.activations import MEMORY_LIMIT_BYTES
 from unlearning.settings import Count, NonNegative, OpenShare, Positive, PositiveFloat, Settings, Share
-
-MEMORY_LIMIT_BYTES = 2**30
-"""Size of a table of features above which it lives on disk."""
 
 Curvature = Literal["bound", "gauss-newton", "hessian"]
 """The matrix that stands for the curvature; see `unlearning.influence.objective`."""

@@ -7,7 +7,7 @@ what needs it, not by this module; so is TensorFlow, for the few things that Ker
 
 from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
 from unlearning.interop.boundary import ALL, Parts, choose_boundary, cut
-from unlearning.interop.calling import has_graph, inference_arguments
+from unlearning.interop.calling import has_graph, inference_arguments, observing
 from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
     as_logit_model,
@@ -37,6 +37,7 @@ __all__ = [
     "keep_data",
     "load_model",
     "move_state",
+    "observing",
     "on_all_gpus",
     "outputs_probabilities",
     "probability_floor",

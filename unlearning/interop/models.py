@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, first_line
 from unlearning.interop.calling import has_graph, inference_arguments
 from unlearning.interop.proof import prove
 from unlearning.interop.state import move_state, paired
@@ -81,7 +81,7 @@ def rebuild(
                 copied.build_from_config(model.get_build_config())
         move_state(model, copied)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         advice = "" if has_graph(model) else " A subclassed model needs get_config, from_config and build."
         raise InputError(f"Cannot copy the model {model.name!r}: {reason}.{advice}") from error
     prove(model, copied, rows, opened=opened)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, first_line
 from unlearning.interop.calling import has_graph, inference_arguments
 from unlearning.interop.state import paired
 
@@ -131,7 +131,7 @@ def _ask_first(model: keras.Model, rows: Any) -> tuple[Any, list[np.ndarray]]:
         try:
             return tried, _answers(model, tried)
         except Exception as error:  # a model may raise anything about rows that mean nothing to it
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            reason = first_line(error)[:200]
     raise InputError(
         f"Cannot tell whether a copy of the model {model.name!r} predicts as it does: it takes no rows that were made "
         f"up from the shape of its inputs ({reason}). Give a few that it takes."

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from unlearning.errors import first_line
+
 if TYPE_CHECKING:
     import keras
 
@@ -60,7 +62,7 @@ def move_state(source: Any, target: Any) -> None:
         try:
             _load(one, other)
         except Exception as error:  # layers of others may raise anything
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             raise ValueError(f"the state of layer {one.name!r} cannot be moved: {reason}") from error
     # Bit by bit: a file keeps a LoRA layer's parts only merged, which is the same model, but not the same weights.
     target.set_weights(source.get_weights())

@@ -26,7 +26,7 @@ import numpy as np
 from annotated_types import MinLen
 from pydantic import model_validator
 
-from unlearning.activations import UpperPart, is_separable
+from unlearning.activations import upper_part
 from unlearning.errors import InputError
 from unlearning.interop import ALL, choose_boundary
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
@@ -234,8 +234,8 @@ class FineTuning(Method):
         if self.trainable_from is None:
             return model, rows, choosing
         layer = choose_boundary(model, self.trainable_from)
-        if self.cache_features and not self.augment and is_separable(model, layer):
-            part = UpperPart(model, layer)
+        part = upper_part(model, layer) if self.cache_features and not self.augment else None
+        if part is not None:
             rows, choosing = (Split(part.activations(r.images), r.labels) for r in (rows, choosing))
             return part.model, rows, choosing
         names = [each.name for each in model.layers]

@@ -9,9 +9,8 @@ that statistics and projection need to know nothing about layers. `MultiHeadAtte
 from __future__ import annotations
 
 import abc
-import contextlib
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -242,32 +241,6 @@ def find_sites(
             f"or MultiHeadAttention layer that is selected. Left out: {skipped or 'none'}."
         )
     return chosen, skipped
-
-
-@contextlib.contextmanager
-def observing(
-    layers: Sequence[keras.layers.Layer], wrap: Callable[[keras.layers.Layer, Callable], Callable]
-) -> Iterator[None]:
-    """Puts a function around the `call` of layers for as long as the context lasts.
-
-    This reaches layers at any depth, in functional, Sequential and subclassed models alike, without building another
-    model; it works on eager calls.
-
-    Args:
-        layers: The layers.
-        wrap: Returns the function that replaces a layer's `call`, given the layer and the original.
-    """
-    originals = [(layer, layer.__dict__.get("call")) for layer in layers]
-    try:
-        for layer in layers:
-            # Past Keras' own attribute tracking: this is no state of the layer.
-            object.__setattr__(layer, "call", wrap(layer, layer.call))
-        yield
-    finally:
-        for layer, own in originals:
-            layer.__dict__.pop("call", None)
-            if own is not None:
-                object.__setattr__(layer, "call", own)
 
 
 def _values(variable: keras.Variable) -> np.ndarray:

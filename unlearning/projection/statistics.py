@@ -16,8 +16,8 @@ import numpy as np
 from scipy.linalg.blas import dsyrk
 
 from unlearning.errors import InputError
-from unlearning.interop import inference_arguments
-from unlearning.projection.sites import Site, observing
+from unlearning.interop import inference_arguments, observing
+from unlearning.projection.sites import Site
 from unlearning.streams import stream
 
 

@@ -105,9 +105,7 @@ def repair_file(
     corrections = None
     if flagged is not None:
         corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels, data.train_files)
-    trained = trained or _load(model)
-    if reads_images(dataset):
-        check_scale(trained)
+    trained = trained or _load(model, dataset)
     from unlearning.evaluation import accuracy
 
     found = None
@@ -212,9 +210,7 @@ def detect_file(
 
     chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     data, trained = _open(model, chosen_data, reading)
-    trained = trained or _load(model)
-    if reads_images(dataset):
-        check_scale(trained)
+    trained = trained or _load(model, dataset)
     return examine(
         trained,
         data.train,
@@ -236,18 +232,21 @@ def _open(path: Path, choice: DataChoice, reading: ImageReading | None) -> tuple
     values = {**dict(choice), **dict(reading or ImageReading())}
     model = None
     if reads_images(choice.dataset) and None in (values["color_mode"], values["image_size"]):
-        model = _load(path)
+        model = _load(path, choice.dataset)
         mode, side = input_images(model)
         values |= {"color_mode": values["color_mode"] or mode, "image_size": values["image_size"] or side}
     return load(DataSettings(**values)), model
 
 
-def _load(path: Path) -> Any:
-    """Returns a model, once TensorFlow is there."""
+def _load(path: Path, dataset: str) -> Any:
+    """Returns a model, once TensorFlow is there; for a folder of images, it is looked at whether it scales them."""
     import_tensorflow()
     from unlearning.interop import load_model
 
-    return load_model(path, compiled=True)
+    model = load_model(path, compiled=True)
+    if reads_images(dataset):
+        check_scale(model)
+    return model
 
 
 def examine(

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from unlearning import files
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 from unlearning.files import read_table
 from unlearning.streams import stream
 from unlearning.training.settings import TrainSettings
@@ -65,7 +65,7 @@ class Keeper(keras.callbacks.Callback):
         try:
             return self._read(self._folder, states[-1], model)
         except Exception as error:  # h5py and Keras fail in many ways on a damaged file
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = one_line(error)
             logger.warning("The backup %s cannot be read; training starts over: %s", self._folder, reason)
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)

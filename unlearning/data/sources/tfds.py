@@ -7,7 +7,6 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -152,11 +151,9 @@ def _download(name: str, builder: Any) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Sends what tensorflow-datasets prints to standard error, since standard output is for results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def _quiet() -> contextlib.AbstractContextManager[Any]:
+    """Returns a context that sends what is printed to standard error, since standard output is for results."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _read(builder: Any, part: str, keys: tuple[str, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:

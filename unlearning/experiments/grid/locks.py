@@ -35,11 +35,10 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import psutil
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import read_below, real_below, write_text
+from unlearning.files import is_alive, read_below, real_below, write_text
 from unlearning.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
@@ -304,7 +303,7 @@ def find_writers(experiment: Path, problem: Callable[[Path, str], None] | None =
     for path in paths:
         try:
             owner = _read_owner(experiment, path)
-            if owner and owner["host"] == socket.gethostname() and not _is_alive(owner["pid"]):
+            if owner and owner["host"] == socket.gethostname() and not is_alive(owner["pid"]):
                 continue
         except FileNotFoundError:
             continue
@@ -344,10 +343,6 @@ def _read_owner(experiment: Path, path: Path) -> dict[str, Any]:
     if not isinstance(owner, dict) or any(type(owner.get(name)) is not kind for name, kind in kinds.items()):
         raise InputError(f"{path} is no lock: it does not name its process.")
     return owner
-
-
-def _is_alive(pid: int) -> bool:
-    return 0 < pid < 2**31 and psutil.pid_exists(pid)
 
 
 def _path(experiment: Path, name: str) -> Path:

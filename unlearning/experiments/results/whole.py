@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from unlearning.archives import check_members
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 from unlearning.files import check_file, iterate_table
 from unlearning.records.base import LARGEST_FILE
 
@@ -28,7 +28,7 @@ def diagnose_archive(path: Path) -> str:
             f"truncated ({path.stat().st_size} bytes)" if started and "not a zip" in str(error) else f"damaged: {error}"
         )
     except Exception as error:  # zipfile raises what zlib and struct raise
-        return f"damaged: {' '.join(str(error).split())[:150] or type(error).__name__}"
+        return f"damaged: {one_line(error, 150)}"
     return "" if damaged is None else f"damaged: flipped bits in its member {damaged[:80]!r}"
 
 

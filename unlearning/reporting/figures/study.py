@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.drawing import canvas
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 from unlearning.experiments.results.reader import read_folders
 from unlearning.files import check_outputs
 from unlearning.progress import progress_bar
@@ -106,7 +106,7 @@ def draw_study(
             except (InputError, OSError):
                 raise
             except Exception as error:  # sizes and ticks are found when a figure is saved
-                left_out.append(f"{paths[0].parent.name}/{paths[0].stem}: {_reason(error)}")
+                left_out.append(f"{paths[0].parent.name}/{paths[0].stem}: it cannot be drawn: {one_line(error)}")
     return StudyFigures(tuple(written), tuple(left_out), tree.foreign)
 
 
@@ -120,8 +120,4 @@ def _draw(draw: Callable[[Experiment], Any], experiment: Experiment, lacking: st
     except (InputError, OSError):
         raise
     except Exception as error:
-        return None, _reason(error)
-
-
-def _reason(error: Exception) -> str:
-    return f"it cannot be drawn: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        return None, f"it cannot be drawn: {one_line(error)}"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 from unlearning.files import check_outputs, write_text
 from unlearning.records import finite
 from unlearning.reporting.page.charts import draw_static
@@ -150,7 +150,7 @@ def _static(rows: Sequence[Any]) -> tuple[tuple[bytes, bytes] | None, tuple[str,
     try:
         return (draw_static(rows) if rows else None), ()
     except Exception as error:  # Matplotlib meets absurd numbers in many ways; the page is about more
-        return None, (f"No charts without JavaScript: {' '.join(str(error).split())[:200] or type(error).__name__}.",)
+        return None, (f"No charts without JavaScript: {one_line(error)}.",)
 
 
 def _asset(name: str) -> str:
@@ -225,7 +225,7 @@ def _cell(shown: Shown, cell: Cell) -> dict[str, Any]:
             try:
                 command = reproduce(shown.label, cell.train_config, cell.poison_config, repair.config)
             except Exception as error:  # hyperparameters in a record may be anything that JSON can hold
-                note = f"No command: {' '.join(str(error).split())[:300] or type(error).__name__}"
+                note = f"No command: {one_line(error, 300)}"
         config = "" if repair.config is None else _config(repair.config)
         repairs.append({"name": repair.name, "state": repair.state, "command": command, "note": note, "config": config})
     configs = [config for config in (cell.train_config, cell.poison_config) if config is not None]
