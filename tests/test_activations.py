@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from unlearning.activations import UpperPart, upper_part
+from unlearning.activations import UpperPart, movable, upper_part
 from unlearning.errors import InputError
 from unlearning.evaluation import predict
-from unlearning.interop import cut
+from unlearning.interop import copy_model, cut, moved_parameters
 from unlearning.task import Split
 
 
@@ -107,3 +108,31 @@ def test_splits_keep_their_labels_beside_activations(model):
     labels = np.arange(10) % 3
     split = Split(part.activations(IMAGES[:10]), labels)
     assert len(split.subset(np.array([1, 2])).images) == 2
+
+
+class TestMovable:
+    def test_everything_moves_without_a_boundary(self, model):
+        found = movable(model, None, cached=True)
+        assert found.model is model and found.layer == "all" and found.upper is None
+
+    def test_a_part_takes_activations(self, model):
+        split = Split(IMAGES[:9], np.arange(9) % 3)
+        found = movable(model, "head", cached=True)
+        assert found.layer == "hidden"
+        rows = found.rows(split)
+        np.testing.assert_array_equal(rows.labels, split.labels)
+        np.testing.assert_allclose(predict(found.model, rows.images), predict(model, split.images), atol=1e-2)
+
+    def test_without_a_cache_what_lies_below_is_frozen(self, model):
+        found = movable(model, "hidden", cached=False)
+        assert found.model is model
+        assert sorted({v.path.split("/")[-2] for v in model.trainable_variables}) == ["hidden", "scores"]
+
+
+class TestMoved:
+    def test_what_changed_is_counted_by_variable(self, model):
+        other = copy_model(model, IMAGES[:5])
+        assert moved_parameters(model, other) == (0, model.count_params() - 8, None)
+        kernel = other.get_layer("hidden").kernel
+        kernel.assign(kernel + tf.one_hot([0], 64, axis=0)[:, :1])  # one entry of the kernel; the bias stays
+        assert moved_parameters(model, other) == (64 * 8, model.count_params() - 8, "hidden")

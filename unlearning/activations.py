@@ -6,6 +6,7 @@ float16, in memory or, above a limit, in a temporary file of which only what is 
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning import feeding
-from unlearning.interop import ALL, Parts, cut, has_graph
+from unlearning.interop import ALL, Parts, choose_boundary, cut, has_graph
+from unlearning.task import Split
 
 if TYPE_CHECKING:
     import keras
@@ -66,6 +68,49 @@ class UpperPart:
             with np.errstate(over="ignore"):
                 table[start:stop] = values
         return table, largest
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Movable:
+    """What of a model is trained, and rows as it takes them.
+
+    Attributes:
+        model: The whole model with the layers below its boundary frozen, or a part that shares its weights.
+        layer: The first layer that moves; `"all"` where every one does.
+        upper: The part, where its activations are computed once; None where it takes images.
+    """
+
+    model: keras.Model
+    layer: str
+    upper: UpperPart | None = None
+
+    def rows(self, split: Split) -> Split:
+        """Returns rows as the trained model takes them: with activations in place of images, or as they are."""
+        return split if self.upper is None else Split(self.upper.activations(split.images), split.labels)
+
+
+def movable(model: keras.Model, boundary: str | None, *, cached: bool) -> Movable:
+    """Prepares a model for training above a boundary.
+
+    Args:
+        model: A built model that may be changed: where nothing is cached, layers below the boundary are frozen in it.
+        boundary: A name as `choose_boundary` takes it; None for `"all"`.
+        cached: Whether to compute the activations below the boundary once; not where images are augmented.
+
+    Returns:
+        What to train.
+
+    Raises:
+        InputError: If there is no such layer, or not every path to the output passes through it.
+    """  # noqa: DOC502 (by `choose_boundary` and `upper_part`)
+    layer = choose_boundary(model, boundary or ALL)
+    upper = upper_part(model, layer) if cached else None
+    if upper is not None:
+        return Movable(upper.model, layer, upper)
+    names = [each.name for each in model.layers]
+    for each in model.layers[: 0 if layer == ALL else names.index(layer)]:
+        each.trainable = False
+    return Movable(model, layer)
 
 
 def upper_part(model: keras.Model, layer: str) -> UpperPart | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from unlearning.acceptance import Acceptance, choosing_rows
 from unlearning.errors import InputError
+from unlearning.interop import Moved
 
 logger = logging.getLogger(__name__)
 
@@ -301,6 +302,7 @@ class UnlearningOutcome:
         details: What else a method wants in the result files, as JSON-ready values; no lists of rows.
         rows: Lists of rows by name, int64, such as `forget_rows`; those of a chain's stages are named `stage.name`.
         acceptance: The two numbers that decided; None where there was nothing to decide about.
+        moved: Which parameters the proposed model changed; None where nothing was proposed.
     """
 
     model: Any
@@ -318,3 +320,4 @@ class UnlearningOutcome:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     acceptance: Acceptance | None = None
+    moved: Moved | None = None

@@ -23,7 +23,7 @@ class FeatureSettings(Settings):
     """Where to cut the model and how to keep the frozen part's features."""
 
     trainable_from: str | None = None
-    """First layer to update, `"all"`, or null for the dense head."""
+    """First layer to update, `"all"`, or null or `"head"` for the dense head."""
     cache_features: bool = True
     """Compute the backbone's outputs once (False re-runs it in every evaluation)."""
     feature_dtype: Literal["float32", "float16", "float64"] = "float32"

@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 
 ALL = "all"
 """The name that stands for every weight."""
+HEAD = "head"
+"""The name that stands for the dense head behind the last Flatten or global pooling layer."""
 
 _POOLING = ("Flatten", *(f"Global{kind}Pooling{axes}D" for kind in ("Average", "Max") for axes in (1, 2)))
+
+
+class Moved(NamedTuple):
+    """Which parameters of a model are not what they were."""
+
+    parameters: int
+    """How many of them are in variables that changed."""
+    of: int
+    """How many the model trains."""
+    layer: str | None
+    """Name of the first layer that changed, in the model's order; None where none did."""
 
 
 class Parts(NamedTuple):
@@ -33,8 +46,8 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
 
     Args:
         model: A built model.
-        name: A name, `"all"`, or None for the dense head behind the last Flatten or global pooling layer (or, without
-            one, the last layer that has weights).
+        name: A name, `"all"`, or None or `"head"` for the dense head behind the last Flatten or global pooling layer
+            (or, without one, the last layer that has weights).
 
     Raises:
         InputError: If the model has no such layer, or no weights to move.
@@ -44,9 +57,9 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
     names = [layer.name for layer in model.layers]
     if name == ALL:
         return ALL
-    if name is not None:
+    if name is not None and (name != HEAD or name in names):
         if name not in names:
-            raise InputError("trainable_from", f"'all' or one of the model's layers {names}", name)
+            raise InputError("trainable_from", f"'all', 'head' or one of the model's layers {names}", name)
         return name
     kinds = tuple(getattr(keras.layers, kind) for kind in _POOLING)
     pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, kinds)]
@@ -58,6 +71,28 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
     if not behind:
         raise InputError("model", "a model with trainable weights", "none")
     return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
+
+
+def moved_parameters(before: keras.Model, after: keras.Model) -> Moved:
+    """Compares the trainable weights of two models of one architecture, variable by variable.
+
+    Args:
+        before: A built model.
+        after: The same model with other weights.
+
+    Returns:
+        What changed.
+    """
+    import numpy as np
+
+    moved, layer = 0, None
+    names = [each.name for each in before.layers for _ in each.trainable_variables]
+    pairs = zip(before.trainable_variables, after.trainable_variables, strict=True)
+    for number, (old, new) in enumerate(pairs):
+        if not np.array_equal(np.asarray(old), np.asarray(new)):
+            moved += int(np.prod(old.shape))
+            layer = layer or (names[number] if len(names) == len(before.trainable_variables) else old.path)
+    return Moved(moved, sum(int(np.prod(v.shape)) for v in before.trainable_variables), layer)
 
 
 def cut(model: keras.Model, layer: keras.layers.Layer) -> Parts | None:

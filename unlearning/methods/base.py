@@ -181,7 +181,7 @@ def conclude(
     Returns:
         The outcome.
     """
-    from unlearning.interop import copy_model
+    from unlearning.interop import copy_model, moved_parameters
 
     before = _Answers(model, task, told)
     scored, proposed, accepted, chosen = before.rows, None, None, None
@@ -212,6 +212,7 @@ def conclude(
         details=details or {},
         rows=rows or {},
         acceptance=accepted,
+        moved=None if proposed is None or proposal is None else moved_parameters(model, proposal),
     )
 
 

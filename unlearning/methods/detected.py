@@ -39,7 +39,7 @@ Suspects = Literal["relabel", "remove"]
 
 _JUDGED = (
     *("model", "applied", "status", "acceptance", "validation_accuracy_before", "validation_accuracy_after"),
-    *("work", "duration_s"),
+    *("work", "duration_s", "moved"),
 )
 """What is that of the repair as a whole; the rest is that of its best round."""
 

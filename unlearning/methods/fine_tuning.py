@@ -26,9 +26,8 @@ import numpy as np
 from annotated_types import MinLen
 from pydantic import model_validator
 
-from unlearning.activations import upper_part
+from unlearning.activations import movable
 from unlearning.errors import InputError
-from unlearning.interop import ALL, choose_boundary
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, Took, conclude, corrected_rows
 from unlearning.projection.selection import select_trusted
@@ -68,7 +67,7 @@ class FineTuning(Method):
     augment: bool | None = None
     """Random shifts and mirroring; null for what the model was trained with."""
     trainable_from: str | None = None
-    """First layer to update; null for all."""
+    """First layer to update, or `"head"`; null for all."""
     cache_features: Annotated[bool, since("0.2", before=False)] = False
     """Compute what enters that layer once, in inference mode and float16, and train on it; not where rows are
     augmented."""
@@ -156,7 +155,8 @@ class FineTuning(Method):
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
         tuned = as_logit_model(model, task.train.images)
-        trained, rows, choosing = self._part(tuned, rows, task.choosing)
+        part = movable(tuned, self.trainable_from, cached=self.cache_features and not self.augment)
+        trained, rows, choosing = part.model, part.rows(rows), part.rows(task.choosing)
         initial = trained.get_weights()
         falling = self.schedule == "linear"
         watch = Watch(
@@ -228,17 +228,3 @@ class FineTuning(Method):
                 seed=task.seed,
             )
         return task.train.subset(chosen), work
-
-    def _part(self, model: keras.Model, rows: Split, choosing: Split) -> tuple[keras.Model, Split, Split]:
-        """Returns what is trained, and the rows as it takes them: the whole model, or the part that may move."""
-        if self.trainable_from is None:
-            return model, rows, choosing
-        layer = choose_boundary(model, self.trainable_from)
-        part = upper_part(model, layer) if self.cache_features and not self.augment else None
-        if part is not None:
-            rows, choosing = (Split(part.activations(r.images), r.labels) for r in (rows, choosing))
-            return part.model, rows, choosing
-        names = [each.name for each in model.layers]
-        for each in model.layers[: 0 if layer == ALL else names.index(layer)]:
-            each.trainable = False
-        return model, rows, choosing

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from unlearning.records.acceptance import Accepted, PairedShare
+from unlearning.records.acceptance import Accepted, MovedParameters, PairedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
     Record,
@@ -51,6 +51,7 @@ __all__ = [
     "Environment",
     "FailedStage",
     "FeatureResults",
+    "MovedParameters",
     "PairedShare",
     "PoisonConfig",
     "Record",

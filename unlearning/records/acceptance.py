@@ -69,6 +69,22 @@ class Accepted(Record):
         return lines
 
 
+class MovedParameters(Record):
+    """Which parameters a proposed model changed."""
+
+    parameters: Count
+    """How many are in variables that changed."""
+    of: Count
+    """How many the model trains."""
+    layer: str | None
+    """Name of the first layer that changed; None where none did."""
+
+    def line(self) -> str:
+        """Returns it in one line."""
+        where = "" if self.layer is None else f" (from layer {self.layer} on)"
+        return f"moved {self.parameters:,} of {self.of:,} parameters{where}"
+
+
 _REASONS = {
     "worse_on_validation": "validation rows got worse",
     "flagged_rows_worse": "flagged rows got worse",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from unlearning.records.acceptance import Accepted
+from unlearning.records.acceptance import Accepted, MovedParameters
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
@@ -126,6 +126,8 @@ class UnlearningResults(Versioned):
     """Lists of rows in `rows.npz` by name, such as the trusted rows of `sap`; as `stage.name` in a chain."""
     acceptance: Annotated[Accepted | None, since("0.2", before=None)] = None
     """What decided whether the proposed model was taken; None where nothing was proposed, and in older files."""
+    moved: Annotated[MovedParameters | None, since("0.2", before=None)] = None
+    """Which parameters the proposed model changed; None where nothing was proposed, and in older files."""
     class_report_before: dict[str, ClassScores] | None = None
     """Scores by class (`"0"`, `"1"`, ...) on the test split, before. This field and those below are None in
     files from before they were measured."""
@@ -198,6 +200,8 @@ class RepairResults(Versioned):
     """Lists of rows in the file `<name>-rows.npz` beside it, by name."""
     acceptance: Annotated[Accepted | None, since("0.2", before=None)] = None
     """What decided whether the proposed model was taken; None where nothing was proposed, and in older files."""
+    moved: Annotated[MovedParameters | None, since("0.2", before=None)] = None
+    """Which parameters the proposed model changed; None where nothing was proposed, and in older files."""
     detection: DetectionResults | None = None
     """How the flagged rows were found; None where they were given or not needed."""
     environment: Environment

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.acceptance import Acceptance, Paired
-from unlearning.records import Accepted, PairedShare, Solve, Work, finite, write_rows
+from unlearning.records import Accepted, MovedParameters, PairedShare, Solve, Work, finite, write_rows
 from unlearning.task import OutcomeStatus, SolveStatus, UnlearningOutcome
 
 
@@ -19,6 +19,7 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
         "validation_accuracy_before": outcome.validation_accuracy_before,
         "validation_accuracy_after": outcome.validation_accuracy_after,
         "acceptance": None if outcome.acceptance is None else _accepted(outcome.acceptance),
+        "moved": None if outcome.moved is None else MovedParameters(**outcome.moved._asdict()),
         "work": Work(**dataclasses.asdict(outcome.work)),
         "unlearning_duration_s": outcome.duration_s,
         "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],

@@ -144,6 +144,7 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     )
     write_json(files.results, results)
     said = [] if results.acceptance is None else results.acceptance.lines()
+    said += [] if results.moved is None else [results.moved.line()]
     logger.info("%s: %s", planned.name, "; ".join([results.status.replace("_", " "), *said]))
     return results
 

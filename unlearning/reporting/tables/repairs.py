@@ -109,6 +109,7 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
         lines += ["", "Mean ± standard deviation over seeds:", render(summary, "method", width)]
     if len(results) == 1 and results[0].acceptance is not None:
         lines += ["", *results[0].acceptance.lines()]
+        lines += [] if results[0].moved is None else [results[0].moved.line()]
     return lines, shown
 
 
