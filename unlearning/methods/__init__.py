@@ -60,6 +60,13 @@ METHODS = Registry(
             preset={"steps": 1},
         ),
         Entry(
+            "last-layer",
+            "unlearning.methods.last_layer:LastLayer",
+            "the last layer fitted exactly to the corrected labels, on features computed once",
+            family="last-layer",
+            needs=RIGHT_LABELS,
+        ),
+        Entry(
             "first-order-reference",
             "unlearning.methods.first_order:FirstOrder",
             "the published schedule: fixed tau on 512 misclassified rows a step",
