@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from unlearning.errors import InputError
 from unlearning.influence.head import Head
-from unlearning.influence.kronecker import Block, KroneckerFactors, largest_eigenvalue, solve_blocks
+from unlearning.influence.kronecker import Block, BlockSolver, KroneckerFactors, largest_eigenvalue
 from unlearning.influence.objective import Objective
 from unlearning.influence.rows import RowStore
 from unlearning.influence.solvers import dense_matrix
@@ -160,7 +160,7 @@ class TestSolve:
         objective = objective_of(model, inputs)
         head, blocks = objective.head, measured(objective, "bound")
         vector = np.random.default_rng(2).normal(size=head.size)
-        found = solve_blocks(head, blocks, tf.constant(vector, tf.float32), damping=0.01).numpy()
+        found = BlockSolver(head, blocks, damping=0.01)(tf.constant(vector, tf.float32)).numpy()
         for block in blocks:
             a, g = block.inputs, block.outputs
             pi = np.sqrt(np.trace(a) / len(a) / (np.trace(g) / len(g)))

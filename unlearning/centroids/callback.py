@@ -139,7 +139,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         except BaseException:
             self.release()
             raise
-        self._step = tf.function(self._forget_step, reduce_retracing=True)
+        self._step = tf.function(self._forget_step, reduce_retracing=True, autograph=False)
         self._broken = not np.isfinite(self._centroids.numpy()).all()
         if self._broken:
             logger.warning("Features of the model are not finite; the model stays as it is.")
@@ -313,7 +313,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         model, settings = self.model, self.settings
         training = dict.fromkeys(inference_arguments(model), settings.view == "training")
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def sums(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             now = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
             scores, _ = model.stateless_call(*now, images, **training)

@@ -186,7 +186,7 @@ def stateless_forward(model: keras.Model, *, training: bool, closed: bool):  # t
     """Returns a function from images to logits `(B, K)` that leaves every variable of the model as it is."""
     arguments = dict.fromkeys(inference_arguments(model), training)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def forward(images: tf.Tensor) -> tf.Tensor:
         variables = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
         scores, _ = model.stateless_call(*variables, images, **arguments)

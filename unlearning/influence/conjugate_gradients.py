@@ -74,7 +74,9 @@ class ConjugateGradient:
             non-negative floats) and, for the reports only, `lambda_max` and `extra_matvecs`; it returns a `Solution`
             with the dampings in the order given.
         """
-        run = tf.function(lambda parameters, rhs, dampings: self._run(product, parameters, rhs, dampings))
+        run = tf.function(
+            lambda parameters, rhs, dampings: self._run(product, parameters, rhs, dampings), autograph=False
+        )
         measure = residuals_of(product)
 
         def solve(

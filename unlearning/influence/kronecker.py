@@ -6,7 +6,7 @@ Gauss-Newton matrix that belongs to `W` is `E[a a' (x) J' B J]`, where `J` is th
 
     block ~ A (x) G,   A = E[a a'],   G = E[J' B J],
 
-so that a damped solve is two Cholesky factorisations of the size of a layer, and no iteration:
+so that a damped solve is two Cholesky factorisations of the size of a layer, and no iteration (`BlockSolver`):
 
     (A (x) G + damping I)^-1 vec(D)  ~  (A + pi sqrt(damping) I)^-1 D (G + sqrt(damping) / pi I)^-1,
     pi^2 = (trace A / dim A) / (trace G / dim G).
@@ -160,32 +160,37 @@ class KroneckerFactors:
             yield (mixed - centre * tf.reduce_sum(mixed, -1, keepdims=True)) / EXACT_CLASSES**0.5
 
 
-def solve_blocks(head: Head, blocks: Sequence[Block], vector: tf.Tensor, damping: float) -> tf.Tensor:
-    """Solves the damped system of a layer's factors, layer by layer.
+class BlockSolver:
+    """The damped system of a layer's factors, factorised once and solved for any right-hand side.
 
     Args:
         head: The head that the parameters belong to.
         blocks: Its factors.
-        vector: The right-hand side, shape `(size,)`.
         damping: Positive; what stands for it on the diagonal is split between the two factors by their traces.
-
-    Returns:
-        Shape `(size,)`; zero for parameters that belong to none of the layers.
+        others: What parameters that belong to none of the layers are multiplied with.
     """
-    parts = [part.numpy().astype(np.float64) for part in head.unflatten(vector)]
-    solved = [np.zeros_like(part) for part in parts]
-    for block in blocks:
-        shape = parts[block.kernel].shape
-        right = parts[block.kernel].reshape(-1, shape[-1])
-        if block.bias is not None:
-            right = np.concatenate([right, parts[block.bias][np.newaxis]])
-        left, rest = _split(block, damping)
-        found = _cholesky(block.inputs, left, right)
-        found = _cholesky(block.outputs, rest, found.T).T
-        if block.bias is not None:
-            found, solved[block.bias] = found[:-1], found[-1]
-        solved[block.kernel] = found.reshape(shape)
-    return tf.cast(head.flatten([tf.constant(part) for part in solved]), head.dtype)
+
+    def __init__(self, head: Head, blocks: Sequence[Block], damping: float, others: float = 0.0) -> None:
+        self._head, self._others = head, others
+        self._parts = []
+        for block in blocks:
+            left, right = _split(block, damping)
+            self._parts.append((block, _factorised(block.inputs, left), _factorised(block.outputs, right)))
+
+    def __call__(self, vector: tf.Tensor) -> tf.Tensor:
+        """Solves for a right-hand side, shape `(size,)`, layer by layer."""
+        parts = [part.numpy().astype(np.float64) for part in self._head.unflatten(vector)]
+        solved = [self._others * part for part in parts]
+        for block, inputs, outputs in self._parts:
+            shape = parts[block.kernel].shape
+            right = parts[block.kernel].reshape(-1, shape[-1])
+            if block.bias is not None:
+                right = np.concatenate([right, parts[block.bias][np.newaxis]])
+            found = scipy.linalg.cho_solve(outputs, scipy.linalg.cho_solve(inputs, right).T).T
+            if block.bias is not None:
+                found, solved[block.bias] = found[:-1], found[-1]
+            solved[block.kernel] = found.reshape(shape)
+        return tf.cast(self._head.flatten([tf.constant(part) for part in solved]), self._head.dtype)
 
 
 def largest_eigenvalue(blocks: Sequence[Block]) -> float:
@@ -200,9 +205,8 @@ def _split(block: Block, damping: float) -> tuple[float, float]:
     return float(pi * np.sqrt(damping)), float(np.sqrt(damping) / pi)
 
 
-def _cholesky(matrix: np.ndarray, added: float, right: np.ndarray) -> np.ndarray:
-    damped = matrix + added * np.eye(len(matrix))
-    return scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped, lower=True, overwrite_a=True), right)
+def _factorised(matrix: np.ndarray, added: float) -> tuple[np.ndarray, bool]:
+    return scipy.linalg.cho_factor(matrix + added * np.eye(len(matrix)), lower=True, overwrite_a=True)
 
 
 def _largest(matrix: np.ndarray) -> float:

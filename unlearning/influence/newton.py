@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from unlearning.influence.conjugate_gradients import ConjugateGradient
-from unlearning.influence.kronecker import Block, KroneckerFactors, largest_eigenvalue, solve_blocks
+from unlearning.influence.kronecker import Block, BlockSolver, KroneckerFactors, largest_eigenvalue
 from unlearning.influence.objective import Objective
+from unlearning.influence.preconditioned import PreconditionedGradient
 from unlearning.influence.problem import InfluenceProblem
-from unlearning.influence.settings import CurvatureSettings
+from unlearning.influence.settings import Curvature, CurvatureSettings
 from unlearning.influence.solutions import Solution
 from unlearning.influence.solvers import Lissa, estimate_lambda_max, solve_dense
 from unlearning.influence.steps import Propose, Step
-from unlearning.task import SolveReport, SolveStatus
+from unlearning.task import REMOVED, SolveReport, SolveStatus
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def newton_steps(
     if settings.solver == "lissa":
         solve, lengths = _lissa(problem, settings, rng, measure_residual), [1.0]
     else:
-        prepare = kronecker_solve if settings.solver == "kronecker" else damped_solve
+        prepare = _PREPARE.get(settings.solver, damped_solve)
         solve, lengths = prepare(problem, settings, rng), sorted(settings.step_lengths)
 
     def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
@@ -52,42 +54,77 @@ def newton_steps(
 
 def _curvature_rows(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Objective:
     """The objective over the rows that the curvature is made of."""
-    total, wanted = len(problem.task.train), settings.curvature_rows
-    sampled = wanted is not None and wanted < total
-    chosen = np.sort(rng.choice(total, wanted, replace=False)) if sampled else np.arange(total)
-    return problem.corrected_subset(chosen, smoothing=settings.smoothing)
+    rows, wanted = np.arange(len(problem.task.train)), settings.curvature_rows
+    if settings.curvature_from == "flagged":
+        flagged = problem.task.corrections
+        staying = flagged.rows[flagged.labels != REMOVED]
+        rows = staying if len(staying) else rows  # of removed rows alone nothing stays to resist the step
+    if settings.curvature_from != "all" and wanted is not None and wanted < len(rows):
+        rows = rng.choice(rows, wanted, replace=False)
+    return problem.corrected_subset(np.sort(rows), smoothing=settings.smoothing)
+
+
+class _Factors:
+    """Kronecker factors of a problem, measured at the first step and kept for all."""
+
+    def __init__(self, problem: InfluenceProblem, objective: Objective, curvature: Curvature, rng: Any) -> None:
+        self._problem, self._rows = problem, objective.rows
+        self._factors = KroneckerFactors(objective, curvature, rng)
+        self._known: tuple[list[Block], float] | None = None
+
+    def at(self, parameters: tf.Tensor) -> tuple[list[Block], float]:
+        """The blocks and their largest eigenvalue."""
+        if self._known is None:
+            blocks = self._factors.measure(parameters)
+            self._known = blocks, largest_eigenvalue(blocks)
+            self._problem.count(curvature_rows=self._factors.passes * self._rows)
+        return self._known
 
 
 def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
-    """Returns a function that solves with Kronecker factors, measured once; arguments as for `newton_steps`."""
-    objective = _curvature_rows(problem, settings, rng)
-    factors = KroneckerFactors(objective, settings.curvature, rng)
-    total = len(problem.task.train)
-    known: list[tuple[list[Block], float]] = []  # measured at the first step, and kept for all
+    """Returns a function that solves with Kronecker factors; arguments as for `newton_steps`."""
+    factors = _Factors(problem, _curvature_rows(problem, settings, rng), settings.curvature, rng)
+    solvers: dict[float, BlockSolver] = {}
 
     def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
-        if not known:
-            measured = factors.measure(parameters)
-            known.append((measured, largest_eigenvalue(measured)))
-            problem.count(curvature_rows=factors.passes * objective.rows)
-        ((blocks, largest),) = known
+        blocks, largest = factors.at(parameters)
         vectors, reports = [], []
-        for share in settings.dampings:
-            vector = solve_blocks(problem.head, blocks, gradient / total, share * largest)
+        for damping in (share * largest for share in settings.dampings):
+            if damping not in solvers:
+                solvers[damping] = BlockSolver(problem.head, blocks, damping)
+            vector = solvers[damping](gradient / len(problem.task.train))
             finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
             vectors.append(vector)
-            reports.append(
-                SolveReport(
-                    solver="kronecker",
-                    status=SolveStatus.CONVERGED if finite else SolveStatus.NON_FINITE,
-                    iterations=1,
-                    relative_residual=0.0,
-                    damping=share * largest,
-                    lambda_max=largest,
-                    negative_curvature=False,
-                    matvecs=0,
-                )
+            status = SolveStatus.CONVERGED if finite else SolveStatus.NON_FINITE
+            reports.append(SolveReport("kronecker", status, 1, 0.0, damping, largest, False, 0))
+        return Solution(tf.stack(vectors), reports, [])
+
+    return solve
+
+
+def preconditioned_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np.random.Generator) -> Solve:
+    """Returns a function that solves by preconditioned conjugate gradients; arguments as for `newton_steps`.
+
+    The preconditioner is the damped system of Kronecker factors, of the bound where the curvature has none of its own;
+    parameters that have no factors are divided by the damping.
+    """
+    objective = _curvature_rows(problem, settings, rng)
+    kind: Curvature = "bound" if settings.curvature == "hessian" else settings.curvature
+    factors = _Factors(problem, objective, kind, rng)
+    product = tf.function(objective.product(settings.curvature), autograph=False)
+    conjugate = PreconditionedGradient(settings.cg_rtol, settings.cg_iterations)
+
+    def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
+        blocks, largest = factors.at(parameters)
+        vectors, reports = [], []
+        for damping in (share * largest for share in settings.dampings):
+            precondition = BlockSolver(problem.head, blocks, damping, others=1 / damping)
+            vector, report = conjugate.solve(
+                lambda v: product(parameters, v), precondition, gradient / len(problem.task.train), damping
             )
+            vectors.append(vector)
+            reports.append(dataclasses.replace(report, lambda_max=largest))
+        problem.count(curvature_rows=sum(report.matvecs for report in reports) * objective.rows)
         return Solution(tf.stack(vectors), reports, [])
 
     return solve
@@ -157,3 +194,9 @@ def _choose(problem: InfluenceProblem, current: tf.Tensor, solution: Solution, l
             if accuracy > best.accuracy:
                 best = Step(candidate, accuracy, {"damping": report.damping, "step_length": length})
     return dataclasses.replace(best, solves=solution.reports, solver_log=solution.log)
+
+
+_PREPARE: dict[str, Callable[[InfluenceProblem, CurvatureSettings, np.random.Generator], Solve]] = {
+    "kronecker": kronecker_solve,
+    "kronecker-cg": preconditioned_solve,
+}

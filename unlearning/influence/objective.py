@@ -69,11 +69,11 @@ class Objective:
         self._penalised = penalised and head.is_regularised
         self._smoothing = smoothing
         self._loops = False  # whether forward mode has met one
-        self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss)
+        self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss, autograph=False)
         """Compiled: parameters `(size,)` to the scalar objective."""
-        self.gradient: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._gradient)
+        self.gradient: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._gradient, autograph=False)
         """Compiled: parameters `(size,)` to the gradient `(size,)`."""
-        self.predictions: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._predictions)
+        self.predictions: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._predictions, autograph=False)
         """Compiled: parameters `(size,)` to the int64 predicted class of every row, `(n,)`."""
 
     def product(self, curvature: Curvature) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

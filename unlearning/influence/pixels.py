@@ -34,7 +34,7 @@ def curvature(model: keras.Model, split: Split, *, seed: int = 0, batch_size: in
     closed = gives_probabilities(work, np.asarray(split.images[:8]))  # a softmax out of reach stays
     step = _STEP * float(max(np.max(split.images[:256]), 1))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)

@@ -116,7 +116,7 @@ class RowStore:
             return cls(images, head.dtype, memory_limit_bytes)
         shape = (total, *head.feature_shape)
         features, folder = new_table(shape, feature_dtype, memory_limit_bytes)
-        forward = tf.function(lambda x: head.features(tf.cast(x, head.dtype)), reduce_retracing=True)
+        forward = tf.function(lambda x: head.features(tf.cast(x, head.dtype)), reduce_retracing=True, autograph=False)
         batches = [(part, start) for part in parts for start in range(0, len(part), _FORWARD_ROWS)]
         done = 0
         for part, start in progress_bar(batches, description=description, unit="batch"):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from unlearning.activations import MEMORY_LIMIT_BYTES
-from unlearning.settings import Count, NonNegative, OpenShare, Positive, PositiveFloat, Settings, Share
+from unlearning.settings import Count, NonNegative, OpenShare, Positive, PositiveFloat, Settings, Share, since
 
 Curvature = Literal["bound", "gauss-newton", "hessian"]
 """The matrix that stands for the curvature; see `unlearning.influence.objective`."""
@@ -37,24 +37,27 @@ class FeatureSettings(Settings):
 class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
-    solver: Literal["cg", "kronecker", "lissa", "dense"] = "cg"
-    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"lissa"` (published recursion
-    and constants), or `"dense"` (exact, small heads)."""
+    solver: Literal["cg", "kronecker", "kronecker-cg", "lissa", "dense"] = "cg"
+    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"kronecker-cg"` (conjugate
+    gradients that these factors precondition), `"lissa"` (published recursion and constants), or `"dense"` (exact,
+    small heads)."""
     curvature: Curvature = "gauss-newton"
     """`"gauss-newton"`, `"hessian"`, or `"bound"`, which is above both wherever the model stands; with
     `solver="kronecker"` not `"hessian"`."""
     curvature_rows: Positive | None = 4096
-    """Size of the random subset of training rows from which the curvature is built; null for all. The gradient always
-    uses all rows."""
+    """Most rows from which the curvature is built, drawn at random; null for all. The gradient always uses all rows."""
+    curvature_from: Annotated[Literal["random", "flagged", "all"], since("0.2", before="random")] = "random"
+    """Which rows those are drawn from: `"random"`, all training rows; `"flagged"`, those of them that are flagged and
+    stay, where the gradient comes from; `"all"` takes every row, whatever `curvature_rows` says."""
     smoothing: Share = 0.1
     """Share of the uniform distribution in the probabilities of the Gauss-Newton matrix; 0 is the plain matrix (see
     `unlearning.influence.objective` for why that fails on memorised rows)."""
     dampings: _PositiveFloats = (0.1, 0.03, 0.01, 0.003, 0.001)
-    """Shares of the largest eigenvalue to try (`cg`, `dense`)."""
+    """Shares of the largest eigenvalue to try (not `lissa`)."""
     step_lengths: _PositiveFloats = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-    """Multiples of the solution to try (`cg`, `dense`)."""
+    """Multiples of the solution to try (not `lissa`)."""
     cg_iterations: Positive = 20
-    """Most products a solve."""
+    """Most products a solve; with `kronecker-cg`, a damping."""
     cg_rtol: OpenShare = 1e-3
     """Relative residual of the least damped system at which a solve ends."""
     power_iterations: Positive = 10

@@ -46,7 +46,7 @@ def residuals_of(product: Product) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor,
         What is not a number counts as infinite; a right-hand side of zero has no residual.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def measure(parameters: tf.Tensor, rhs: tf.Tensor, vector: tf.Tensor, damping: tf.Tensor) -> tf.Tensor:
         image = tf.cast(product(parameters, vector), tf.float64) + damping * tf.cast(vector, tf.float64)
         rest = tf.cast(rhs, tf.float64) - image

@@ -37,7 +37,7 @@ def estimate_lambda_max(
     """
     initial = tf.constant(stream(seed, "method", "power iteration").standard_normal(size), dtype=dtype)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(parameters: tf.Tensor) -> tf.Tensor:
         def step(k: tf.Tensor, vector: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             image = product(parameters, vector)
@@ -89,7 +89,7 @@ class Lissa:
         rows, batch = objective.rows, min(self.batch_rows, objective.rows)
         limit = self.max_iterations or 100 * -(-rows // batch)
 
-        @tf.function
+        @tf.function(autograph=False)
         def run(parameters: tf.Tensor, rhs: tf.Tensor, permutation: tf.Tensor):  # type: ignore[no-untyped-def]
             norms = tf.TensorArray(tf.float64, size=0, dynamic_size=True)
 
@@ -118,7 +118,7 @@ class Lissa:
             i, u, _, _, going, norms = tf.while_loop(keep_going, step, start, parallel_iterations=1)
             return u / self.scale, i, going, norms.stack()
 
-        @tf.function
+        @tf.function(autograph=False)
         def apply_summed_hessian(parameters: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
             def step(start: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 positions = tf.range(start, tf.minimum(start + batch, rows), dtype=tf.int64)
@@ -227,7 +227,7 @@ def solve_dense(
 def dense_matrix(product: Product, parameters: tf.Tensor) -> np.ndarray:
     """Returns the symmetrised float64 matrix of a product, shape `(size, size)`."""
     size = int(parameters.shape[0])
-    compiled = tf.function(product)
+    compiled = tf.function(product, autograph=False)
     identity = np.eye(size)
     columns = [compiled(parameters, tf.constant(column, dtype=parameters.dtype)).numpy() for column in identity]
     matrix = np.stack(columns, axis=1).astype(np.float64)

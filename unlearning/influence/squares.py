@@ -33,7 +33,7 @@ class SquaredGradients:
         self._head, self._store, self._labels = head, store, tf.constant(labels)
         self._batch_rows, self._squares = batch_rows, squares
         self._parameters = head.parameters()
-        self._compiled = tf.function(self._per_example if squares == "examples" else self._per_batch)
+        self._compiled = tf.function(self._per_example if squares == "examples" else self._per_batch, autograph=False)
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """Returns the mean over some rows (or over batches of them, in the order given).

@@ -46,7 +46,7 @@ def as_graph(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function, reduce_retracing=True)
+        return tf.function(function, reduce_retracing=True, autograph=False)
     return function
 
 

@@ -92,4 +92,6 @@ def _resizer(interpolation: str) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None), tf.uint8), tf.TensorSpec((2,), tf.int32)]
-    return tf.function(lambda image, size: tf.image.resize(image, size, interpolation), input_signature=signature)
+    return tf.function(
+        lambda image, size: tf.image.resize(image, size, interpolation), input_signature=signature, autograph=False
+    )
