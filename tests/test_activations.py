@@ -136,3 +136,7 @@ class TestMoved:
         kernel = other.get_layer("hidden").kernel
         kernel.assign(kernel + tf.one_hot([0], 64, axis=0)[:, :1])  # one entry of the kernel; the bias stays
         assert moved_parameters(model, other) == (64 * 8, model.count_params() - 8, "hidden")
+
+    def test_another_network_has_moved_nowhere(self, model):
+        other = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        assert moved_parameters(model, other) is None

@@ -113,7 +113,7 @@ def movable(model: keras.Model, boundary: str | None, *, cached: bool) -> Movabl
     return Movable(model, layer)
 
 
-def upper_part(model: keras.Model, layer: str) -> UpperPart | None:
+def upper_part(model: keras.Model, layer: str, *, dtype: str = "float16") -> UpperPart | None:
     """Returns the part of a model from a layer on.
 
     Passes on an `InputError` if not every path to the output passes through the layer.
@@ -121,6 +121,7 @@ def upper_part(model: keras.Model, layer: str) -> UpperPart | None:
     Args:
         model: A built model.
         layer: Name of a layer, or `"all"`.
+        dtype: In which activations are kept.
 
     Returns:
         The part; None where nothing below it can be computed once: for `"all"` and the first layer, for a model without
@@ -131,7 +132,7 @@ def upper_part(model: keras.Model, layer: str) -> UpperPart | None:
     if model.layers[1].name == layer and type(model.layers[0]).__name__ == "InputLayer":
         return None
     parts = cut(model, model.get_layer(layer))
-    return None if parts is None else UpperPart(parts)
+    return None if parts is None else UpperPart(parts, dtype=dtype)
 
 
 def new_table(

@@ -120,14 +120,14 @@ ONE_SOLVE = {"steps": 1, "dampings": (0.1,), "step_lengths": (1.0,), "cg_iterati
 # project a model that has masks.
 METHODS: list[tuple[str, str, dict]] = [
     ("gru", "second-order", ONE_SOLVE),
-    ("gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed"}),
+    ("gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}),
     ("gru", "first-order", {"trainable_from": "all"}),
     ("gru", "sap", {}),
     ("gru", "fine-tuning", {"epochs": 1}),
     ("pooled", "fspmu", {"epochs": 1}),
     ("pooled", "scrub", {"epochs": 1}),
     ("pooled", "retraining", {"epochs": 1}),
-    ("bidirectional", "second-order", {**ONE_SOLVE, "trainable_from": "all", "curvature": "hessian"}),
+    ("bidirectional", "second-order", {**ONE_SOLVE, "trainable_from": "all", "solver": "cg", "curvature": "hessian"}),
     ("bidirectional", "ssd", {"alphas": (3.0,), "shares": ()}),
 ]
 

@@ -114,7 +114,9 @@ class KroneckerFactors:
             summed_a, summed_g = [], []
             for layer, _, bias in self._layers:
                 rows = _rows(layer, entered[layer.name], bias is not None)  # (B, T, a)
-                summed_a.append(tf.einsum("b,bti,btj->ij", weights, rows, rows))
+                rows *= tf.sqrt(weights)[:, tf.newaxis, tf.newaxis]
+                rows = tf.reshape(rows, [-1, rows.shape[-1]])  # one plain product: no (B, a, a) on the way
+                summed_a.append(tf.matmul(rows, rows, transpose_a=True))
                 summed_g.append(0.0)
             names = [layer.name for layer, _, _ in self._layers]
             for root in self._roots(logits):
@@ -191,6 +193,11 @@ class BlockSolver:
                 found, solved[block.bias] = found[:-1], found[-1]
             solved[block.kernel] = found.reshape(shape)
         return tf.cast(self._head.flatten([tf.constant(part) for part in solved]), self._head.dtype)
+
+
+def has_factors(head: Head) -> bool:
+    """Whether any layer of a head has factors."""
+    return bool(_layers(head))
 
 
 def largest_eigenvalue(blocks: Sequence[Block]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from unlearning.influence.conjugate_gradients import ConjugateGradient
-from unlearning.influence.kronecker import Block, BlockSolver, KroneckerFactors, largest_eigenvalue
+from unlearning.influence.kronecker import Block, BlockSolver, KroneckerFactors, has_factors, largest_eigenvalue
 from unlearning.influence.objective import Objective
 from unlearning.influence.preconditioned import PreconditionedGradient
 from unlearning.influence.problem import InfluenceProblem
@@ -43,7 +43,11 @@ def newton_steps(
     if settings.solver == "lissa":
         solve, lengths = _lissa(problem, settings, rng, measure_residual), [1.0]
     else:
-        prepare = _PREPARE.get(settings.solver, damped_solve)
+        solver = settings.solver
+        if solver.startswith("kronecker") and not has_factors(problem.head):
+            logger.info("No layer that may move has Kronecker factors; conjugate gradients solve instead.")
+            solver = "cg"
+        prepare = _PREPARE.get(solver, damped_solve)
         solve, lengths = prepare(problem, settings, rng), sorted(settings.step_lengths)
 
     def propose(current: tf.Tensor, gradient: tf.Tensor, best_accuracy: float) -> Step:
@@ -156,7 +160,7 @@ def damped_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np
     total, objective = len(problem.task.train), _curvature_rows(problem, settings, rng)
     product = objective.product(settings.curvature)
     conjugate = ConjugateGradient(settings.cg_rtol, settings.cg_iterations)
-    bound = conjugate.bind(product) if settings.solver == "cg" else None
+    bound = None if settings.solver == "dense" else conjugate.bind(product)
     power = estimate_lambda_max(
         product, problem.head.size, problem.head.dtype, iterations=settings.power_iterations, seed=problem.task.seed
     )

@@ -37,13 +37,13 @@ class FeatureSettings(Settings):
 class CurvatureSettings(Settings):
     """How the curvature is built, inverted and damped."""
 
-    solver: Literal["cg", "kronecker", "kronecker-cg", "lissa", "dense"] = "cg"
-    """`"cg"`, `"kronecker"` (factors per layer, see `unlearning.influence.kronecker`), `"kronecker-cg"` (conjugate
-    gradients that these factors precondition), `"lissa"` (published recursion and constants), or `"dense"` (exact,
-    small heads)."""
-    curvature: Curvature = "gauss-newton"
-    """`"gauss-newton"`, `"hessian"`, or `"bound"`, which is above both wherever the model stands; with
-    `solver="kronecker"` not `"hessian"`."""
+    solver: Literal["cg", "kronecker", "kronecker-cg", "lissa", "dense"] = "kronecker"
+    """`"kronecker"` (factors per layer, see `unlearning.influence.kronecker`; where no layer has any, `"cg"`), `"cg"`,
+    `"kronecker-cg"` (conjugate gradients that these factors precondition), `"lissa"` (published recursion and
+    constants), or `"dense"` (exact, small heads)."""
+    curvature: Curvature = "bound"
+    """`"bound"`, which no output probability exceeds, `"gauss-newton"`, or `"hessian"` (not with
+    `solver="kronecker"`)."""
     curvature_rows: Positive | None = 4096
     """Most rows from which the curvature is built, drawn at random; null for all. The gradient always uses all rows."""
     curvature_from: Annotated[Literal["random", "flagged", "all"], since("0.2", before="random")] = "random"
@@ -52,9 +52,9 @@ class CurvatureSettings(Settings):
     smoothing: Share = 0.1
     """Share of the uniform distribution in the probabilities of the Gauss-Newton matrix; 0 is the plain matrix (see
     `unlearning.influence.objective` for why that fails on memorised rows)."""
-    dampings: _PositiveFloats = (0.1, 0.03, 0.01, 0.003, 0.001)
+    dampings: _PositiveFloats = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
     """Shares of the largest eigenvalue to try (not `lissa`)."""
-    step_lengths: _PositiveFloats = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    step_lengths: _PositiveFloats = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     """Multiples of the solution to try (not `lissa`)."""
     cg_iterations: Positive = 20
     """Most products a solve; with `kronecker-cg`, a damping."""

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits
 
 _BLOCK = 4096
 _CONSTANT = 1e-8  # a feature whose spread is below this share of the largest one says nothing
@@ -116,7 +117,9 @@ def fit_softmax(
             return loss + penalty / 2 * float(np.sum(weights**2)), np.concatenate([back.ravel(), sides])
 
         start = np.concatenate([(factor.T @ kernel).ravel(), bias])
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": iterations, "gtol": 1e-6})
+        options = {"maxiter": iterations, "gtol": 1e-6}
+        with threadpool_limits(1, "blas"):  # many small products: threads that wait for the next one burn the processor
+            found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
         kernel = solve_triangular(factor, found.x[:-classes].reshape(columns, classes), lower=True, trans="T")
         bias = found.x[-classes:]
         yield features.back(kernel, bias, penalty, int(found.nit))

@@ -73,7 +73,7 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
     return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
 
 
-def moved_parameters(before: keras.Model, after: keras.Model) -> Moved:
+def moved_parameters(before: keras.Model, after: keras.Model) -> Moved | None:
     """Compares the trainable weights of two models of one architecture, variable by variable.
 
     Args:
@@ -81,10 +81,12 @@ def moved_parameters(before: keras.Model, after: keras.Model) -> Moved:
         after: The same model with other weights.
 
     Returns:
-        What changed.
+        What changed; None where the second is another network, such as an ensemble.
     """
     import numpy as np
 
+    if [v.shape for v in before.trainable_variables] != [v.shape for v in after.trainable_variables]:
+        return None
     moved, layer = 0, None
     names = [each.name for each in before.layers for _ in each.trainable_variables]
     pairs = zip(before.trainable_variables, after.trainable_variables, strict=True)

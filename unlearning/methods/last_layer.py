@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from annotated_types import MinLen
 
+from unlearning.activations import upper_part
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, conclude, corrected_rows
@@ -63,7 +64,7 @@ class LastLayer(Method):
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
-        from unlearning.detection.features import last_dense, penultimate_features
+        from unlearning.detection.features import last_dense
         from unlearning.interop import check_classifier, copy_model
 
         started = time.perf_counter()
@@ -73,9 +74,7 @@ class LastLayer(Method):
         rows = task.train if self.rows == "given" else corrected_rows(task, keep_flagged=self.rows == "corrected")
         proposal = copy_model(model, task.train.images)
         layer = last_dense(proposal)
-        known, choosing = (
-            Split(penultimate_features(proposal, part.images), part.labels) for part in (rows, task.choosing)
-        )
+        known, choosing = self._features(proposal, layer, rows, task.choosing)
         work = WorkCount(forward_rows=len(known) + len(choosing))
         self._check_output(proposal, layer, choosing, task.choosing)
 
@@ -114,6 +113,18 @@ class LastLayer(Method):
             told=self.needs,
             details={} if chosen is None else {"penalty": chosen.penalty},
         )
+
+    def _features(self, model: keras.Model, layer: keras.layers.Dense, *parts: Split) -> list[Split]:
+        """Returns rows with what the layer takes in, `(rows, features)`, in place of their images."""
+        below = upper_part(model, layer.name, dtype="float32")
+        found = [
+            Split(np.asarray(part.images) if below is None else below.activations(part.images), part.labels)
+            for part in parts
+        ]
+        if found[0].images.ndim != 2:
+            shape = found[0].images.shape[1:]
+            raise InputError("model", f"one feature vector a row in front of layer {layer.name!r}", shape)
+        return found
 
     def _fit(self, rows: Split, classes: int, intercept: bool) -> Iterator[Linear]:
         from unlearning.influence.softmax import Standardised, fit_ridge, fit_softmax

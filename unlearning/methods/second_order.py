@@ -3,14 +3,20 @@
     theta' = theta - s (A + damping I)^-1 r(theta)
 
 Warnecke, Pirch, Wressnegger and Rieck, NDSS 2023, with `A` the Hessian, the step `s = 1`, and `r` the gradient
-difference. Three things differ from the published code, each for a measured reason:
+difference. What differs from the published code, each for a measured reason:
 
-1. `A` is the Gauss-Newton matrix of the corrected objective. The Hessian of a ReLU head is indefinite, and a Newton
-   step along negative curvature runs away.
-2. The system is solved by conjugate gradients, which converge and say how far they got; the published stochastic
-   recursion (kept as `solver="lissa"`) stops on sampling noise and amounts to a long gradient step.
-3. Damping is a share of the largest eigenvalue. All dampings come out of one solve, and damping and step length are
-   chosen together on the validation rows. Further `steps` re-linearise at the new parameters.
+1. *The curvature is a bound.* With `p` the output probabilities, a row's Gauss-Newton matrix is `J' (diag p - p p') J`.
+   A model that has memorised a wrong label answers it with `p` near one-hot: there the gradient of the corrected label
+   is as large as it can be, and the curvature next to nothing, so that the quadratic model promises a gain without end
+   and no damping fits both these rows and the others. `diag p - p p'` never exceeds `1/2 (I - 11'/K)` (Boehning 1992),
+   and `J' 1/2 (I - 11'/K) J` stands in for it: a majoriser of the loss of a linear head, with which no step of length
+   one runs away, and the same at every row, memorised or not. It is too large elsewhere, which `s > 1` makes up for.
+2. *It is inverted in factors*, layer by layer (Martens and Grosse 2015; Grosse and Martens 2016 for convolutions; see
+   `unlearning.influence.kronecker`): two small Cholesky factorisations a damping, and no iteration. Conjugate gradients
+   (`solver="cg"`) see how the layers act together, and pay for it with dozens of passes; the published stochastic
+   recursion (`"lissa"`) stops on sampling noise and amounts to a long gradient step.
+3. *Damping and step length are chosen together on the validation rows*; the damping is a share of the largest
+   eigenvalue, over three powers of ten. Further `steps` re-linearise at the new parameters, with the factors kept.
 
 Example:
     >>> from unlearning.methods.second_order import SecondOrder
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 class SecondOrder(CurvatureSettings, StepwiseUpdate):
     """The second-order update, and its repetition."""
 
-    steps: Positive = 6
+    steps: Positive = 3
     """Most steps; with `rows="flagged"` the loop ends earlier when `patience` steps in a row bring nothing on
     validation, with `rows="errors"`, as published, it never does: what compares the two has different numbers of
     steps."""
