@@ -182,14 +182,20 @@ class TestMiddle:
         first = choose_boundary(model, "middle")
         assert first in ("main_1", "shortcut_1") and movable(model, "middle", cached=True).layer == first
 
-    def test_the_next_place_is_taken_where_a_path_leads_past(self):
+    @pytest.mark.parametrize(("beside", "found"), [("stem", "flat"), ("inputs", "flat"), ("nothing", "pool")])
+    def test_the_next_place_is_taken_where_a_path_leads_past(self, beside: str, found: str):
         layers = keras.layers
         inputs = keras.Input((8, 8, 1))
         stem = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
-        inner = layers.MaxPooling2D(name="pool")(layers.Conv2D(4, 3, padding="same", name="inner")(stem))
-        joined = layers.Add(name="join")([inner, layers.AveragePooling2D(name="beside")(stem)])
-        outputs = layers.Dense(3, name="top")(layers.Flatten(name="flat")(layers.ReLU(name="relu")(joined)))
-        assert choose_boundary(keras.Model(inputs, outputs), "middle") == "relu"
+        tensor = layers.MaxPooling2D(name="pool")(layers.Conv2D(4, 3, padding="same", name="inner")(stem))
+        if beside != "nothing":
+            past = layers.AveragePooling2D(2)({"stem": stem, "inputs": inputs}[beside])
+            tensor = layers.Concatenate(name="join")([tensor, past])
+        outputs = layers.Dense(3, name="top")(layers.Flatten(name="flat")(tensor))
+        model = keras.Model(inputs, outputs)
+        assert choose_boundary(model, "middle") == found
+        movable(model, "middle", cached=False)
+        assert {v.path.split("/")[-2] for v in model.trainable_variables} == {"top"}
 
     def test_what_does_not_train_is_below(self, model):
         backbone = keras.Sequential(model.layers[:3], name="backbone")

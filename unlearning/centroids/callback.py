@@ -51,6 +51,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         retain_rows: Row numbers of `train` that the centroids and `retain_batches` are made of; None for all others.
         settings: Hyperparameters; None for the defaults.
         seed: Seed of what is drawn.
+        steps: The number of steps in which the learning rate falls to zero, and `fit` stops; None: as many as it makes.
         budget: What of time may be spent: the learning rate falls to zero until then, and `fit` stops. None: any.
         **overrides: Fields of `CentroidSettings` to change.
 
@@ -77,6 +78,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         retain_rows: np.ndarray | None = None,
         settings: CentroidSettings | None = None,
         seed: int = 0,
+        steps: int | None = None,
         budget: Budget | None = None,
         **overrides: Any,
     ) -> None:
@@ -96,7 +98,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         self._retain_rows = np.setdiff1d(kept, self._forget_rows) if self.settings.exclude_forget else kept
         if not len(self._retain_rows):
             raise InputError("forget_rows", "at least one row left to retain", f"{len(self._forget_rows)} rows, all")
-        self._seed, self._given_budget = seed, budget
+        self._seed, self._given_steps, self._given_budget = seed, steps, budget
         self._wrapped = contextlib.ExitStack()
         self._terms: Terms | None = None
         self.reports: list[CentroidReport] = []
@@ -269,7 +271,9 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         return self._terms
 
     def _count_steps(self, epoch: int) -> int:
-        """Returns how many steps `fit` will make from an epoch on."""
+        """Returns how many steps `fit` will make from an epoch on, or may make."""
+        if self._given_steps is not None:
+            return self._given_steps
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
         if epochs is None or steps is None:
             if self._falls:

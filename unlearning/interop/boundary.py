@@ -105,8 +105,21 @@ def middle(model: keras.Model) -> str:
                 continue
         except InputError:  # a path does
             continue
-        return layers[number].name if any(layer.variables for layer in layers[:number]) else ALL
+        if _first_behind(layers, number) == number:  # and not one of those before lies above it, too
+            return layers[number].name if any(layer.variables for layer in layers[:number]) else ALL
     return ALL
+
+
+def _first_behind(layers: list[keras.layers.Layer], number: int) -> int:
+    """The number of the first layer that gets what a layer gets: where paths part, a cut is in front of them all."""
+    wanted = layers[number].input
+    for other, layer in enumerate(layers[:number]):
+        try:
+            if layer.input is wanted and type(layer).__name__ != "InputLayer":
+                return other
+        except (ValueError, AttributeError):  # it was never called, or several times
+            continue
+    return number
 
 
 def _stages(layers: list[keras.layers.Layer]) -> list[int]:

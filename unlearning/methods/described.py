@@ -90,7 +90,8 @@ def _changes(name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
     target = _target(name)
     if target is None:
         return []
-    preset, groups, changes = METHODS.entry(name).preset, written_together(target), {}
+    preset, groups = METHODS.entry(name).preset, written_together(target)
+    changes: dict[str, str] = {}
     for field, before in added_later(target).items():
         meant = preset.get(field, target.model_fields[field].get_default(call_default_factory=True))
         if field not in hyperparameters and before != meant:

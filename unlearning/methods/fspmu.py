@@ -83,7 +83,8 @@ class Fspmu(CentroidSettings, Limited):
     """Of the probe, which is trained by SGD; its momentum, weight decay and batch size are those of the method."""
     epochs: Positive | None = None
     """Passes over the retain rows; null for a tenth of the epochs the model was trained for, and at least 2, or, with a
-    limit of time, for as many as there is time for."""
+    limit of time, for as many as there is time for. While the learning rate falls to zero they are counted in steps, as
+    those of `fine-tuning`: there are as many as in so many passes over all training rows."""
     trainable_from: Boundary = "middle"
     """First layer to update, or `"all"`, `"head"` or `"middle"`: everything behind the middle one of the places where a
     network shrinks its images, or all of one that has no such place (see `interop.boundary.middle`)."""
@@ -168,6 +169,8 @@ class Fspmu(CentroidSettings, Limited):
             optimizer=self._optimizer(),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not closed),
         )
+        epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
+        steps = epochs * -(-len(task.train) // self.batch_size) if self.schedule == "linear" else None
         callback = FeatureSpaceUnlearning(
             part.rows(self._as_retained(task)),
             part.rows(task.choosing),
@@ -176,10 +179,13 @@ class Fspmu(CentroidSettings, Limited):
             retain_rows=found.retain,
             settings=CentroidSettings(**{name: getattr(self, name) for name in CentroidSettings.model_fields}),
             seed=task.seed,
+            steps=steps,
             budget=budget,
         )
-        epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
-        feeding.fit(part.model, callback.retain_batches(), epochs=epochs, callbacks=[callback])
+        batches = callback.retain_batches()
+        feeding.fit(
+            part.model, batches, epochs=epochs if steps is None else -(-steps // len(batches)), callbacks=[callback]
+        )
         report = callback.reports[-1]
         proposal = None
         if report.applied:
