@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from unlearning.activations import UpperPart, movable, upper_part
+from unlearning.architectures import ARCHITECTURES
 from unlearning.errors import InputError
 from unlearning.evaluation import predict
-from unlearning.interop import copy_model, cut, moved_parameters
+from unlearning.interop import choose_boundary, copy_model, cut, moved_parameters
 from unlearning.task import Split
 
 
@@ -127,6 +128,100 @@ class TestMovable:
         found = movable(model, "hidden", cached=False)
         assert found.model is model
         assert sorted({v.path.split("/")[-2] for v in model.trainable_variables}) == ["hidden", "scores"]
+
+    def test_what_does_the_same_at_every_time_runs_below(self):
+        layers = keras.layers
+        model = keras.Sequential(
+            [
+                keras.Input((6, 6, 1)),
+                layers.Conv2D(4, 3, padding="same", name="low"),
+                layers.MaxPooling2D(name="pool"),
+                layers.ReLU(name="relu"),
+                layers.Dropout(0.5, name="dropout"),
+                layers.Flatten(name="flat"),
+                layers.Dense(3),
+            ]
+        )
+        found = movable(model, "pool", cached=True)
+        assert found.layer == "pool" and found.model.input_shape == (None, 3, 3, 4)
+        assert [layer.name for layer in found.model.layers][1] == "dropout"
+        rows = found.rows(Split(IMAGES[:9], np.zeros(9, int)))
+        np.testing.assert_allclose(predict(found.model, rows.images), predict(model, IMAGES[:9]), atol=1e-2)
+
+    def test_nor_does_it_where_activations_would_grow(self):
+        layers = keras.layers
+        model = keras.Sequential(
+            [
+                keras.Input((2,)),
+                layers.Dense(4),
+                layers.Reshape((2, 2, 1), name="shape"),
+                layers.UpSampling2D(4),
+                layers.Conv2D(2, 3),
+                layers.Flatten(),
+                layers.Dense(3),
+            ]
+        )
+        assert movable(model, "shape", cached=True).model.input_shape == (None, 4)
+
+
+class TestMiddle:
+    def test_it_is_behind_the_second_of_three_blocks(self):
+        model = ARCHITECTURES.load("cnn_small")((8, 8, 1), 10, 16.0)
+        assert choose_boundary(model, "middle") == "pool_2"
+
+    def test_shortcuts_are_no_stages_of_their_own(self):
+        """Two stages, each with a shortcut: the cut is in front of what the first stage begins with."""
+        layers = keras.layers
+        inputs = keras.Input((8, 8, 1))
+        tensor = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+        for stage in (1, 2):
+            inner = layers.Conv2D(4, 3, strides=2, padding="same", name=f"main_{stage}")(tensor)
+            tensor = layers.Add()([inner, layers.Conv2D(4, 1, strides=2, name=f"shortcut_{stage}")(tensor)])
+        outputs = layers.Dense(3)(layers.GlobalAveragePooling2D()(tensor))
+        model = keras.Model(inputs, outputs)
+        first = choose_boundary(model, "middle")
+        assert first in ("main_1", "shortcut_1") and movable(model, "middle", cached=True).layer == first
+
+    @pytest.mark.parametrize(("beside", "found"), [("stem", "flat"), ("inputs", "flat"), ("nothing", "pool")])
+    def test_the_next_place_is_taken_where_a_path_leads_past(self, beside: str, found: str):
+        layers = keras.layers
+        inputs = keras.Input((8, 8, 1))
+        stem = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+        tensor = layers.MaxPooling2D(name="pool")(layers.Conv2D(4, 3, padding="same", name="inner")(stem))
+        if beside != "nothing":
+            past = layers.AveragePooling2D(2)({"stem": stem, "inputs": inputs}[beside])
+            tensor = layers.Concatenate(name="join")([tensor, past])
+        outputs = layers.Dense(3, name="top")(layers.Flatten(name="flat")(tensor))
+        model = keras.Model(inputs, outputs)
+        assert choose_boundary(model, "middle") == found
+        movable(model, "middle", cached=False)
+        assert {v.path.split("/")[-2] for v in model.trainable_variables} == {"top"}
+
+    def test_what_does_not_train_is_below(self, model):
+        backbone = keras.Sequential(model.layers[:3], name="backbone")
+        backbone.trainable = False
+        whole = keras.Sequential(
+            [keras.Input((6, 6, 1)), backbone, keras.layers.Flatten(), keras.layers.Dense(3, name="top")]
+        )
+        assert choose_boundary(whole, "middle") == "top"
+
+    def test_all_moves_where_there_is_no_such_place(self):
+        layers = keras.layers
+        plain = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(3)])
+        first = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)])
+        assert choose_boundary(plain, "middle") == choose_boundary(first, "middle") == "all"
+
+        class Own(keras.Model):
+            def call(self, inputs):
+                return inputs
+
+        assert choose_boundary(Own(), "middle") == "all"
+
+    def test_a_layer_of_that_name_is_meant(self, model):
+        named = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), keras.layers.Dense(3, name="middle")])
+        assert choose_boundary(named, "middle") == "middle"
+        with pytest.raises(InputError, match="'middle'"):
+            choose_boundary(model, "centre")
 
 
 class TestMoved:

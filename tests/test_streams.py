@@ -142,6 +142,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "second-order": {"steps": 1},
     "second-order-lissa": {"steps": 1, "lissa_iterations": 3},
     "fspmu": {"epochs": 1},
+    "fspmu-corrected": {"epochs": 1},
+    "fspmu-reference": {"epochs": 1},
     "fspmu-gmm": {"epochs": 1},
     "fspmu-memorised": {"epochs": 1, "probe_epochs": 1},
     "scrub": {"epochs": 1},

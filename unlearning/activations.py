@@ -7,6 +7,7 @@ float16, in memory or, above a limit, in a temporary file of which only what is 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning import feeding
+from unlearning.errors import InputError
 from unlearning.interop import ALL, Parts, choose_boundary, cut, has_graph
 from unlearning.task import Split
 
@@ -131,8 +133,41 @@ def upper_part(model: keras.Model, layer: str, *, dtype: str = "float16") -> Upp
         return None
     if model.layers[1].name == layer and type(model.layers[0]).__name__ == "InputLayer":
         return None
-    parts = cut(model, model.get_layer(layer))
+    parts = cut(model, model.get_layer(_behind_what_is_fixed(model, layer)))
     return None if parts is None else UpperPart(parts, dtype=dtype)
+
+
+def _behind_what_is_fixed(model: keras.Model, layer: str) -> str:
+    """Passes over layers that do the same to a row at every time, such as pooling: they can run below, once.
+
+    Of two layers next to each other in front of which the model can be cut, the second one has nothing but the first
+    below it that the first one has not.
+
+    Args:
+        model: A model with a graph.
+        layer: Name of a layer.
+
+    Returns:
+        Its name, or that of a later layer which gets no more numbers a row.
+    """
+    layers = model.layers
+    first = number = [each.name for each in layers].index(layer)
+    while number + 1 < len(layers) and _is_fixed(layers[number]):
+        try:
+            if cut(model, layers[number + 1]) is None:
+                break
+        except InputError:
+            break
+        number += 1
+    if number == first or np.prod(layers[number].input.shape[1:]) > np.prod(layers[first].input.shape[1:]):
+        return layer
+    return layers[number].name
+
+
+def _is_fixed(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is one of Keras' own that has no state and draws nothing."""
+    own = type(layer).__module__.startswith("keras.") and type(layer).__name__ != "Lambda"
+    return own and not layer.variables and "training" not in inspect.signature(layer.call).parameters
 
 
 def new_table(

@@ -233,6 +233,15 @@ def added_later(cls: type[BaseModel]) -> dict[str, Any]:
     return {name: mark.before for name, mark in _marks(cls).items() if mark.before is not _MISSING}
 
 
+def written_together(cls: type[BaseModel]) -> dict[str, str]:
+    """Returns the fields that were added later, each with its group; one that is in none has its own name.
+
+    Args:
+        cls: Settings or a record.
+    """
+    return {name: mark.group or name for name, mark in _marks(cls).items()}
+
+
 def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> InputError:
     """Turns pydantic's error into one of the house.
 

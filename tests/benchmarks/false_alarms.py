@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sap": {"alphas": [1e4, 1e3, 300, 100, 30, 10, 3], "trusted_count": 150},
     "ssd": {},
     "scrub": {"epochs": 4, "learning_rate": 0.02, "batch_size": 32},
-    "fspmu": {"epochs": 4, "learning_rate": 0.02, "batch_size": 32, "preset": "nll"},
+    "fspmu-reference": {"epochs": 4, "learning_rate": 0.02, "batch_size": 32, "preset": "nll"},
     "fine-tuning-trusted": {"epochs": 4, "batch_size": 32, "trusted_count": 300},
     "fspmu-gmm": {"epochs": 4, "learning_rate": 0.02, "batch_size": 32, "preset": "nll", "gmm_normalise": True},
     "second-order-single": {},

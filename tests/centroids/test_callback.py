@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from support.centroids import TOY, plain_model
+from support.centroids import PUBLISHED, TOY, plain_model
 from support.small import poisoned_task
 from unlearning.centroids import losses
 from unlearning.centroids.callback import FeatureSpaceUnlearning
@@ -66,14 +66,17 @@ class TestCallback:
             task.train,
             task.validation,
             wrong,
-            learning_rate=rate,
-            retain_pull=30.0,
-            retain_kl=0.5,
-            forget_kl=2.0,
-            forget_batch_size=60,
-            batch_size=180,
-            clip=0.1,
-            forget_push=20.0,
+            **PUBLISHED
+            | {
+                "learning_rate": rate,
+                "retain_pull": 30.0,
+                "retain_kl": 0.5,
+                "forget_kl": 2.0,
+                "forget_batch_size": 60,
+                "batch_size": 180,
+                "clip": 0.1,
+                "forget_push": 20.0,
+            },
         )
         peek = Peek()
         compiled(model).fit(callback.retain_batches(), callbacks=[callback, peek], verbose=0)
@@ -281,7 +284,7 @@ class TestCallback:
             ({"retain_rows": np.array([-1])}, "retain_rows"),
             ({"validation": Split(np.empty((0, 6, 6, 1)), np.empty(0, int))}, "validation"),
             ({"zeta": 1.0}, "forget_push"),
-            ({"preset": "best"}, "preset.*'original' or 'nll'"),
+            ({"preset": "best"}, "preset.*'pull', 'original' or 'nll'"),
             ({"centroids": "fuzzy"}, "centroids.*'soft' or 'hard'"),
             ({"view": "both"}, "view.*'inference'"),
             ({"forget_push": -1.0}, "forget_push"),

@@ -95,7 +95,7 @@ class TestGolden:
             np.testing.assert_allclose(weights, EXPECTED["sgd_keras_2steps"], rtol=1e-6)
 
     def test_presets_are_those_of_the_readme(self) -> None:
-        factors = CentroidSettings().factors()
+        factors = CentroidSettings(preset="original").factors()
         assert factors[:4] == (1.0, 0.5, 1.0, 500.0) == tuple(PRESETS["original"].values())
         assert CentroidSettings(preset="nll", retain_pull=2.0).factors()[:4] == (1.0, 1.0, 5.0, 2.0)
 

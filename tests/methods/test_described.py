@@ -30,6 +30,12 @@ class TestLabel:
         detected = {"method": OLD, "detector": {"name": "patches"}, "suspects": "relabel", "rounds": 1}
         assert label("fine-tuning-detected", "fine-tuning", detected) == "fine-tuning-detected (constant)"
 
+    def test_settings_that_are_as_before_together_are_called_by_the_first(self) -> None:
+        old = {"pred": "known", "preset": "original", "epochs": 3, "batch_norm_rows": 2048}
+        assert label("fspmu-short", "fspmu", old) == "fspmu-short (milestones)"
+        assert label("fspmu-gmm-short", "fspmu-gmm", old | {"pred": "gmm"}) == "fspmu-gmm-short"
+        assert label("fspmu", "fspmu", recorded("fspmu", {"schedule": "milestones"})) == "fspmu"
+
     @pytest.mark.parametrize("name", methods.available())
     def test_what_is_recorded_today_is_called_as_it_is_named(self, name: str) -> None:
         assert label(name, name, recorded(name)) == name
@@ -51,8 +57,8 @@ class TestInformation:
     @pytest.mark.parametrize(
         ("told", "names"),
         [
-            ("right labels", "first-order second-order-lissa retraining sharding fine-tuning fine-tuning-constant"),
-            ("bad rows", "fspmu scrub ssd retraining-unflagged"),
+            ("right labels", "first-order second-order-lissa retraining sharding fine-tuning fspmu-corrected"),
+            ("bad rows", "fspmu fspmu-reference scrub ssd retraining-unflagged"),
             ("nothing", "sap fspmu-gmm fspmu-memorised fine-tuning-trusted annealing"),
         ],
     )
@@ -66,6 +72,7 @@ class TestInformation:
             ("annealing", {"rows": "corrected"}, "right labels"),
             ("retraining", {"rows": "unflagged"}, "bad rows"),
             ("fspmu", {"pred": "neighbours"}, "nothing"),
+            ("fspmu", {"rows": "corrected"}, "right labels"),
             ("fspmu-gmm", {"pred": "known"}, "bad rows"),
             ("sap+fspmu", {}, "bad rows"),
             ("sap+second-order", {}, "right labels"),

@@ -37,7 +37,9 @@ QUICK = {
     "first-order-reference": {"steps": 2, "tau": 1e-3},
     "sap": {"alphas": [1e4, 1e3, 300, 100, 30, 10, 3], "trusted_count": 60, "per_layer": True},
     "sap+first-order": {"sap.trusted_count": 60},
-    "fspmu": {"epochs": 8, "learning_rate": 0.02, "milestones": [6], "batch_size": 32, "preset": "nll"},
+    "fspmu": {"epochs": 15, "learning_rate": 0.01, "batch_size": 32},
+    "fspmu-corrected": {"epochs": 15, "learning_rate": 0.01, "batch_size": 32},
+    "fspmu-reference": {"epochs": 8, "learning_rate": 0.02, "milestones": [6], "batch_size": 32, "preset": "nll"},
     "fspmu-gmm": {"epochs": 8, "learning_rate": 0.02, "batch_size": 32, "preset": "nll", "gmm_normalise": True},
     "fspmu-memorised": {"epochs": 8, "learning_rate": 0.02, "batch_size": 32, "gmm_normalise": True},
     "scrub": {"epochs": 8, "learning_rate": 0.05, "milestones": [6], "batch_size": 32},
@@ -54,6 +56,7 @@ QUICK = {
 
 ALIKE = {
     "second-order-single": "second-order",
+    "fspmu-corrected": "fspmu",
     "fine-tuning-constant": "fine-tuning",
     "annealing": "fine-tuning",
     "retraining-unflagged": "retraining",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from support.small import blobs, small_model
-from unlearning.methods.watch import Budget, Watch
+from unlearning.methods.watch import Watch
+from unlearning.training.pace import Budget
 
 
 class Clock(Budget):

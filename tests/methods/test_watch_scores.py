@@ -10,7 +10,9 @@ import pytest
 
 from support.small import blobs
 from unlearning.methods import watch as module
-from unlearning.methods.watch import Budget, Watch
+from unlearning.methods.watch import Watch
+from unlearning.training import pace
+from unlearning.training.pace import Budget
 
 
 class Clock(Budget):
@@ -50,7 +52,7 @@ def watching(monkeypatch):
 
 def test_what_ends_first_counts(monkeypatch) -> None:
     now = SimpleNamespace(perf_counter=lambda: 100.0, process_time=lambda: 50.0)
-    monkeypatch.setattr(module, "time", now)
+    monkeypatch.setattr(pace, "time", now)
     budgets = [Budget(10, 4), Budget(10), Budget(None, 4), Budget()]
     now.perf_counter, now.process_time = lambda: 105.0, lambda: 53.0
     assert [budget.spent for budget in budgets] == [0.75, 0.5, 0.75, 0]

@@ -9,8 +9,24 @@ import numpy as np
 
 from unlearning.task import Corrections
 
-TOY: dict[str, Any] = {"preset": "nll", "learning_rate": 0.02, "batch_size": 32, "forget_batch_size": 60}
-"""A rate for a network of a hundred weights instead of millions."""
+PUBLISHED: dict[str, Any] = {
+    "preset": "original",
+    "schedule": "milestones",
+    "learning_rate": 5e-4,
+    "clip": 1.0,
+    "centroids": "soft",
+    "centroid_rows": 0,
+    "batch_norm_rows": 0,
+}
+"""The published schedule in terms of the callback."""
+TOY: dict[str, Any] = {
+    **PUBLISHED,
+    "preset": "nll",
+    "learning_rate": 0.02,
+    "batch_size": 32,
+    "forget_batch_size": 60,
+}
+"""The same at a rate for a network of a hundred weights instead of millions."""
 
 NOTHING = Corrections(np.empty(0, int), np.empty(0, int))
 

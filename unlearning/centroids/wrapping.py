@@ -32,28 +32,31 @@ def feature_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
 
 def wrap_optimizer(
     wrapped: contextlib.ExitStack, optimizer: keras.optimizers.Optimizer, settings: CentroidSettings
-) -> None:
+) -> float:
     """Takes over learning rate and clipping.
 
     Args:
         wrapped: Puts the old values back.
         optimizer: The model's optimizer.
-        settings: `learning_rate` and `clip` are looked at.
+        settings: `learning_rate`, `schedule` and `clip` are looked at.
+
+    Returns:
+        The learning rate to begin with.
 
     Raises:
         InputError: If the optimizer has a schedule of its own.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling wraps the one that clips
-    if settings.learning_rate is not None:
+    if settings.learning_rate is not None or settings.schedule == "linear":
         if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            raise InputError(
-                "learning_rate", "null, since the optimizer has a schedule of its own", settings.learning_rate
-            )
+            expected = "null with schedule='milestones', since the optimizer has a schedule of its own"
+            raise InputError("learning_rate", expected, settings.learning_rate)
         wrapped.callback(setattr, inner, "learning_rate", float(inner.learning_rate))
     if settings.clip is not None:
         for name, value in (("clipnorm", None), ("global_clipnorm", None), ("clipvalue", settings.clip)):
             wrapped.callback(setattr, inner, name, getattr(inner, name))
             setattr(inner, name, value)
+    return float(inner.learning_rate) if settings.learning_rate is None else settings.learning_rate
 
 
 def wrap_loss(wrapped: contextlib.ExitStack, model: keras.Model, change: Callable) -> None:

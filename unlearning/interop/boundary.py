@@ -6,9 +6,11 @@ and scoring above it cost only the part above.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unlearning.errors import InputError
+from unlearning.interop.calling import has_graph
 
 if TYPE_CHECKING:
     import keras
@@ -17,6 +19,8 @@ ALL = "all"
 """The name that stands for every weight."""
 HEAD = "head"
 """The name that stands for the dense head behind the last Flatten or global pooling layer."""
+MIDDLE = "middle"
+"""The name that stands for the upper half of a network whose layers shrink images; see `middle`."""
 
 _POOLING = ("Flatten", *(f"Global{kind}Pooling{axes}D" for kind in ("Average", "Max") for axes in (1, 2)))
 
@@ -46,8 +50,8 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
 
     Args:
         model: A built model.
-        name: A name, `"all"`, or None or `"head"` for the dense head behind the last Flatten or global pooling layer
-            (or, without one, the last layer that has weights).
+        name: A name, `"all"`, `"middle"` (see `middle`), or None or `"head"` for the dense head behind the last Flatten
+            or global pooling layer (or, without one, the last layer that has weights).
 
     Raises:
         InputError: If the model has no such layer, or no weights to move.
@@ -57,9 +61,11 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
     names = [layer.name for layer in model.layers]
     if name == ALL:
         return ALL
+    if name == MIDDLE and name not in names:
+        return middle(model)
     if name is not None and (name != HEAD or name in names):
         if name not in names:
-            raise InputError("trainable_from", f"'all', 'head' or one of the model's layers {names}", name)
+            raise InputError("trainable_from", f"'all', 'middle', 'head' or one of the model's layers {names}", name)
         return name
     kinds = tuple(getattr(keras.layers, kind) for kind in _POOLING)
     pooling = [i for i, layer in enumerate(model.layers) if isinstance(layer, kinds)]
@@ -71,6 +77,77 @@ def choose_boundary(model: keras.Model, name: str | None) -> str:
     if not behind:
         raise InputError("model", "a model with trainable weights", "none")
     return names[behind[0] if pooling and behind[0] > pooling[-1] else behind[-1]]
+
+
+def middle(model: keras.Model) -> str:
+    """Returns the layer from which on the upper half of a network lies, or `"all"`.
+
+    Networks for images shrink them in stages, each of which begins where an image is smaller than ever before. Of these
+    places in front of the head the middle one (the second of three, the second of four) is the boundary, or else the
+    first layer behind it in front of which the model can be cut. Layers that do not train are always below it.
+
+    Args:
+        model: A built model.
+
+    Returns:
+        A layer's name; `"all"` for a model without a graph, where it cannot be cut there, and where no weight would lie
+        below.
+    """
+    layers = model.layers
+    trains = [number for number, layer in enumerate(layers) if layer.trainable_variables]
+    if not has_graph(model) or not trains:
+        return ALL
+    stages = _stages(layers)
+    start = max(stages[(len(stages) - 1) // 2] if stages else 0, trains[0])
+    for number in range(start, trains[-1] + 1):
+        try:
+            if cut(model, layers[number]) is None:  # a mask leads past it
+                continue
+        except InputError:  # a path does
+            continue
+        if _first_behind(layers, number) == number:  # and not one of those before lies above it, too
+            return layers[number].name if any(layer.variables for layer in layers[:number]) else ALL
+    return ALL
+
+
+def _first_behind(layers: list[keras.layers.Layer], number: int) -> int:
+    """The number of the first layer that gets what a layer gets: where paths part, a cut is in front of them all."""
+    wanted = layers[number].input
+    for other, layer in enumerate(layers[:number]):
+        try:
+            if layer.input is wanted and type(layer).__name__ != "InputLayer":
+                return other
+        except (ValueError, AttributeError):  # it was never called, or several times
+            continue
+    return number
+
+
+def _stages(layers: list[keras.layers.Layer]) -> list[int]:
+    """The numbers of the layers that give smaller images than any layer before."""
+    found, smallest = [], None
+    for number, layer in enumerate(layers):
+        try:
+            before, after = _positions(layer.input), _positions(layer.output)
+        except (ValueError, AttributeError):  # it was never called, or several times
+            continue
+        if before is None or after is None:
+            continue
+        smallest = before if smallest is None else smallest
+        if after < smallest:
+            found.append(number)
+            smallest = after
+    return found
+
+
+def _positions(tensor: Any) -> int | None:
+    """The number of positions of an image or a sequence, without batch and channels; None of anything else."""
+    import keras
+
+    shape = getattr(tensor, "shape", ())
+    if len(shape) < 3:
+        return None
+    places = shape[1:-1] if keras.config.image_data_format() == "channels_last" else shape[2:]
+    return None if None in places else math.prod(places)
 
 
 def moved_parameters(before: keras.Model, after: keras.Model) -> Moved | None:

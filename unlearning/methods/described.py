@@ -19,7 +19,7 @@ from typing import Any
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
 from unlearning.methods.base import Method, told_to
-from unlearning.settings import added_later, fill_older
+from unlearning.settings import added_later, fill_older, written_together
 
 
 def label(name: str, method: str, hyperparameters: Mapping[str, Any]) -> str:
@@ -90,12 +90,14 @@ def _changes(name: str, hyperparameters: Mapping[str, Any]) -> list[str]:
     target = _target(name)
     if target is None:
         return []
-    preset, changes = METHODS.entry(name).preset, []
+    preset, groups = METHODS.entry(name).preset, written_together(target)
+    changes: dict[str, str] = {}
     for field, before in added_later(target).items():
         meant = preset.get(field, target.model_fields[field].get_default(call_default_factory=True))
         if field not in hyperparameters and before != meant:
-            changes.append(before if isinstance(before, str) else f"{field} {before}")
-    return changes
+            # Of settings that are as before together, the first one speaks for all.
+            changes.setdefault(groups[field], before if isinstance(before, str) else f"{field} {before}")
+    return list(changes.values())
 
 
 def _target(name: str) -> type[Method] | None:

@@ -19,17 +19,15 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from annotated_types import MinLen
-from pydantic import model_validator
 
 from unlearning.activations import movable
-from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
-from unlearning.methods.base import Method, Took, conclude, corrected_rows
+from unlearning.methods.base import conclude, corrected_rows
+from unlearning.methods.limited import Limited
 from unlearning.projection.selection import select_trusted
 from unlearning.projection.settings import Selection
 from unlearning.settings import Count, Positive, PositiveFloat, since
@@ -43,11 +41,10 @@ if TYPE_CHECKING:
 
 _EPOCHS = 3
 _ENDLESS = 10**9
-_LIKE = "like:"
 _NEEDS = {"corrected": RIGHT_LABELS, "unflagged": FLAGGED, "trusted": NOTHING, "given": NOTHING}
 
 
-class FineTuning(Method):
+class FineTuning(Limited):
     """A few more epochs."""
 
     rows: Literal["corrected", "unflagged", "trusted", "given"] = "corrected"
@@ -74,24 +71,10 @@ class FineTuning(Method):
     batch_norm_rows: Annotated[Count, since("0.2", before=0)] = 0
     """Re-estimate batch normalisation from this many random rows of the training before scoring, as the field of that
     name of `sap` and `fspmu` does; 0: off, so that its statistics are the moving averages of the training."""
-    seconds: float | str | None = None
-    """Most wall-clock seconds, shared evenly by the learning rates; given `epochs` are then only an upper limit.
-    `"like:NAME"`, in an experiment, for as long as the result `NAME` of the same cell took."""
-    cpu_seconds: Annotated[float | str | None, since("0.2", before=None)] = None
-    """The same in processor seconds, all cores together, which depend little on what else the machine does. They do
-    not count what a GPU does."""
     trusted_count: Positive = 1000
     """See `select_trusted`."""
     selection: Selection = "loss"
     """See `select_trusted`."""
-
-    @model_validator(mode="after")
-    def _check(self) -> FineTuning:
-        for name, value in self._limits.items():
-            named = isinstance(value, str) and value.startswith(_LIKE) and value != _LIKE
-            if not (named or (isinstance(value, float | int) and value > 0)):
-                raise InputError(name, "a positive number, null, or like:NAME", value)
-        return self
 
     @property
     def needs(self) -> frozenset[str]:
@@ -106,13 +89,7 @@ class FineTuning(Method):
     @property
     def _is_endless(self) -> bool:
         """Whether only the time ends a training."""
-        return self.epochs is None and self.schedule == "linear" and bool(self._limits)
-
-    @property
-    def _limits(self) -> dict[str, float | str]:
-        """The limits of time that are set, by field."""
-        both = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
-        return {name: limit for name, limit in both.items() if limit is not None}
+        return self.epochs is None and self.schedule == "linear" and bool(self.limits)
 
     def adapt(self, recipe: TrainSettings) -> FineTuning:
         """See `Method.adapt`."""
@@ -122,36 +99,17 @@ class FineTuning(Method):
             augment=recipe.augment if self.augment is None else self.augment,
         )
 
-    def waits_for(self) -> tuple[str, ...]:
-        """See `Method.waits_for`."""
-        named = (limit.removeprefix(_LIKE) for limit in self._limits.values() if isinstance(limit, str))
-        return tuple(dict.fromkeys(named))
-
-    def resolve(self, durations: Mapping[str, Took]) -> FineTuning:
-        """See `Method.resolve`."""
-        found = {
-            name: getattr(durations[limit.removeprefix(_LIKE)], name)
-            for name, limit in self._limits.items()
-            if isinstance(limit, str)
-        }
-        return self.changed(**found) if found else self
-
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
         import keras
 
         from unlearning import feeding
         from unlearning.interop import as_logit_model, check_classifier, copy_model, gives_probabilities
-        from unlearning.methods.watch import Budget, Watch
+        from unlearning.methods.watch import Watch
         from unlearning.training import OptimizerStart, ShuffledBatches
 
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
-        limits: dict[str, float] = {}
-        for name, limit in self._limits.items():
-            if isinstance(limit, str):
-                raise InputError(name, "a number (like:NAME needs a cell of an experiment with that result)", limit)
-            limits[name] = limit
-        budget = Budget(**limits)
+        budget = self.start()
         check_classifier(model, task.train.images, task.num_classes)
         rows, work = self._rows(model, task)
         tuned = as_logit_model(model, task.train.images)
@@ -201,7 +159,7 @@ class FineTuning(Method):
             history=watch.history,
             status=OutcomeStatus.NON_FINITE if watch.broken and proposal is None else None,
             told=self.needs,
-            details=limits,
+            details=self.limits,
         )
 
     def _recalibration(self, rows: Split, seed: int) -> np.ndarray | None:

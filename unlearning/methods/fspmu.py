@@ -1,11 +1,16 @@
-"""Feature-space unlearning as a method: forget rows leave the class centroids, the others close up to theirs.
+"""Feature-space unlearning as a method: bad rows are left out, the others close up to the centroids of their classes.
 
-    L_forget = -eta KL(old || new) + zeta push,   L_retain = gamma CE - delta alignment      (see `centroids.losses`)
+    loss = CE - delta mean_i cos(f_i, mu_y_i),     mu_k = unit vector along  sum_{i: y_i = k} f_i / |f_i|
 
-After github.com/meruemon/FSPMU. The work is done by the callback in `unlearning.centroids`; here it runs on a copy of a
-trained model. `pred` says where the forget rows come from: from the user, from one of the two published rules, or from
-any detector. Flagged rows say which labels are wrong; what the right ones would be is never looked at. The epoch is
-chosen on validation rows, where the published code takes the test set.
+`f_i` is what the last dense layer gets of row `i`, and `y_i` its label. Rows that are called another class pull the
+features of one class apart; the bad ones are left out, and the good ones close up to where the good ones of their class
+are in the mean, by the model as it came. The rest is what makes any short training good: Adam, a learning rate that
+falls to zero, the upper half of the network alone, on inputs computed once, and batch statistics of the new weights.
+
+After github.com/meruemon/FSPMU, of which this keeps the pull; its schedule, with a forget pass first, is
+`fspmu-reference`. The work is done by the callback in `unlearning.centroids`; here it runs on a copy of a trained
+model. `pred` says where the bad rows come from: from the user, from one of the two published rules, or from any
+detector. Their right labels are looked at where `rows` says so, and never otherwise.
 
 Example:
     >>> from unlearning.methods.fspmu import Fspmu
@@ -16,23 +21,24 @@ Example:
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import time
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from annotated_types import Ge, Lt
 from pydantic import Field, model_validator
 
 from unlearning import detection
-from unlearning.centroids.settings import CentroidSettings, View
+from unlearning.activations import movable
+from unlearning.centroids.settings import PUBLISHED, CentroidSettings
 from unlearning.errors import InputError
-from unlearning.methods import FLAGGED, NOTHING
-from unlearning.methods.base import Method, check_unflagged, conclude
-from unlearning.settings import NonNegative, Positive, PositiveFloat
+from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
+from unlearning.methods.base import check_unflagged, conclude
+from unlearning.methods.forget_rows import RULES, ForgetRows, find
+from unlearning.methods.limited import Limited
+from unlearning.settings import NonNegative, Positive, PositiveFloat, since
 from unlearning.streams import stream_seed
-from unlearning.task import OutcomeStatus, UnlearningOutcome, UnlearningTask, WorkCount
+from unlearning.task import REMOVED, OutcomeStatus, Split, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
     import keras
@@ -42,43 +48,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BelowOne = Annotated[float, Ge(0), Lt(1)]
-_RULES = ("known", "gmm", "memorised")
+_EPOCHS = 2
+_ENDLESS = 10**9
+
+Optimizer = Annotated[Literal["adam", "sgd"], since("0.2", before="sgd", group=PUBLISHED)]
+"""What takes the steps."""
+Boundary = Annotated[str, since("0.2", before="all", group=PUBLISHED)]
+"""Name of a layer, or `"all"`, `"middle"` or `"head"`."""
+Cached = Annotated[bool, since("0.2", before=False, group=PUBLISHED)]
+"""Whether activations are computed once."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Found:
-    """Rows to forget and how they were found.
-
-    Attributes:
-        forget: Row numbers; empty where there is nothing to forget.
-        retain: Row numbers to retain; None for all (others).
-        work: What it took.
-        details: What to report.
-        status: Why there are none, where that is not for lack of suspects.
-    """
-
-    forget: np.ndarray
-    retain: np.ndarray | None = None
-    work: WorkCount = dataclasses.field(default_factory=WorkCount)
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
-    status: OutcomeStatus | None = None
-
-
-def _nowhere(work: WorkCount) -> _Found:
-    return _Found(np.empty(0, np.int64), work=work, status=OutcomeStatus.NON_FINITE)
-
-
-class Fspmu(CentroidSettings, Method):
+class Fspmu(CentroidSettings, Limited):
     """Feature-space unlearning of a trained model; the fields of `CentroidSettings` and these."""
 
     pred: str = "known"
-    """Forget rows: `"known"`, the flagged ones; `"gmm"`, those that a Gaussian mixture on the losses tells apart;
+    """Bad rows: `"known"`, the flagged ones; `"gmm"`, those that a Gaussian mixture on the losses tells apart;
     `"memorised"`, for models whose training already resisted wrong labels: those that a probe of the same architecture,
     trained for a few epochs, finds noisy and the model finds clean (rows that the model finds noisy are left out
     altogether); or the suspects of a detector (`unlearning.detection.available()`). What a detector does counts as one
     forward pass over the training rows; its seconds are all there."""
     pred_options: dict[str, Any] = Field(default_factory=dict)
     """Options of that detector."""
+    rows: Annotated[Literal["unflagged", "corrected"], since("0.2", before="unflagged")] = "unflagged"
+    """`"unflagged"`: those nobody flagged are retained; `"corrected"`: so are flagged ones whose right label is known,
+    with that label."""
     gmm_threshold: _BelowOne = 0.5
     """A row stays iff its probability of the low-loss component exceeds this."""
     gmm_normalise: bool = False
@@ -86,22 +80,37 @@ class Fspmu(CentroidSettings, Method):
     probe_epochs: Positive = 10
     """Passes of the probe over the training rows; 10 are published for ten classes, 30 for a hundred."""
     probe_learning_rate: PositiveFloat = 0.1
-    """Of the probe; its momentum, weight decay and batch size are those of the method."""
-    epochs: Positive = 15
-    """Passes over the retain rows."""
+    """Of the probe, which is trained by SGD; its momentum, weight decay and batch size are those of the method."""
+    epochs: Positive | None = None
+    """Passes over the retain rows; null for a tenth of the epochs the model was trained for, and at least 2, or, with a
+    limit of time, for as many as there is time for. While the learning rate falls to zero they are counted in steps, as
+    those of `fine-tuning`: there are as many as in so many passes over all training rows."""
+    trainable_from: Boundary = "middle"
+    """First layer to update, or `"all"`, `"head"` or `"middle"`: everything behind the middle one of the places where a
+    network shrinks its images, or all of one that has no such place (see `interop.boundary.middle`)."""
+    cache_features: Cached = True
+    """Compute what enters that layer once, in inference mode and float16, and train on it; not where rows are
+    augmented."""
+    optimizer: Optimizer = "adam"
+    """`"adam"` or `"sgd"`."""
     momentum: _BelowOne = 0.9
     """Of the SGD optimizer."""
     weight_decay: NonNegative = 5e-4
     """Of the SGD optimizer, decoupled."""
+    seconds: Annotated[float | str | None, since("0.2", before=None)] = None
+    """Most wall-clock seconds, search included; given `epochs` are then only an upper limit. `"like:NAME"`, in an
+    experiment, for as long as the result `NAME` of the same cell took."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.pred not in (*_RULES, *detection.available()):
-            raise InputError("pred", f"one of {', '.join((*_RULES, *detection.available()))}", self.pred)
-        if self.pred not in _RULES:
+        if self.pred not in (*RULES, *detection.available()):
+            raise InputError("pred", f"one of {', '.join((*RULES, *detection.available()))}", self.pred)
+        if self.pred not in RULES:
             detection.get(self.pred, self.pred_options)
         elif self.pred_options:
             raise InputError("pred_options", f"none with pred={self.pred}, which is no detector", self.pred_options)
+        if self.rows == "corrected" and self.pred != "known":
+            raise InputError("rows", f"'unflagged' with pred={self.pred}, which knows no right labels", self.rows)
         if self.learning_rate is None:
             raise InputError("learning_rate", "a positive number", self.learning_rate)
         return self
@@ -113,12 +122,23 @@ class Fspmu(CentroidSettings, Method):
 
     @property
     def needs(self) -> frozenset[str]:
-        """See `Method.needs`: the right labels are never looked at."""
+        """See `Method.needs`."""
+        if self.rows == "corrected":
+            return RIGHT_LABELS
         return FLAGGED if self.needs_flagged else NOTHING
+
+    @property
+    def _is_endless(self) -> bool:
+        """Whether only the time ends the training."""
+        return self.epochs is None and self.schedule == "linear" and bool(self.limits)
 
     def adapt(self, recipe: TrainSettings) -> Self:
         """See `Method.adapt`."""
-        return self.changed(augment=recipe.augment) if self.augment is None else self
+        open_ended = self.epochs is not None or self._is_endless
+        return self.changed(
+            epochs=self.epochs if open_ended else max(_EPOCHS, round(recipe.epochs / 10)),
+            augment=recipe.augment if self.augment is None else self.augment,
+        )
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
@@ -128,139 +148,84 @@ class Fspmu(CentroidSettings, Method):
         from unlearning.centroids.callback import FeatureSpaceUnlearning
         from unlearning.interop import as_logit_model, check_classifier, copy_model, gives_probabilities
 
-        started = time.perf_counter()
+        budget = self.start()
         keras.utils.set_random_seed(stream_seed(task.seed, "method"))  # before any copy: dropout layers draw theirs
         check_classifier(model, task.train.images, task.num_classes)
         tuned = as_logit_model(model, task.train.images)
-        if self.pred == "known":
+        if self.pred == "known" and self.rows == "unflagged":
             check_unflagged(task)
-        found = self._find(model, tuned, task)
+        found = find(self, model, tuned, task)
         status = found.status
-        if status is None and not self._leaves_both(found, len(task.train)):
+        if status is None and not self._leaves_both(found, task):
             status = OutcomeStatus.NOTHING_FLAGGED
         if status is not None:
             logger.info("Nothing to forget by pred=%s: %s.", self.pred, status)
-            return conclude(model, None, task, started=started, work=found.work, status=status, details=found.details)
-        probabilities = gives_probabilities(tuned, task.train.images, task.num_classes)
-        self._compile(tuned, self.learning_rate, probabilities)
-        callback = FeatureSpaceUnlearning(
-            task.train,
-            task.choosing,
-            found.forget,
-            retain_rows=found.retain,
-            settings=self._settings(),
-            seed=task.seed,
+            return conclude(
+                model, None, task, started=budget.started, work=found.work, status=status, details=found.details
+            )
+        closed = gives_probabilities(tuned, task.train.images, task.num_classes)
+        part = movable(tuned, self.trainable_from, cached=self.cache_features and not self.augment)
+        part.model.compile(
+            optimizer=self._optimizer(),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not closed),
         )
-        feeding.fit(tuned, callback.retain_batches(), epochs=self.epochs, callbacks=[callback])
+        epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
+        steps = epochs * -(-len(task.train) // self.batch_size) if self.schedule == "linear" else None
+        callback = FeatureSpaceUnlearning(
+            part.rows(self._as_retained(task)),
+            part.rows(task.choosing),
+            found.forget,
+            right_labels=task.corrections.labels if self.rows == "corrected" else None,
+            retain_rows=found.retain,
+            settings=CentroidSettings(**{name: getattr(self, name) for name in CentroidSettings.model_fields}),
+            seed=task.seed,
+            steps=steps,
+            budget=budget,
+        )
+        batches = callback.retain_batches()
+        feeding.fit(
+            part.model, batches, epochs=epochs if steps is None else -(-steps // len(batches)), callbacks=[callback]
+        )
         report = callback.reports[-1]
         proposal = None
         if report.applied:
             proposal = copy_model(model, task.train.images)
             proposal.set_weights(tuned.get_weights())
-        setup = callback.settings.factors()._asdict()
+        factors = callback.settings.factors()._asdict()
         return conclude(
             model,
             proposal,
             task,
-            started=started,
+            started=budget.started,
             work=found.work + report.work,
             history=report.history,
             status=report.status,
             told=self.needs,
-            details={**found.details, "factors": setup, **report.details()},
+            details={**found.details, "factors": factors, **report.details(), **self.limits},
             rows={"forget_rows": report.forget_rows},
         )
 
-    def _settings(self) -> CentroidSettings:
-        return CentroidSettings(**{name: getattr(self, name) for name in CentroidSettings.model_fields})
-
-    def _compile(self, model: keras.Model, learning_rate: float | None, probabilities: bool) -> None:
+    def _optimizer(self) -> keras.optimizers.Optimizer:
         import keras
 
-        model.compile(
-            optimizer=keras.optimizers.SGD(
-                learning_rate, momentum=self.momentum, weight_decay=self.weight_decay or None
-            ),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities),
-        )
+        assert self.learning_rate is not None
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(self.learning_rate)
+        return keras.optimizers.SGD(self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay or None)
 
-    def _leaves_both(self, found: _Found, rows: int) -> bool:
+    def _as_retained(self, task: UnlearningTask) -> Split:
+        """The training rows with their given labels, and the corrected images of rows that are retained corrected."""
+        flagged = task.corrections
+        if self.rows != "corrected" or flagged.images is None:
+            return task.train
+        images, known = np.array(task.train.images), flagged.labels != REMOVED
+        images[flagged.rows[known]] = flagged.images[known]
+        return Split(images, task.train.labels)
+
+    def _leaves_both(self, found: ForgetRows, task: UnlearningTask) -> bool:
         """Whether there are rows to forget, and rows to retain besides them."""
-        kept = np.arange(rows) if found.retain is None else found.retain
-        return len(found.forget) > 0 and len(np.setdiff1d(kept, found.forget)) > 0
-
-    def _find(self, model: keras.Model, tuned: keras.Model, task: UnlearningTask) -> _Found:
-        """Finds the forget rows; `tuned` is the model's working copy."""
-        from unlearning.centroids.mixture import memorised_split, mixture_split
-
-        if self.pred == "known":
-            return _Found(task.corrections.rows)
-        if self.pred not in _RULES:
-            return self._detect(model, task)
-        final = self._losses(tuned, task, self.view)
-        work = WorkCount(forward_rows=len(task.train))
-        if not np.isfinite(final).all():
-            return _nowhere(work)
-        if self.pred == "gmm":
-            split = mixture_split(final, self.gmm_threshold, task.seed, normalise=self.gmm_normalise)
-            return _Found(split.forget, work=work, details={"mixture": split.details()})
-        early = self._losses(self._probe(tuned, task), task, "inference")
-        work += WorkCount(forward_rows=len(task.train), gradient_rows=self.probe_epochs * len(task.train))
-        if not np.isfinite(early).all():
-            return _nowhere(work)
-        both = memorised_split(early, final, self.gmm_threshold, task.seed, normalise=self.gmm_normalise)
-        return _Found(both.forget, both.retain, work, {"mixture": both.details()})
-
-    def _losses(self, model: keras.Model, task: UnlearningTask, view: View) -> np.ndarray:
-        from unlearning.centroids.mixture import row_losses
-
-        return row_losses(
-            model,
-            task.train,
-            task.num_classes,
-            view=view,
-            # The published code augments what it scores in either mode.
-            augment=bool(self.augment) and self.view == "training",
-            batch_size=self.batch_size,
-            seed=task.seed,
-        )
-
-    def _probe(self, model: keras.Model, task: UnlearningTask) -> keras.Model:
-        """Returns a model of the same architecture, trained for a few epochs on the given labels."""
-        from unlearning import feeding
-        from unlearning.interop import gives_probabilities
-        from unlearning.training import ShuffledBatches
-        from unlearning.training.afresh import draw_afresh
-
-        seed = stream_seed(task.seed, "method", "probe")
-        probe = draw_afresh(model, seed, logits=False)
-        probabilities = gives_probabilities(probe, task.train.images, task.num_classes)
-        self._compile(probe, self.probe_learning_rate, probabilities)
-        rows = ShuffledBatches(
-            task.train.images,
-            task.train.labels,
-            batch_size=self.batch_size,
-            seed=seed,
-            augment=bool(self.augment),
-        )
-        feeding.fit(probe, rows, epochs=self.probe_epochs)
-        return probe
-
-    def _detect(self, model: keras.Model, task: UnlearningTask) -> _Found:
-        from unlearning.evaluation import predict
-
-        detector = detection.get(self.pred, self.pred_options)
-        work = WorkCount(forward_rows=len(task.train))
-        try:
-            detected = detector.detect(model, task.train, task.num_classes, task.seed)
-        except InputError:
-            if np.isfinite(predict(model, task.train.images)).all():
-                raise
-            return _nowhere(work)
-        details = {
-            "detector": self.pred,
-            "options": detector.config(),
-            "status": str(detected.status),
-            "suspects": len(detected.suspects),
-        }
-        return _Found(detected.suspects, work=work, details={"detection": details})
+        kept = np.arange(len(task.train)) if found.retain is None else found.retain
+        forget = found.forget
+        if self.rows == "corrected":
+            forget = forget[task.corrections.labels == REMOVED]
+        return len(found.forget) > 0 and len(np.setdiff1d(kept, forget)) > 0

@@ -2,10 +2,10 @@
 
     L_forget = -eta KL(old || new),   L_retain = gamma CE + alpha KL(old || new)
 
-Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", NeurIPS 2023. It is `fspmu`
-without the centroids; schedule, clipping and the factors are those of its comparison run in
+Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", NeurIPS 2023. It is
+`fspmu-reference` without the centroids; schedule, clipping and the factors are those of its comparison run in
 github.com/meruemon/FSPMU, which lists `alpha` but never applies it. At the same learning rate
-its steps are shorter than those of `fspmu`, whose pull has a factor of hundreds.
+its steps are shorter than those of `fspmu-reference`, whose pull has a factor of hundreds.
 
 Example:
     >>> from unlearning.methods.scrub import Scrub
@@ -16,12 +16,12 @@ Example:
 
 from __future__ import annotations
 
-from unlearning.methods.fspmu import Fspmu
+from unlearning.methods.fspmu_reference import FspmuReference
 from unlearning.settings import NonNegative
 
 
-class Scrub(Fspmu):
-    """SCRUB of a trained model; the fields are those of `Fspmu`."""
+class Scrub(FspmuReference):
+    """SCRUB of a trained model; the fields are those of `FspmuReference`."""
 
     forget_kl: NonNegative | None = 0.5
     """The `eta`."""

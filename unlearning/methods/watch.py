@@ -1,8 +1,7 @@
-"""What goes along with a plain training: the learning rate's fall, the score on validation, and the budget."""
+"""What goes along with a plain training: the learning rate's fall, the score on validation, and when it is over."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
@@ -11,40 +10,14 @@ import numpy as np
 from unlearning.evaluation import accuracy
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.task import Split
-
-
-class Budget:
-    """How long something may take, in wall-clock seconds, processor seconds, or both: what ends first counts.
-
-    Args:
-        seconds: Most wall-clock seconds from now on, or None.
-        cpu_seconds: Most processor seconds from now on, or None.
-
-    Attributes:
-        started: `time.perf_counter()` at the start.
-    """
-
-    def __init__(self, seconds: float | None = None, cpu_seconds: float | None = None) -> None:
-        self.started, self._cpu = time.perf_counter(), time.process_time()
-        self._seconds, self._cpu_seconds = seconds or float("inf"), cpu_seconds or float("inf")
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock seconds so far."""
-        return time.perf_counter() - self.started
-
-    @property
-    def spent(self) -> float:
-        """The share of the budget that is spent; 0 where there is none."""
-        return max(self.seconds / self._seconds, (time.process_time() - self._cpu) / self._cpu_seconds)
+from unlearning.training.pace import Budget, Pace
 
 
 class Watch(keras.callbacks.Callback):
     """Sets the learning rate, scores on validation, keeps the best weights, and stops when the budget is spent.
 
-    A constant learning rate is scored after every epoch. A falling one is `peak * (1 - progress)`, with the share of
-    the steps that are made, or of the time that is spent, whichever is more, and only its end is scored. Its time
-    begins after the first step, in which Keras compiles, and ends early enough for the scores that come after it.
+    A constant learning rate is scored after every epoch. Of a falling one (see `training.pace`) only the end is scored,
+    early enough for the scores that come after it.
 
     Args:
         validation: The rows to score on.
@@ -88,8 +61,7 @@ class Watch(keras.callbacks.Callback):
             runs: Number of all trainings, which share the budget.
         """
         self._peak = self._rate = peak
-        self._steps, self._made, self._runs_left = steps, 0, runs - run + 1
-        self._begun, self._end = 0.0, run / runs
+        self._pace, self._runs_left = Pace(self._budget, steps, run / runs), runs - run + 1
 
     def score(self, model: keras.Model, **columns: Any) -> None:
         """Adds a row to the history; the first one is the model as it came."""
@@ -112,18 +84,16 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Lets the learning rate fall; Keras calls this."""
         if self._falling:
-            self._rate = self._peak * max(1 - max(self._made / self._steps, self._spent()), 0.0)
+            self._rate = self._pace.rate(self._peak)
             self.model.optimizer.learning_rate = self._rate
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Counts, and stops when the time is spent; Keras calls this."""
         self.batches += 1
-        self._made += 1
-        if self._falling and self._made == 1:
-            self._begun = self._budget.spent
-            left = 1 - self._begun - self._after(self._runs_left)
-            self._end = self._begun + left / self._runs_left
-        if self._spent() >= 1 or (self._falling and self._made >= self._steps):
+        self._pace.step()
+        if self._falling and self._pace.made == 1:
+            self._pace.leave(self._after(self._runs_left), self._runs_left)
+        if self._pace.is_over if self._falling else self._pace.spent >= 1:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -131,20 +101,13 @@ class Watch(keras.callbacks.Callback):
         if not self._falling:
             # A deadline in the middle of an epoch ends it here, too.
             self.score(self.model, learning_rate=self._peak)
-            if self._spent() >= 1:
+            if self._pace.spent >= 1:
                 self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:
         """Scores the model where its learning rate has fallen; Keras calls this."""
         if self._falling:
             self.score(self.model, learning_rate=self._peak, last_learning_rate=self._rate)
-
-    def _spent(self) -> float:
-        """The share of this training's time that is spent."""
-        if not self._made:
-            return 0.0
-        time_left = self._end - self._begun
-        return (self._budget.spent - self._begun) / time_left if time_left > 0 else 1.0
 
     def _after(self, runs: int) -> float:
         """The share of the budget for what follows: a score a training, and those of the old model and the new one."""

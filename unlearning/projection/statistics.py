@@ -174,6 +174,8 @@ def recalibrate_batch_norm(model: keras.Model, images: np.ndarray, batch_size: i
         for layer in model._flatten_layers(include_self=False)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
+    if not layers:
+        return 0
     momenta = [layer.momentum for layer in layers]
 
     def wrap(_: keras.layers.Layer, call: Callable) -> Callable:

@@ -120,7 +120,7 @@ def test_detection_once_for_all_methods(tmp_path: Path) -> None:
 
 def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) -> None:
     """What the detector has drawn, or not, does not reach the method, dropout included."""
-    choices = (MethodChoice(name="fspmu", overrides={"epochs": 2, "learning_rate": 0.001}),)
+    choices = (MethodChoice(name="fspmu-reference", overrides={"epochs": 2, "learning_rate": 0.001}),)
     detect = DetectSettings(detector="probe", options={"epochs": 1})
     short = {"epochs": 3, "batch_size": 32}  # a model that two epochs of the method improve
     settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect, **short)
