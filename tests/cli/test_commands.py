@@ -27,7 +27,7 @@ COMMANDS = main.list_commands(CONTEXT)
 EXPERIMENT = FIXTURES / "cifar10-20000-cnn_small-symmetric"
 FINISHED = (
     *("run", "--data", "cifar10", "--train-rows", "20000", "--noise", "symmetric", "--epochs", "20"),
-    *("--budgets", "5000", "--seeds", "42,43", "--methods", "second-order", "--variant", ""),
+    *("--budgets", "5000", "--seeds", "42,43", "--methods", "sap", "--variant", ""),
 )
 
 
@@ -150,7 +150,7 @@ class TestBeforeTensorFlow:
         before = {p: p.stat().st_mtime_ns for p in (tmp_path / "e").rglob("*")}
         run, cell = [*FINISHED, "--out", "e"], "e/budget-5000/seed-42"
         lines = [run, [*run, "--json"], [*run, "--until", "training"], ["show", "e"]]
-        lines += [["unlearn", "second-order", cell], ["report", "e", "--out", "r.html"]]
+        lines += [["unlearn", "sap", cell], ["report", "e", "--out", "r.html"]]
         codes = in_a_process(lines, {"tensorflow", "keras"}, tmp_path)
         assert codes == [0] * len(lines)
         assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "e").rglob("*") if ".locks" not in p.parts}

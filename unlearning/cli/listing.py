@@ -6,6 +6,7 @@ default and meaning those of the settings class.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import click
 
 from unlearning.cli.group import json_option, main, print_json, say
 from unlearning.cli.looks import WIDTH, Formatter, first_paragraph, load_registry, option, together
+from unlearning.errors import InputError
 from unlearning.registry import Entry, Role
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ _LISTS = {
     "models": "unlearning.architectures:ARCHITECTURES",
     "objectives": "unlearning.training.objectives:OBJECTIVES",
 }
+_BOUNDARIES = "boundaries"
 _HOW = {
     "methods": "--set {name}.FIELD=VALUE (run), --set FIELD=VALUE (repair, unlearn)",
     "detectors": "--set {name}.FIELD=VALUE (run, repair, unlearn), --set FIELD=VALUE (detect)",
@@ -40,17 +43,25 @@ _HOW = {
 
 @main.command(
     name="list",
-    examples=("list methods", "list methods second-order", "list detectors patches --json"),
+    examples=(
+        "list methods",
+        "list methods second-order",
+        "list detectors patches --json",
+        "list boundaries model.keras",
+    ),
 )
-@click.argument("kind", metavar="KIND", type=click.Choice(list(_LISTS)))
+@click.argument("kind", metavar="KIND", type=click.Choice([*_LISTS, _BOUNDARIES]))
 @click.argument("name", required=False)
 @together(json_option, heading="Output")
 def list_names(kind: str, name: str | None, as_json: bool) -> None:
     """Say what methods, detectors, noises and the like there are, and their settings.
 
     KIND is methods, detectors, noises, sources, models or objectives. With NAME, every field is listed with its type,
-    default and meaning.
+    default and meaning. `list boundaries MODEL.keras` measures what it costs to move a model from a layer on.
     """
+    if kind == _BOUNDARIES:
+        _list_boundaries(name, as_json)
+        return
     registry = load_registry(_LISTS[kind])
     entries = registry.entries() if name is None else _stages(kind, name, registry)
     if as_json:
@@ -82,6 +93,34 @@ def schema(name: str | None, out: Path | None) -> None:
         return
     content = schema_of(name) if name else {known: schema_of(known) for known in kinds()}
     say(json.dumps(content, indent=1))
+
+
+def _list_boundaries(path: str | None, as_json: bool) -> None:
+    """What `trainable_from` can be for a model, with what it costs on this machine."""
+    if path is None:
+        raise InputError("name", "the file of a model, such as `list boundaries model.keras`", "nothing")
+    from unlearning.interop import check_model_path, load_model
+    from unlearning.startup import import_tensorflow
+
+    check_model_path(Path(path))
+    import_tensorflow()
+    from unlearning.training.boundaries import measure_boundaries
+
+    found = [dataclasses.asdict(each) for each in measure_boundaries(load_model(Path(path)))]
+    if as_json:
+        print_json(found)
+        return
+    say(f"{'trainable_from':16}{'layer':20}{'moves':>12}{'':>6}{'once':>9}{'a pass':>9}{'memory':>9}")
+    for row in found:
+        share = f"{100 * row['parameters'] / row['of']:.0f} %"
+        say(
+            f"{row['name'][:15]:16}{row['layer'][:19]:20}{row['parameters']:>12,}{share:>6}"
+            f"{row['features_s']:>7.2f} s{row['epoch_s']:>7.2f} s{row['memory_mb']:>6.1f} MB"
+        )
+    say(
+        "\nmoves: trainable parameters from the layer on. Processor seconds and memory of 1,000 rows on this\n"
+        "machine: once: the activations below; a pass: training on them. --trainable-from takes the first column."
+    )
 
 
 def describe_fields(cls: type[Fields], preset: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -6,7 +6,17 @@ what needs it, not by this module; so is TensorFlow, for the few things that Ker
 """
 
 from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
-from unlearning.interop.boundary import ALL, HEAD, MIDDLE, Moved, Parts, choose_boundary, cut, moved_parameters
+from unlearning.interop.boundary import (
+    ALL,
+    HEAD,
+    MIDDLE,
+    Moved,
+    Parts,
+    boundaries,
+    choose_boundary,
+    cut,
+    moved_parameters,
+)
 from unlearning.interop.calling import has_graph, inference_arguments, observing
 from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
@@ -27,6 +37,7 @@ __all__ = [
     "Parts",
     "as_graph",
     "as_logit_model",
+    "boundaries",
     "check_classifier",
     "check_model_path",
     "choose_boundary",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from unlearning.errors import InputError
 from unlearning.interop.calling import has_graph
 
@@ -110,6 +112,43 @@ def middle(model: keras.Model) -> str:
     return ALL
 
 
+def boundaries(model: keras.Model, most: int = 8) -> list[tuple[str, str]]:
+    """Returns the places from which a model may move, from all layers to the fewest.
+
+    Args:
+        model: A built model.
+        most: How many at most; where there are more, evenly spread ones, and always the named ones.
+
+    Returns:
+        Pairs of a name and a layer; the name is `"all"`, `"middle"`, `"head"`, or that of the layer.
+    """
+    named = {choose_boundary(model, name): name for name in (MIDDLE, HEAD, ALL)}
+    if not has_graph(model):
+        return [(ALL, ALL)]
+    found = []
+    for number, layer in enumerate(model.layers):
+        large = any(len(v.shape) > 1 for v in layer.trainable_variables)  # a normalisation alone repairs nothing
+        if not large and layer.name not in named:
+            continue
+        try:
+            if cut(model, layer) is None or _first_behind(model.layers, number) != number:
+                continue
+        except InputError:
+            continue
+        found.append(layer.name)
+    first = next((layer.name for layer in model.layers if layer.trainable_variables), None)
+    above = {name: sum(len(layer.trainable_variables) for layer in _from(model, name)) for name in found}
+    known = {above[name] for name in named if name in above}  # what moves as much as a named one says nothing new
+    found = [name for name in found if name in named or (name != first and above[name] not in known)]
+    kept = {found[round(i)] for i in np.linspace(0, len(found) - 1, min(most - 1, len(found)))} | set(named)
+    return [(ALL, ALL), *((named.get(name, name), name) for name in found if name in kept and name != ALL)]
+
+
+def _from(model: keras.Model, name: str) -> list[keras.layers.Layer]:
+    """The layers from a name on."""
+    return model.layers[[layer.name for layer in model.layers].index(name) :]
+
+
 def _first_behind(layers: list[keras.layers.Layer], number: int) -> int:
     """The number of the first layer that gets what a layer gets: where paths part, a cut is in front of them all."""
     wanted = layers[number].input
@@ -160,8 +199,6 @@ def moved_parameters(before: keras.Model, after: keras.Model) -> Moved | None:
     Returns:
         What changed; None where the second is another network, such as an ensemble.
     """
-    import numpy as np
-
     if [v.shape for v in before.trainable_variables] != [v.shape for v in after.trainable_variables]:
         return None
     moved, layer = 0, None
