@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import shutil
 from pathlib import Path
 
-import keras
 import pytest
 from PIL import Image
 
@@ -24,21 +24,23 @@ def module_name(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def poisoned():
-    task, _ = poisoned_task()
-    return fitted(small_model(hidden=16), task.train), task
+def saved(tmp_path_factory) -> Path:
+    """The files that examples name."""
+    folder = tmp_path_factory.mktemp("examples")
+    fitted(small_model(hidden=16), poisoned_task()[0].train).save(folder / "model.keras")
+    (folder / "photos").mkdir()
+    for name in "ab":
+        Image.new("RGB", (40, 30)).save(folder / "photos" / f"{name}.jpg")
+    return folder
 
 
 @pytest.fixture
-def names(poisoned, tmp_path, monkeypatch) -> dict:
+def names(saved: Path, tmp_path, monkeypatch) -> dict:
     """What examples may name without saying where it comes from: a small poisoned model, its rows, two files."""
-    trained, task = poisoned
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    trained.save("model.keras")
-    Path("photos").mkdir()
-    for name in "ab":
-        Image.new("RGB", (40, 30)).save(Path("photos", f"{name}.jpg"))
-    model = keras.saving.load_model("model.keras")
+    task, _ = poisoned_task()
+    model = fitted(small_model(hidden=16), task.train)
     x, y = task.train.images, task.train.labels
     return {
         "batches": ShuffledBatches(x, y, batch_size=32, seed=0),

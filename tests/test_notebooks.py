@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import itertools
 import json
 import os
@@ -14,9 +16,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from support.command import PATIENCE_S
 from support.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "example_notebooks").glob("*.ipynb"))
+TRAINING = {"01_poison_and_repair", "03_repair_your_own_model", "04_callbacks_in_your_own_fit"}
+"""Notebooks that train networks for more than ten seconds."""
+RUNS = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TRAINING)) for path in NOTEBOOKS]
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w<.:/])/(?:[\w.+-]+/)+[\w.+-]+|\b[A-Z]:\\\w")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d|\b\d\d:\d\d:\d\d\b|^[IWEF]\d{4} \d\d:", re.MULTILINE)
@@ -128,6 +134,18 @@ def test_every_notebook_has_claims() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_calls_what_there_is(path: Path) -> None:
+    """The short version of running it: its code is Python, and its imports are there, under the names it uses."""
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
 def test_notebook_runs_and_keeps_its_claims(path: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
@@ -135,7 +153,8 @@ def test_notebook_runs_and_keeps_its_claims(path: Path, tmp_path: Path, monkeypa
     notebook = nbformat.read(path, as_version=4)
     committed = shape(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({probe}, default=float))"))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=PATIENCE_S, startup_timeout=PATIENCE_S, resources=where).execute()
     check(json.loads(notebook.cells.pop().outputs[-1].text))
     assert shape(notebook) == committed, "the committed outputs are those of other cells"
 

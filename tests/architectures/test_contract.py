@@ -48,6 +48,7 @@ def test_every_architecture_can_be_saved_and_copied(name: str, tmp_path: Path) -
     expected = np.asarray(model(images))
     save_model(model, tmp_path / "model.keras")
     for other in (copy_model(model), as_logit_model(model), load_model(tmp_path / "model.keras")):
+        assert [layer.name for layer in other.layers][1:] == [layer.name for layer in model.layers][1:]
         np.testing.assert_allclose(other(images), expected, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from support.command import PATIENCE_S, TINY, assert_refused, cli, process, program, tree
+from support.grid import registered
 from support.trees import without_times
 
 
@@ -92,6 +93,7 @@ class TestRun:
         assert {p: p.stat().st_mtime_ns for p in experiment.rglob("*")} == before
         assert done.stderr == "", "no log noise"
 
+    @pytest.mark.slow
     def test_a_fresh_process_gives_equal_numbers(self, experiment: Path, tmp_path: Path) -> None:
         done = process("run", *TINY, "--methods", "first-order", "--out", "again", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -194,7 +196,8 @@ class TestOtherCommands:
 
     def test_objectives_and_training_alone(self, tmp_path: Path) -> None:
         options = ("--objective", "mixup", "--objective-option", "alpha=0.4")
-        done = cli("run", "--until", "training", *TINY, *options, "--out", "e", cwd=tmp_path)
+        with registered():
+            done = cli("run", "--until", "training", *TINY, "--model", "tiny", *options, "--out", "e", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         config = json.loads((tmp_path / "e/clean/seed-1/train_config.json").read_text())
         assert (config["objective"], config["objective_options"]) == ("mixup", {"alpha": 0.4})

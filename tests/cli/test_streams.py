@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from support.command import PATIENCE_S
 from support.paths import ROOT
 from unlearning import startup
 
@@ -20,7 +21,7 @@ SHOWN = str(ROOT / "models/published/digits-cnn_small-flip-pairs")
 def start(command: str) -> subprocess.CompletedProcess:
     """Runs a line of the shell in which `$CLI` is the command line."""
     environment = {**os.environ, "CLI": f"{sys.executable} {ROOT / 'cli.py'}"}
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
 
 
 def test_nothing_is_said_to_who_stopped_reading() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 import cli
 from support.command import process
+from support.grid import environment, registered
 from support.paths import FIXTURES
 from unlearning import methods
 from unlearning.experiments.cell.choices import PlannedRepair
@@ -24,12 +24,12 @@ from unlearning.reporting import tables
 
 EXPERIMENT = FIXTURES / "cifar10-20000-cnn_small-symmetric"
 WIDTH = 100
-TINY = ("--train-rows", "200", "--epochs", "1", "--budgets", "40", "--out", "e")
+TINY = ("--model", "tiny", "--train-rows", "200", "--epochs", "1", "--budgets", "40", "--out", "e")
 
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     """Runs the command as a user would: nothing in the environment quietens TensorFlow."""
-    noisy = {k: v for k, v in os.environ.items() if not k.startswith(("TF_CPP", "GRPC", "ABSL", "TQDM"))}
+    noisy = {k: v for k, v in environment().items() if not k.startswith(("TF_CPP", "GRPC", "ABSL", "TQDM"))}
     return process(*arguments, cwd=cwd, env=noisy)
 
 
@@ -112,7 +112,8 @@ class TestJson:
     def test_every_command_with_results(self, folder: Path, monkeypatch, arguments: tuple, key: str) -> None:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("TQDM_DISABLE", "1")
-        done = CliRunner().invoke(cli.main, [*map(str, arguments), "--json"])
+        with registered():
+            done = CliRunner().invoke(cli.main, [*map(str, arguments), "--json"])
         assert done.exit_code == 0, done.output
         content = json.loads(done.stdout)
         assert key in (content[0] if isinstance(content, list) else content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +91,16 @@ class TestOffline:
             port = held.getsockname()[1]
         return f"http://127.0.0.1:{port}/set.tar.gz"
 
-    def test_no_server_is_one_line_within_seconds(self, tmp_path: Path, monkeypatch, capfd, nowhere: str) -> None:
+    def test_no_server_is_one_line(self, tmp_path: Path, monkeypatch, capfd, nowhere: str) -> None:
         import tensorflow_datasets as tfds
 
         monkeypatch.setattr(tfds.core.DatasetBuilder, "url_infos", {nowhere: None})
         monkeypatch.setattr(
             tfds.core.DatasetBuilder, "download_and_prepare", lambda *_, **__: pytest.fail("it is tried in vain")
         )
-        started = time.monotonic()
         with pytest.raises(InputError, match=r"cannot be reached.*--data-dir.*TFDS_DATA_DIR") as caught:
             load_data("mnist", data_dir=tmp_path)
-        assert "\n" not in str(caught.value) and time.monotonic() - started < 30
+        assert "\n" not in str(caught.value)
         assert capfd.readouterr().out == ""
 
     def test_a_server_or_the_proxy_before_it(self, monkeypatch: pytest.MonkeyPatch, nowhere: str) -> None:
@@ -119,9 +118,10 @@ class TestOffline:
 
     def test_a_server_that_keeps_silent(self, monkeypatch: pytest.MonkeyPatch, nowhere: str) -> None:
         monkeypatch.setattr(reachable, "_PATIENCE_S", 0.2)
-        monkeypatch.setattr(reachable, "_answers", lambda *_: time.sleep(2))
-        started = time.monotonic()
-        assert not any_reachable([nowhere]) and time.monotonic() - started < 1.5
+        speak, spoken = threading.Event(), threading.Event()
+        monkeypatch.setattr(reachable, "_answers", lambda *_: speak.wait() and spoken.set())
+        assert not any_reachable([nowhere]) and not spoken.is_set()
+        speak.set()
 
     def test_what_is_printed_goes_to_standard_error(self, tmp_path: Path, monkeypatch, capsys) -> None:
         import tensorflow_datasets as tfds

@@ -16,6 +16,7 @@ def clean() -> list[Case]:
     return [draw_case(seed) for seed in range(3)]
 
 
+@pytest.mark.slow
 def test_fitting_wrong_labels_is_no_improvement(clean) -> None:
     """Retraining puts the flagged rows "right", beyond chance, and is worse for it."""
     runs = [run("retraining", methods.get("retraining", RETRAINING), case, "relabelled") for case in clean]

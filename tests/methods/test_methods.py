@@ -54,15 +54,9 @@ QUICK = {
 """The published constants belong to a network of a million weights; these fit the toy one."""
 
 
-ALIKE = {
-    "second-order-single": "second-order",
-    "fspmu-corrected": "fspmu",
-    "fine-tuning-constant": "fine-tuning",
-    "annealing": "fine-tuning",
-    "retraining-unflagged": "retraining",
-}
-"""Presets that draw, and take a model, as another of the same class does: they differ in numbers, or in their rows."""
 NAMES = (*methods.METHODS.names(), "sap+first-order")
+FIRST = {methods.METHODS.load(name): name for name in reversed(methods.METHODS.names())}
+"""By class, the first method that is one: the others are presets of it."""
 
 
 @pytest.fixture(params=NAMES)
@@ -70,9 +64,14 @@ def method(request) -> Method:
     return methods.get(request.param, QUICK.get(request.param))
 
 
-@pytest.fixture(params=[name for name in NAMES if name not in ALIKE])
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name in methods.METHODS and name not in FIRST.values()))
+        for name in NAMES
+    ]
+)
 def typical(request) -> Method:
-    """Without those that are like another in what the dearest tests ask."""
+    """In what is dear to ask, the other presets of a class wait for the slow tests."""
     return methods.get(request.param, QUICK.get(request.param))
 
 
@@ -135,11 +134,11 @@ class Contract:
             row.get("validation_accuracy") for row in second.history
         ]
 
-    def test_returns_the_input_when_nothing_can_improve(self, method: Method, poisoned) -> None:
+    def test_returns_the_input_when_nothing_can_improve(self, typical: Method, poisoned) -> None:
         """Validation labels that the model already predicts leave nothing to gain."""
         model, task = poisoned
         perfect = Split(task.validation.images, np.asarray(model(task.validation.images)).argmax(-1))
-        outcome = method.unlearn(model, dataclasses.replace(task, validation=perfect))
+        outcome = typical.unlearn(model, dataclasses.replace(task, validation=perfect))
         assert not outcome.applied
         # Methods that choose nothing, such as retraining, have a proposal nevertheless.
         assert outcome.status in (
@@ -150,12 +149,12 @@ class Contract:
         for a, b in zip(model.get_weights(), outcome.model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
-    def test_survives_a_model_with_non_finite_gradients(self, method: Method, poisoned) -> None:
+    def test_survives_a_model_with_non_finite_gradients(self, typical: Method, poisoned) -> None:
         model, task = poisoned
         images = task.train.images.copy()
         images[5] = np.inf  # a flagged row whose features, and so whose gradient, are not finite
         images[200] = np.nan
-        outcome = method.unlearn(model, dataclasses.replace(task, train=Split(images, task.train.labels)))
+        outcome = typical.unlearn(model, dataclasses.replace(task, train=Split(images, task.train.labels)))
         assert all(np.isfinite(w).all() for w in outcome.model.get_weights())
         assert outcome.validation_accuracy_after >= outcome.validation_accuracy_before
 
@@ -254,10 +253,6 @@ class TestStranger(Contract):
 
 
 class TestRegistry:
-    def test_those_that_are_alike_are_one_class(self) -> None:
-        for name, other in ALIKE.items():
-            assert methods.METHODS.load(name) is methods.METHODS.load(other)
-
     def test_neither_listing_nor_building_modules_imports_keras(self) -> None:
         code = (
             "import importlib, sys, unlearning.methods as m; m.summaries(); "

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.command import PATIENCE_S
 from support.report_trees import FAILURE, HOSTILE, METHODS, add_detection, fail, make_tree
 from unlearning.reporting.page import write_report
 
@@ -28,7 +29,7 @@ COLUMNS = ("method", "told", "budget", "clean", "before", "after", "restored", "
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=1000 * PATIENCE_S)
         yield browser
         browser.close()
 
@@ -51,6 +52,7 @@ class Visit:
 
     def __init__(self, browser: sync_api.Browser, path: Path, width: int = 1280, script: str = "", **options) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.context.set_default_timeout(1000 * PATIENCE_S)
         self.page = self.context.new_page()
         self.page.add_init_script(script)
         self.said: list[str] = []

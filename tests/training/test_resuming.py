@@ -55,7 +55,8 @@ print("epochs logged", [r["epoch"] for r in report.history])
 """
 
 
-@pytest.mark.parametrize("schedule", ["constant", pytest.param("cosine", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, schedule: str) -> None:
     def start(folder: Path, delay: float) -> subprocess.Popen:
         folder.mkdir(exist_ok=True)

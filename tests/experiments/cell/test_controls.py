@@ -68,7 +68,7 @@ class TestExperiment:
 
     @staticmethod
     def settings(folder: Path, choices: tuple[MethodChoice, ...]) -> RunSettings:
-        recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 2e-3, "validation": "clean"}
+        recipe = {"epochs": 3, "batch_size": 8, "learning_rate": 5e-3, "validation": "clean", "model": "tiny"}
         return RunSettings(train_rows=240, budgets=(80,), seeds=(1,), methods=choices, output=folder / "e", **recipe)
 
     @pytest.fixture(scope="class")

@@ -19,6 +19,7 @@ from unlearning.experiments.grid.sweep import scan, sweep
 from unlearning.repairs.settings import DetectSettings
 
 SETTINGS = RunSettings(
+    model="tiny",
     train_rows=100,
     epochs=1,
     batch_size=32,

@@ -40,7 +40,7 @@ def test_retraining_is_the_training_of_the_poisoned_model_on_other_rows(
         seen.append((settings, steps))
 
     monkeypatch.setattr(fit, "compile_model", compile_and_note)
-    recipe = {"epochs": 3, "batch_size": 32, "schedule": schedule, "objective": objective, "learning_rate": 2e-3}
+    recipe = {"model": "tiny", "epochs": 3, "batch_size": 32, "schedule": schedule, "objective": objective}
     choices = (MethodChoice(name="retraining"), MethodChoice(name="retraining-unflagged"))
     settings = RunSettings(train_rows=200, budgets=(80,), seeds=(1,), methods=choices, output=tmp_path / "e", **recipe)
     run_grid(Setup(settings))
@@ -65,7 +65,8 @@ def test_a_control_for_equal_time_is_not_given_the_shared_detection(tmp_path: Pa
 
 
 def test_fine_tuning_of_version_0_1_is_found_as_what_it_was(tmp_path: Path) -> None:
-    settings = RunSettings(train_rows=100, epochs=10, batch_size=50, budgets=(20,), seeds=(1,), output=tmp_path / "e")
+    recipe = {"model": "tiny", "train_rows": 100, "epochs": 2, "batch_size": 50}
+    settings = RunSettings(budgets=(20,), seeds=(1,), output=tmp_path / "e", **recipe)
     old = settings.changed(methods=(MethodChoice(name="fine-tuning", overrides=CONSTANT),))
     (done,) = run_grid(Setup(old))
     recorded = done.config.hyperparameters

@@ -102,7 +102,8 @@ def test_a_reopened_cell_has_the_settings_it_was_made_with(finished: Setup) -> N
         assert getattr(kept, name) == getattr(finished.settings, name), name
 
 
-def test_detection_once_for_all_methods(tmp_path: Path) -> None:
+def test_detection_once_for_all_methods(finished: Setup, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "e")
     choices = (MethodChoice(name="first-order"), MethodChoice(name="second-order-single"))
     detect = DetectSettings(detector="loss-ranking", options={"share": 0.2})
     setup = Setup(SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect))
@@ -110,6 +111,7 @@ def test_detection_once_for_all_methods(tmp_path: Path) -> None:
     folders = sorted(path.name for path in (tmp_path / "e/budget-40/seed-1").iterdir() if path.is_dir())
     assert folders == [
         "detect-loss-ranking",
+        "first-order",
         "first-order-detected-loss-ranking",
         "second-order-single-detected-loss-ranking",
     ]
@@ -122,7 +124,8 @@ def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) 
     """What the detector has drawn, or not, does not reach the method, dropout included."""
     choices = (MethodChoice(name="fspmu-reference", overrides={"epochs": 2, "learning_rate": 0.001}),)
     detect = DetectSettings(detector="probe", options={"epochs": 1})
-    short = {"epochs": 3, "batch_size": 32}  # a model that two epochs of the method improve
+    # A model that two epochs of the method improve.
+    short = {"model": "cnn_small", "learning_rate": 1e-3, "epochs": 3, "batch_size": 32}
     settings = SETTINGS.changed(output=tmp_path / "e", methods=choices, detect=detect, **short)
     run_grid(Setup(settings))
     (folder,) = (tmp_path / "e/budget-40/seed-1").glob("fspmu-*")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.command import PATIENCE_S, program
-from support.grid import SETTINGS, copy, setup
+from support.grid import SETTINGS, copy, environment, setup
 from support.paths import PUBLISHED
 from support.trees import contents
 from unlearning.errors import InputError
@@ -122,8 +122,9 @@ class TestTrainedOnce:
         assert contents(folder) == reference
         assert {path: path.stat().st_mtime_ns for path in before} == before
 
+    @pytest.mark.slow
     def test_by_one_of_two_workers(self, tmp_path: Path) -> None:
-        settings = SETTINGS.changed(output=tmp_path / "e", budgets=(20, 40), seeds=(1,), methods=())
+        settings = SETTINGS.changed(output=tmp_path / "e", budgets=(20, 40), seeds=(1,), methods=(), model="cnn_small")
         pool = workers.LocalPool(settings, 2, 1)
         try:
             outcomes = [event[1] for event in pool.run([(20, 1), (40, 1)]) if event is not None]
@@ -141,6 +142,7 @@ class TestTrainedOnce:
             subprocess.Popen(
                 program("unlearn", "first-order", f"e/budget-{budget}/seed-1"),
                 cwd=tmp_path,
+                env=environment(),
                 stderr=subprocess.PIPE,
                 text=True,
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.command import PATIENCE_S
 from support.paths import ROOT
 from unlearning.experiments.grid import locks
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from unlearning.experiments.grid import locks
 with getattr(locks, sys.argv[1])(Path(sys.argv[2]), *eval(sys.argv[3])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(1800)
 """
 COUNTER = """
 import sys
@@ -76,7 +77,7 @@ class TestLocks:
             pass
         killer = subprocess.Popen(["sh", "-c", f"sleep 2.5; kill -9 {process.pid}"])
         with locks.lock_cell(tmp_path, 1, 2):
-            assert process.wait(5) == -signal.SIGKILL
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL
         killer.wait()
 
     def test_no_two_hold_one_lock(self, tmp_path: Path) -> None:
@@ -84,5 +85,5 @@ class TestLocks:
         (tmp_path / "count").write_text("0")
         command = [sys.executable, "-c", COUNTER, str(tmp_path)]
         counters = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(3)]
-        assert [process.wait(60) for process in counters] == [0, 0, 0]
+        assert [process.wait(PATIENCE_S) for process in counters] == [0, 0, 0]
         assert (tmp_path / "count").read_text() == "120" and not (tmp_path / ".locks").exists()

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
+from support.command import PATIENCE_S
 from support.paths import ROOT
 
 PARENT = """
@@ -20,7 +22,7 @@ import orphan
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=orphan.work, daemon=True)
     child.start()
-    time.sleep(60)
+    time.sleep(1800)
 """
 CHILD = """
 import os, signal, time
@@ -42,8 +44,8 @@ def test_a_stopped_worker_does_not_outlive_a_killed_parent(tmp_path: Path) -> No
     assert parent.stdout is not None
     worker = psutil.Process(int(parent.stdout.readline()))
     while worker.status() != psutil.STATUS_STOPPED:
-        pass
+        time.sleep(0.02)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _, alive = psutil.wait_procs([worker], timeout=10)
+    _, alive = psutil.wait_procs([worker], timeout=PATIENCE_S)
     assert not alive or worker.status() == psutil.STATUS_ZOMBIE

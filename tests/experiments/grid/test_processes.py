@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -64,20 +65,25 @@ class TestProcesses:
         assert contents(folder) == reference
 
     def test_stopping_kills_workers(self, tmp_path: Path) -> None:
-        pool = workers.LocalPool(SETTINGS.changed(output=tmp_path / "e"), 2, 2)
+        pool = workers.LocalPool(SETTINGS.changed(output=tmp_path / "e", model="cnn_small"), 2, 2)
         events = pool.run([(40, 1), (40, 2)])
         assert next(events) is None and sorted(pool.running) == [(40, 1), (40, 2)]
-        children = psutil.Process().children(recursive=True)
+        children = multiprocessing.active_children()
+        started = [psutil.Process(child.pid) for child in children if child.name in ("cells-0", "cells-1")]
+        assert len(started) == 2
+        deadline = time.monotonic() + PATIENCE_S
+        while not all("spawn_main" in " ".join(worker.cmdline()) for worker in started):  # not yet its own program
+            assert time.monotonic() < deadline, "timed out"
+            time.sleep(0.02)
         pool.close()
-        assert not pool.running and not [
-            c for c in children if c.is_running() and "spawn_main" in " ".join(c.cmdline())
-        ]
+        _, alive = psutil.wait_procs(started, timeout=PATIENCE_S)
+        assert not pool.running and not alive
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_exit_codes(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)
         with pytest.raises(signals.Stopped) as stopped, signals.stopping_on_signals():
             os.kill(os.getpid(), number)
-            time.sleep(1)
+            time.sleep(PATIENCE_S)  # until the handler raises
         assert stopped.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
         assert signal.getsignal(number) is before

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from support.command import PATIENCE_S
-from support.grid import copy, setup, start
+from support.grid import copy, environment, setup, start
 from support.trees import contents
 from unlearning.errors import InputError
 from unlearning.experiments.grid import cluster, sweep
@@ -75,7 +75,7 @@ class TestRay:
                     str(port),
                     *options,
                 ],
-                env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4},
+                env={**environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
