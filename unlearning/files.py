@@ -265,6 +265,14 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
     check_writable(paths[0].parent)
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Returns where a path really is, through all links; of links in a circle, their own place.
+
+    `Path.resolve` raises a `RuntimeError` for these until Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def real_below(root: Path, path: Path, *, alone: bool = False) -> Path:
     """Returns a path that stays in a folder from a stranger: nothing on its way is a link.
 
