@@ -4,7 +4,7 @@ A line a file: how many damages were refused (by one line and exit code 2, or by
 many were read as something else, and how many as if nothing had happened; the slowest command, and the most memory that
 one took beyond what the process had. A traceback, a crash, more than 20 s of processor time, 300 s, or 2 GiB, a file
 that is changed, lost, or left behind by a command that failed, or anything but one line of an error is a failure of the
-script. Commands that draw or train are run on one of ten damages (or twenty) where quicker ones read the same file.
+script. Commands that draw or train are run on one of twenty damages (or ten) where quicker ones read the same file.
 With `--file` or `--group`, the other lines stay as they were.
 
     PYTHONPATH=.:tests python tests/benchmarks/hostile_files.py [--count 300] [--file NAME] [--group NAME]
@@ -233,7 +233,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
     _import_all()
-    rows, failures = [], 0
+    out, failures = options.out or RESULTS / "hostile_files.json", 0
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.group.split(","):
             group, source = GROUPS[kind], Path(folder, kind, "source")
@@ -246,16 +246,22 @@ def main() -> None:
                 for number, found in run_batches(work, range(WHOLE, options.count)):
                     results[number] = found if isinstance(found, Said) else Said(wrong=[found])
                 wrong = [f"{name} {n} ({f.way}) {text}" for n, f in results.items() for text in f.wrong]
-                rows.append(describe(name, [*group.commands], results) | {"processor_s": _cpu() - used})
-                print(rows[-1], *wrong, sep="\n", flush=True)
+                row = describe(name, [*group.commands], results) | {"processor_s": _cpu() - used}
+                print(row, *wrong, sep="\n", flush=True)
                 failures += len(wrong)
+                if not wrong:
+                    _save(row, out)
     if failures:
         sys.exit(f"{failures} went wrong")
-    path = options.out or RESULTS / "hostile_files.json"
+
+
+def _save(row: dict[str, object], path: Path) -> None:
+    """Puts a line in the place of the one of the same file."""
     there = json.loads(path.read_text())["rows"] if path.exists() else []
-    lines = {row["file"]: row for row in [*there, *rows]}
+    lines = {line["file"]: line for line in [*there, row]}
     order = [name for group in GROUPS.values() for name in group.files]
-    save("hostile_files", [lines[name] for name in order if name in lines], out=path)
+    command = "python tests/benchmarks/hostile_files.py"  # also where the lines were made one group at a time
+    save("hostile_files", [lines[name] for name in order if name in lines], out=path, command=command)
 
 
 def _import_all() -> None:

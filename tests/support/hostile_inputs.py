@@ -166,8 +166,8 @@ _READING = {
     "show": Command(("show", "experiment")),
     "compare": Command(("show", "experiment", "--compare", "--control", "sap")),
     "export": Command(("export", "experiment", "--out", "{out}/t.csv")),
-    "report": Command(("report", "experiment", "--images", "0", "--out", "{out}/r.html"), every=10),
-    "figures": Command(("figures", "experiment", "--out", "{out}/figures"), every=10),
+    "report": Command(("report", "experiment", "--images", "0", "--out", "{out}/r.html"), every=20),
+    "figures": Command(("figures", "experiment", "--out", "{out}/figures"), every=20),
 }
 _BESIDE = "grid/budget-6/seed-1"
 GROUPS = {

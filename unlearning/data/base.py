@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from unlearning.files import real_path
+from unlearning.links import real_path
 
 if TYPE_CHECKING:
     from unlearning.data.image_data import ImageData

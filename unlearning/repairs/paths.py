@@ -13,8 +13,9 @@ from unlearning.data import ImageData, reads_images
 from unlearning.data.settings import DataChoice, DataSettings, ImageReading
 from unlearning.drawing.boards import check_tensorboard, write_repair
 from unlearning.errors import InputError
-from unlearning.files import check_outputs, real_path
+from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
+from unlearning.links import real_path
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment

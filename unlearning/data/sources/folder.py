@@ -21,7 +21,7 @@ from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.scanning import Scan
 from unlearning.errors import InputError
-from unlearning.files import real_path
+from unlearning.links import real_path
 from unlearning.progress import progress_bar
 
 

@@ -14,7 +14,8 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair, plan_repairs
 from unlearning.experiments.cell.settings import RunSettings
-from unlearning.files import check_writable, real_path
+from unlearning.files import check_writable
+from unlearning.links import real_path
 from unlearning.records import DataConfig, PoisonConfig, TrainConfig, TrainResults, read_json
 from unlearning.training import objectives
 from unlearning.training.settings import TrainSettings

@@ -9,7 +9,7 @@ from unlearning.experiments.published.config import SEEDS, PublishedTable
 from unlearning.experiments.results.columns import COLUMNS, GOLD, gold_of
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.reader import read_folders
-from unlearning.files import real_path
+from unlearning.links import real_path
 from unlearning.records import UnlearningResults
 from unlearning.records.comparison import Summary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import real_path
+from unlearning.links import real_path
 
 _NO_METHODS = ("backup", "figures")  # folders inside a cell that are none of a method
 

@@ -16,7 +16,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.places import Place, place, room
 from unlearning.experiments.results.tree import Cell, Detection, Experiment, Files, Repair, Training, Tree
 from unlearning.experiments.results.walk import walk_files
-from unlearning.files import real_path
+from unlearning.links import real_path
 from unlearning.records import KINDS
 
 _RESULTS = layout.MethodFiles(Path()).results.name

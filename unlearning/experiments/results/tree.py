@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import read_below, real_below, real_path
+from unlearning.files import read_below
+from unlearning.links import real_below, real_path
 from unlearning.methods.described import label
 from unlearning.records import (
     CellFailure,

@@ -21,7 +21,8 @@ from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Files, reason
 from unlearning.experiments.results.walk import is_left_over
 from unlearning.experiments.results.whole import check_log, check_picture, diagnose_archive
-from unlearning.files import file_sha256, is_plain, real_path
+from unlearning.files import file_sha256, is_plain
+from unlearning.links import real_path
 from unlearning.records import (
     KINDS,
     DetectConfig,

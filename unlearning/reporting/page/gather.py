@@ -17,7 +17,8 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.grid.locks import find_writers
 from unlearning.experiments.results import tree
 from unlearning.experiments.results.reader import read_folders
-from unlearning.files import read_table, real_path
+from unlearning.files import read_table
+from unlearning.links import real_path
 from unlearning.records import DetectionResults, TrainResults
 from unlearning.records.reference import ReferenceResults
 from unlearning.records.validation import Problem
