@@ -7,7 +7,7 @@ that is changed, lost, or left behind by a command that failed, or anything but 
 script. Commands that draw or train are run on one of twenty damages (or ten) where quicker ones read the same file.
 With `--file` or `--group`, the other lines stay as they were.
 
-    PYTHONPATH=.:tests python tests/benchmarks/hostile_files.py [--count 300] [--file NAME] [--group NAME]
+    PYTHONPATH=.:tests python tests/benchmarks/hostile_files.py [--count 300] [--file NAME,...] [--group NAME,...]
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def main() -> None:
             group, source = GROUPS[kind], Path(folder, kind, "source")
             source.mkdir(parents=True)
             list(run_batches(functools.partial(_make, group, source), [0]))
-            for name in (name for name in group.files if options.file in name):
+            for name in (name for name in group.files if any(part in name for part in options.file.split(","))):
                 used = _cpu()
                 results: dict[int, Said] = {}
                 work = functools.partial(attack, group, source, name)

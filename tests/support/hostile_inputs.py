@@ -152,7 +152,7 @@ def make_cell(folder: Path) -> None:
 
     make_own(folder)
     options = ["--data", "data.npz", "--quiet", "--model", "cnn_small", "--budgets", "6", "--seeds", "1"]
-    done = cli("run", *options, "--epochs", "1", "--methods", "sap", "--out", "grid", cwd=folder)
+    done = cli("run", *options, "--epochs", "1", "--methods", "fspmu", "--out", "grid", cwd=folder)
     assert done.returncode == 0, done.stderr
 
 
@@ -226,7 +226,7 @@ GROUPS = {
     "cells": Group(
         make_cell,
         [f"{_BESIDE}/{name}" for name in ("train_config.json", "poison_config.json", "corruption.npz")]
-        + [f"{_BESIDE}/poisoned_model.keras", f"{_BESIDE}/sap/rows.npz"],
+        + [f"{_BESIDE}/poisoned_model.keras", f"{_BESIDE}/fspmu/rows.npz"],
         {
             "validate": Command(("validate", "grid")),
             "export": Command(
