@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.errors import InputError
+from unlearning.links import real_below, still_real
 
 _LONGEST_LINE = 2**16
 
@@ -38,7 +39,8 @@ LARGEST_TABLE = 5_000_000
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lets a file be written aside and puts it in place when all went well: the old content or the whole new one.
 
-    What writers left in the same folder that were killed is removed on the way.
+    What writers left in the same folder that were killed is removed on the way. The file appears in the folder that was
+    opened first; if another one, or a link, took that one's place meanwhile, nothing does.
 
     Args:
         path: The file; its folder is made where there is none.
@@ -47,26 +49,41 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         Where to write, in the same folder and with the same suffixes.
 
     Raises:
+        InputError: If the folder is another one at the end, or a link on the way to it; see `keeping_real`.
         OSError: If the disk is full; it names the file, whatever library found it out.
     """
-    path = Path(path)
+    path = still_real(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(path.parent)
     aside = path.with_name(f"{PARTIAL}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{''.join(path.suffixes)}")
-    # Made by the system with what the umask leaves of these, as any other file.
-    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    folder = os.open(path.parent, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
     try:
+        # Made by the system with what the umask leaves of these, as any other file.
+        os.close(os.open(aside.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder))
         yield aside
+        still_real(aside)
+        if not _is_in(folder, aside):
+            raise InputError(f"{path.parent} became another folder while {path.name} was written; nothing was.")
         _sync(aside)
-        os.replace(aside, path)
+        os.replace(aside.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside.name, dir_fd=folder)
         code = getattr(error, "errno", None)
         if code in _NO_SPACE or os.strerror(errno.ENOSPC) in str(error):  # h5py says it in its text only
             code = code or errno.ENOSPC
             raise OSError(code, os.strerror(code), str(path)) from error
         raise
+    finally:
+        os.close(folder)
     _sync(path.parent)
+
+
+def _is_in(folder: int, path: Path) -> bool:
+    """Whether the file at a path is the one of that name in an open folder."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.path.samestat(os.stat(path.name, dir_fd=folder), os.stat(path))
+    return False
 
 
 def remove_stale(folder: Path) -> None:
@@ -263,44 +280,6 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
         if path.exists() and not force:
             raise InputError(f"{path} exists. Pass --force to replace it.")
     check_writable(paths[0].parent)
-
-
-def real_below(root: Path, path: Path, *, alone: bool = False) -> Path:
-    """Returns a path that stays in a folder from a stranger: nothing on its way is a link.
-
-    This is the one guard before anything in such a folder is read, written, locked or removed. How `root` itself was
-    reached is the user's choice, and what is not there yet may be made.
-
-    Args:
-        root: The folder, such as an experiment.
-        path: The folder itself, or a file or folder below it.
-        alone: Whether a file may have no second name (hard link), for files that are written in place or removed.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: If the path leaves the folder, or passes through a link or a file, or ends in a pipe or device.
-    """
-    if not path.is_relative_to(root) or ".." in (parts := path.relative_to(root).parts):
-        raise InputError(f"{path} does not stand in {root}.")
-    place, mode = root, stat.S_IFDIR
-    for number, part in enumerate(parts, 1):
-        place = place / part
-        try:
-            there = place.lstat()
-        except FileNotFoundError:
-            return path
-        mode = there.st_mode
-        if stat.S_ISLNK(mode):
-            raise InputError(f"{place} is a link; it is not followed.")
-        if number < len(parts) and not stat.S_ISDIR(mode):
-            raise InputError(f"{place} is no folder.")
-        if alone and stat.S_ISREG(mode) and there.st_nlink > 1:
-            raise InputError(f"{place} has a second name elsewhere (a hard link); it is not touched.")
-    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise InputError(f"{path} is neither a file nor a folder.")
-    return path
 
 
 def read_below(root: Path, path: Path, limit: int) -> bytes:

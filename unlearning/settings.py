@@ -75,6 +75,8 @@ PathText = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinst
 """A path; any kind is taken, text is kept."""
 
 _MISSING: Any = object()
+_NO_FIELDS = ("function-", "tagged-", "constrained-", "tuple[")
+"""How pydantic names the kinds that a field may be of, in the place of an error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +257,7 @@ def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> In
     """
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
-    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "tagged-")))
+    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(_NO_FIELDS))
     name = ".".join(part for part in (owner, path) if part) or cls.__name__
     if isinstance(cause, InputError):
         return cause if not owner else InputError(str(cause).replace("argument `", f"argument `{owner}.", 1))

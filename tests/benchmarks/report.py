@@ -1,4 +1,6 @@
-"""Size of the report page of a grid of 4 budgets, 3 seeds and 8 methods, and how soon a browser can be used on it.
+"""Size of the report page, and how soon a browser can be used on it.
+
+Of one grid of 4 budgets, 3 seeds and 8 methods, and of 30 experiments of 5 seeds and the same methods.
 
     PYTHONPATH=.:tests python tests/benchmarks/report.py
 
@@ -37,20 +39,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        tree, out = make_tree(Path(folder, "grid")), Path(folder, "report.html")
-        started = time.perf_counter()
-        written = write_report([tree], out, images=0)
-        row = {"megabytes": written.size / 1e6, "written_in_s": time.perf_counter() - started}
-        print(f"size: {row['megabytes']:.2f} MB, written in {row['written_in_s']:.1f} s")
-        chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        if chromium is None:
-            print("no Chromium: no times")
-            save("report", [row])
-            return
-        ready, charts, processor = _measure(out, chromium, options.repeats)
-    save("report", [row | {"ready_ms": ready, "charts_drawn_ms": charts, "processor_ms": processor}])
-    print(f"ready: {ready:.0f} ms; charts drawn: {charts:.0f} ms, {processor:.0f} ms of processor time")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        print("no Chromium: no times")
+    rows = []
+    for name, count, grid in (
+        ("1 grid", 1, {}),
+        ("30 experiments", 30, {"budgets": (4000,), "seeds": (42, 43, 44, 45, 46)}),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            trees = [make_tree(Path(folder, f"experiment-{number + 1}"), **grid) for number in range(count)]
+            out, cpu = Path(folder, "report.html"), time.process_time()
+            written = write_report(trees, out, images=0)
+            row = {
+                "page": name,
+                "repairs": written.repairs,
+                "megabytes": written.size / 1e6,
+                "written_in_processor_s": time.process_time() - cpu,
+            }
+            if chromium is not None:
+                ready, charts, processor = _measure(out, chromium, options.repeats)
+                row |= {"ready_ms": ready, "charts_drawn_ms": charts, "processor_ms": processor}
+        print(row, flush=True)
+        rows.append(row)
+    save("report", rows)
 
 
 def _measure(path: Path, chromium: str, repeats: int) -> tuple[float, float, float]:

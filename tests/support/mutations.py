@@ -1,44 +1,15 @@
-"""Damage of every kind to the files of an experiment, the same for the same number."""
+"""Damage of every kind to a file, the same for the same number."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
-import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from support.paths import FIXTURES
-from support.report_trees import add_detection, draw_matrix, fail, make_tree
-
-CELL = "budget-1000/seed-42"
-METHOD = f"{CELL}/second-order"
-FILES = (
-    "clean/train_config.json",
-    "clean/train_results.json",
-    f"{CELL}/train_config.json",
-    f"{CELL}/poison_config.json",
-    f"{CELL}/train_results.json",
-    f"{CELL}/train_log.csv",
-    f"{CELL}/failure.json",
-    f"{CELL}/corruption.npz",
-    f"{CELL}/poisoned_model.keras",
-    f"{CELL}/detect-patches/detection_results.json",
-    f"{CELL}/detect-patches/suspects.csv",
-    f"{CELL}/detect-patches/scores.png",
-    f"{METHOD}/unlearn_config.json",
-    f"{METHOD}/unlearning_results.json",
-    f"{METHOD}/log_step.csv",
-    f"{METHOD}/log_solver.csv",
-    f"{METHOD}/rows.npz",
-    f"{METHOD}/figures/confusion_after.png",
-    f"{METHOD}/figures/features.json",
-    ".locks/sweep.lock",
-)
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 2**31, 2**53, 2**62, 2**63 - 1, -(2**63), 0.5, -0.0, 5e-324, 1e-300, 1e300),
@@ -107,28 +78,21 @@ CELLS = (
     "a,b",
     "\0",
 )
-
-
-def make_experiment(folder: Path) -> Path:
-    """An experiment with a file of every kind."""
-    make_tree(folder, budgets=(1000,), seeds=(42, 43), methods=("sap", "second-order"))
-    cell, method = folder / CELL, folder / METHOD
-    shutil.copy(folder / "clean/train_log.csv", cell / "train_log.csv")
-    found = add_detection(cell, [(row, row % 10, 3) for row in range(50)])
-    (found / "scores.png").write_bytes(draw_matrix("after", 1))
-    fail(cell, "sap", "it went wrong")
-    given = np.arange(200) % 10
-    np.savez_compressed(cell / "corruption.npz", given_labels=given, true_labels=given[::-1].copy())
-    np.savez(method / "rows.npz", forget_rows=np.arange(5))
-    import keras
-
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(cell / "poisoned_model.keras")
-    (method / "figures").mkdir(exist_ok=True)
-    (method / "figures/confusion_after.png").write_bytes(draw_matrix("after", 2))
-    shutil.copy(next(FIXTURES.rglob("features.json")), method / "figures/features.json")
-    (folder / ".locks").mkdir()
-    (folder / ".locks/sweep.lock").write_text('{"pid": 1, "host": "elsewhere", "since": "noon"}\n')
-    return folder
+WORDS = (
+    "-1",
+    "../../x",
+    "/etc/passwd",
+    "a\\b",
+    "true",
+    "[]",
+    "{}",
+    '"',
+    "'''",
+    "1979-05-27",
+    "2" * 400,
+    "\u202e",
+    "\x1b[2J",
+)
 
 
 def mutate(path: Path, number: int) -> str:
@@ -142,20 +106,26 @@ def mutate(path: Path, number: int) -> str:
         What was done, in words.
     """
     draw = random.Random(f"{path.name} {number}")
-    ways: list[Callable[[Path, random.Random], str]] = [_bytes, _bytes, _links]
-    ways += {".json": [_value] * 9 + [_text] * 2, ".csv": [_cell] * 9, ".lock": [_value, _text] * 3}.get(
-        path.suffix, [_bytes] * 7
-    )
+    ways: list[Callable[[Path, random.Random], str]] = [_bytes, _bytes, _links, *_WAYS.get(path.suffix, [_bytes] * 7)]
     return draw.choice(ways)(path, draw)
 
 
 def _bytes(path: Path, draw: random.Random) -> str:
-    content = bytearray(path.read_bytes()) or bytearray(b"x")
-    way = draw.choice(["flip", "flip", "cut", "cut", "repeat", "swap", "encode", "noise", "insert"])
+    content, way = _damaged(path.read_bytes(), draw)
+    path.write_bytes(content)
+    return way
+
+
+def _damaged(whole: bytes, draw: random.Random) -> tuple[bytes, str]:
+    content = bytearray(whole) or bytearray(b"x")
+    way = draw.choice(["flip", "flip", "head", "cut", "cut", "repeat", "swap", "encode", "noise", "insert"])
     place = draw.randrange(len(content))
     if way == "flip":
         for _ in range(draw.choice([1, 2, 8, 64])):
             content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    elif way == "head":  # sizes and kinds stand there
+        for _ in range(draw.choice([1, 4])):
+            content[draw.randrange(min(64, len(content)))] = draw.choice([0, 1, 127, 128, 255])
     elif way == "cut":
         del content[place:]
     elif way == "repeat":
@@ -172,8 +142,7 @@ def _bytes(path: Path, draw: random.Random) -> str:
         content[place:place] = draw.choice(
             [b"\xff", b"\0" * 100, b"\r", b'"', b",", b"\xe2\x80\xae", draw.randbytes(20)]
         )
-    path.write_bytes(content)
-    return way
+    return bytes(content), way
 
 
 def _links(path: Path, draw: random.Random) -> str:
@@ -201,7 +170,13 @@ def _text(path: Path, draw: random.Random) -> str:
 
 
 def _value(path: Path, draw: random.Random) -> str:
-    content = json.loads(path.read_text())
+    content, way = _changed(path.read_bytes(), draw)
+    path.write_bytes(content)
+    return way
+
+
+def _changed(whole: bytes, draw: random.Random) -> tuple[bytes, str]:
+    content = json.loads(whole)
     done = []
     for _ in range(draw.choice([1, 1, 1, 2, 4])):
         places = list(_places(content))
@@ -218,8 +193,7 @@ def _value(path: Path, draw: random.Random) -> str:
         else:
             owner[key] = draw.choice(VALUES)
         done.append(f"{way} {key}")
-    path.write_text(json.dumps(content))
-    return ", ".join(done)
+    return json.dumps(content).encode(), ", ".join(done)
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
@@ -243,3 +217,68 @@ def _cell(path: Path, draw: random.Random) -> str:
         lines = lines[:1]
     path.write_text("\n".join(map(",".join, lines)) + draw.choice(["\n", "", "\r\n\r\n"]))
     return way
+
+
+def _member(path: Path, draw: random.Random) -> str:
+    """Damages a part of an archive, whose own checksum is right again."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = draw.choice([*members, *[name for name in members if name == "config.json"] * 4])
+    way = draw.choice(["content"] * 6 + ["drop", "rename", "empty", "bzip2", "text"])
+    packed = zipfile.ZIP_DEFLATED
+    if way == "content":
+        change = _changed if name.endswith(".json") and draw.random() < 0.8 else _damaged
+        members[name], way = change(members[name], draw)
+    elif way == "drop":
+        del members[name]
+    elif way == "rename":
+        members[draw.choice(["../x", "/x", "x.npy", "labels.npy", "a" * 300, "\u202e.npy"])] = members.pop(name)
+    elif way == "empty":
+        members[name] = b""
+    elif way == "text":
+        members[name] = draw.choice(TEXTS).encode()
+    else:
+        packed = zipfile.ZIP_BZIP2
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", packed) as archive:
+        for key, content in members.items():
+            archive.writestr(key, content)
+    path.write_bytes(buffer.getvalue())
+    return f"{name}: {way}"
+
+
+def _line(path: Path, draw: random.Random) -> str:
+    """Damages a line of a text: its words, its length, its place."""
+    lines = path.read_text().splitlines()
+    number = draw.randrange(len(lines))
+    way = draw.choice(["word", "word", "word", "word", "drop", "twice", "swap", "long", "join", "many"])
+    if way == "word":
+        words = lines[number].split(" ")
+        words[draw.randrange(len(words))] = draw.choice([*CELLS, *WORDS])
+        lines[number] = " ".join(words)
+    elif way == "drop":
+        del lines[number]
+    elif way == "twice":
+        lines.insert(number, lines[number])
+    elif way == "swap":
+        other = draw.randrange(len(lines))
+        lines[number], lines[other] = lines[other], lines[number]
+    elif way == "long":
+        lines[number] *= 2000
+    elif way == "join":
+        lines[number : number + 2] = ["".join(lines[number : number + 2])]
+    else:
+        lines *= 200
+    path.write_text("\n".join(lines) + "\n")
+    return way
+
+
+_WAYS: dict[str, list[Callable[[Path, random.Random], str]]] = {
+    ".json": [_value] * 9 + [_text] * 2,
+    ".csv": [_cell] * 9,
+    ".lock": [_value, _text] * 3,
+    ".npz": [_member] * 9,
+    ".keras": [_member] * 11,
+    ".txt": [_line] * 9,
+    ".toml": [_line] * 9 + [_text],
+}

@@ -35,7 +35,12 @@ _divided = together(
     option(
         "--data-seed", default=42, show_default=True, metavar="N", help="Seed of the splits; row numbers depend on it."
     ),
-    option("--image-size", type=int, metavar="PIXELS", help="Side to which image files are resized."),
+    option(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="Side to which image files are resized [default: height and width of the model's input].",
+    ),
     options_of(ImageReading),
     heading="Data",
 )

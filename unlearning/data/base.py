@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from unlearning.links import real_path
 
 if TYPE_CHECKING:
     from unlearning.data.image_data import ImageData
@@ -30,7 +31,7 @@ class Source:
 
     def recorded_name(self, text: str) -> str:
         """Returns the name under which a set is recorded, which is no path: it also names a folder of results."""
-        return Path(text).resolve().stem if self.is_users_own else text.replace(":", "-")
+        return real_path(text).stem if self.is_users_own else text.replace(":", "-")
 
     def is_at_hand(self, text: str, data_dir: str | None) -> bool:
         """Whether loading downloads nothing."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from unlearning.data.settings import ColorMode, DataSettings, Interpolation
 from unlearning.registry import Entry, Registry, Role
@@ -96,7 +97,7 @@ def load_data(
     data_dir: str | os.PathLike[str] | None = None,
     data_seed: int = 42,
     train_rows: int | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     interpolation: Interpolation = "bilinear",
     crop_to_aspect_ratio: bool = False,
     pad_to_aspect_ratio: bool = False,
@@ -118,8 +119,8 @@ def load_data(
         data_dir: Where tensorflow-datasets keeps prepared sets (default: `TFDS_DATA_DIR`, else its own default).
         data_seed: Seed of the splits.
         train_rows: Keep only this many training rows, drawn at random and left in order.
-        image_size: Height and width to which image files are resized (default: those of the first one; 224 for the
-            sets with real label noise).
+        image_size: Pixels to which image files are resized: the side of squares, or height and width (default: those of
+            the first one; squares of 224 for the sets with real label noise, which are always squares).
         interpolation: How the images of a folder are resized: a method of Keras, or `pillow`, as version 0.1 did.
         crop_to_aspect_ratio: Cut images of a folder instead of distorting them.
         pad_to_aspect_ratio: Put black around images of a folder instead of distorting them.
@@ -139,10 +140,17 @@ def load_data(
             data_dir=None if data_dir is None else os.fspath(data_dir),
             data_seed=int(data_seed),
             train_rows=None if train_rows is None else int(train_rows),
-            image_size=None if image_size is None else int(image_size),
+            image_size=_size(image_size),
             interpolation=interpolation,
             crop_to_aspect_ratio=crop_to_aspect_ratio,
             pad_to_aspect_ratio=pad_to_aspect_ratio,
             color_mode=color_mode,
         )
     )
+
+
+def _size(image_size: Any) -> Any:
+    """Returns a size in Python's integers, whatever kind of integers and of sequence it came in."""
+    if image_size is None or isinstance(image_size, str):
+        return image_size
+    return tuple(map(int, image_size)) if isinstance(image_size, Iterable) else int(image_size)

@@ -16,6 +16,8 @@ Interpolation = Literal[
     "bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic", "pillow"
 ]
 """Keras's ways of resizing, and that of version 0.1."""
+ImageSize = Positive | tuple[Positive, Positive]
+"""The side of squares in pixels, or height and width."""
 
 
 class ImageReading(Settings):
@@ -50,7 +52,7 @@ class DataChoice(Settings):
     """Seed of the splits."""
     train_rows: int | None = None
     """Keep only this many training rows, drawn at random and left in order."""
-    image_size: Positive | None = None
+    image_size: ImageSize | None = None
     """Side in pixels to which image files are resized (default: that of the first one; 224 for sets read from disk)."""
 
 

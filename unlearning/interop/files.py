@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from unlearning.archives import check_members
 from unlearning.errors import InputError, printable
 from unlearning.files import writing
+from unlearning.interop.claims import check_claims, read_config
 
 if TYPE_CHECKING:
     import keras
 
 _LONGEST_METADATA = 2**16
-_LONGEST_CONFIG = 2**26
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,8 @@ def load_model(path: str | os.PathLike[str], *, compiled: bool = False) -> keras
         The model, uncompiled unless asked for.
 
     Raises:
-        InputError: If the file is missing, damaged, or needs code that safe mode refuses.
+        InputError: If the file is missing, damaged, claims more memory than its weights have, or needs code that safe
+            mode refuses.
     """
     path = check_model_path(path)
     import keras
@@ -51,6 +52,7 @@ def load_model(path: str | os.PathLike[str], *, compiled: bool = False) -> keras
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, path)
+            check_claims(archive)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever zipfile, json and h5py raise on a damaged archive
         reason = _reason(error)
@@ -63,8 +65,8 @@ def load_model(path: str | os.PathLike[str], *, compiled: bool = False) -> keras
 def _compile(model: keras.Model, path: Path) -> None:
     """Compiles a model as its file says, if that can be done."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            config = json.loads(file.read(_LONGEST_CONFIG)).get("compile_config")
+        with zipfile.ZipFile(path) as archive:
+            config = read_config(archive).get("compile_config")
         if config:
             model.compile_from_config(config)
     except Exception as error:  # a loss of the user's own, for one; nothing here needs it

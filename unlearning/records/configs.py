@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic_core import PydanticUndefined
 
-from unlearning.data.settings import Interpolation
+from unlearning.data.settings import ImageSize, Interpolation
 from unlearning.records.base import SCHEMA_VERSION, Record, Versioned
 from unlearning.settings import Count, Positive, Seed, Sha256, Since, since
 from unlearning.streams import stream_seed
@@ -25,8 +25,8 @@ class DataConfig(Record):
     """Seed of the splits (and of the subset, where there is one)."""
     train_rows: Positive | None = None
     """Size of the random training subset in rows, or None for all rows."""
-    image_size: Positive | None = None
-    """Height and width in pixels to which image files were resized, or None."""
+    image_size: ImageSize | None = None
+    """Pixels to which image files were resized: the side of squares, or height and width; or None."""
     interpolation: Annotated[Interpolation | None, since("0.2", before=None)] = None
     """How images of a folder were resized; None for other data, and for `pillow`, as version 0.1 did."""
     crop_to_aspect_ratio: Annotated[bool, since("0.2", before=False)] = False

@@ -15,6 +15,7 @@ from unlearning.drawing.boards import check_tensorboard, write_repair
 from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
+from unlearning.links import real_path
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment
@@ -59,7 +60,7 @@ def repair_file(
         overrides: Hyperparameters to change.
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
-        image_size: For image folders.
+        image_size: Side in pixels of the images of a folder; by default the model's height and width.
         reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the method draws.
         force: Replace existing output.
@@ -75,7 +76,7 @@ def repair_file(
     suspects_path = out.with_name(f"{out.stem}-suspects.csv")
     if out.suffix != ".keras":
         raise InputError("out", "a path ending in .keras", str(out))
-    if out.resolve() == model.resolve():
+    if real_path(out) == real_path(model):
         raise InputError("out", "another file than the model itself", str(out))
     check_outputs((out, record_path), force)
     overrides = dict(overrides or {})
@@ -188,7 +189,7 @@ def detect_file(
         all_rows: Write rows that are not suspect, too.
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
-        image_size: For image folders.
+        image_size: Side in pixels of the images of a folder; by default the model's height and width.
         reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the detector draws.
         force: Replace existing output.
@@ -233,8 +234,8 @@ def _open(path: Path, choice: DataChoice, reading: ImageReading | None) -> tuple
     model = None
     if reads_images(choice.dataset) and None in (values["color_mode"], values["image_size"]):
         model = _load(path, choice.dataset)
-        mode, side = input_images(model)
-        values |= {"color_mode": values["color_mode"] or mode, "image_size": values["image_size"] or side}
+        mode, size = input_images(model)
+        values |= {"color_mode": values["color_mode"] or mode, "image_size": values["image_size"] or size}
     return load(DataSettings(**values)), model
 
 

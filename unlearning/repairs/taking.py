@@ -37,8 +37,8 @@ def open_data(data: Data, model: keras.Model) -> Data:
     if not reads_images(os.fspath(data)):
         return load_data(data)
     check_scale(model)
-    mode, side = input_images(model)
-    return load_data(data, color_mode=mode, image_size=side)
+    mode, size = input_images(model)
+    return load_data(data, color_mode=mode, image_size=size)
 
 
 def check_scale(model: keras.Model) -> None:
@@ -62,15 +62,15 @@ def check_scale(model: keras.Model) -> None:
     )
 
 
-def input_images(model: keras.Model) -> tuple[ColorMode | None, int | None]:
-    """Returns what images a model takes: their colours, and their side where they are squares; None for any."""
+def input_images(model: keras.Model) -> tuple[ColorMode | None, tuple[int, int] | None]:
+    """Returns what images a model takes: their colours, and their height and width; None for any."""
     from unlearning.interop import has_graph
 
     shape = model.input_shape if has_graph(model) else None
     if not isinstance(shape, tuple) or len(shape) != 4:
         return None, None
     modes: dict[int | None, ColorMode] = {1: "grayscale", 3: "rgb", 4: "rgba"}
-    return modes.get(shape[3]), shape[1] if shape[1] == shape[2] else None
+    return modes.get(shape[3]), None if None in shape[1:3] else shape[1:3]
 
 
 def take_data(data: Data) -> tuple[Split, Split | None, int | None]:

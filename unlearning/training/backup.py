@@ -18,6 +18,7 @@ import numpy as np
 from unlearning import files
 from unlearning.errors import InputError, one_line
 from unlearning.files import read_table
+from unlearning.links import still_real
 from unlearning.streams import stream
 from unlearning.training.settings import TrainSettings
 
@@ -150,7 +151,7 @@ class Keeper(keras.callbacks.Callback):
             self.model.save_weights(str(aside))
         for old in folder.glob("*.weights.h5"):
             if old not in (state, best):
-                old.unlink()
+                still_real(old).unlink()
 
     def _write_best(self, name: str, finished: int) -> None:
         if self.best["epoch"] == finished:
@@ -167,7 +168,7 @@ class Keeper(keras.callbacks.Callback):
         """Removes the folder at once: a backup that a kill left half removed could not be resumed from."""
         if self._folder is not None:
             aside = self._folder.with_name(f"{files.PARTIAL}{os.getpid()}-{self._folder.name}")
-            os.replace(self._folder, aside)
+            os.replace(still_real(self._folder), aside)
             shutil.rmtree(aside, ignore_errors=True)
 
 

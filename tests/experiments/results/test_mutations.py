@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.mutations import FILES, make_experiment, mutate
+from support.hostile_inputs import FILES, make_experiment
+from support.mutations import mutate
 from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.validate import validate_folders

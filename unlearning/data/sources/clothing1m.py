@@ -15,7 +15,7 @@ import numpy as np
 
 from unlearning.data.assembling import assemble
 from unlearning.data.image_data import ImageData
-from unlearning.data.image_files import IMAGE_SIZE, ImageFiles
+from unlearning.data.image_files import ImageFiles
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.listed import Listed, drawn, keyed, label_table, lines
 from unlearning.errors import InputError
@@ -64,7 +64,7 @@ class Clothing1M(Listed):
             )
         }
         lists["train"] = drawn(*lists["train"], settings.train_rows, settings.data_seed)
-        size = settings.image_size or IMAGE_SIZE
+        size = self.side(settings)
         parts: dict[str, tuple[Any, np.ndarray]] = {
             part: (ImageFiles(root, paths, size), labels) for part, (paths, labels) in lists.items()
         }

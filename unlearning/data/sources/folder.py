@@ -21,6 +21,7 @@ from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.scanning import Scan
 from unlearning.errors import InputError
+from unlearning.links import real_path
 from unlearning.progress import progress_bar
 
 
@@ -38,7 +39,7 @@ class Folder(Source):
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads all images, and divides them where the folder does not."""
         folder = Path(text)
-        if folder.resolve() == Path(folder.resolve().anchor):
+        if real_path(folder) == Path(real_path(folder).anchor):
             raise InputError("data", "a folder of images, not the root of the disk", text)
         scan = Scan(folder)
         roots = scan.parts() or {"": folder}
@@ -62,7 +63,7 @@ class Folder(Source):
         ids = np.empty(len(whole["train"][2]), dtype=object)
         ids[:] = [paths[row] for row in whole["train"][2]]
         split = {part: arrays[:2] for part, arrays in whole.items()}
-        return assemble(folder.name or folder.resolve().name, split, class_names, ids, ids_are_paths=True)
+        return assemble(folder.name or real_path(folder).name, split, class_names, ids, ids_are_paths=True)
 
 
 def _labelled(scan: Scan, root: Path, class_names: list[str], part: str) -> list[tuple[str, int]]:
@@ -95,16 +96,17 @@ def _read(folder: Path, paths: list[str], settings: DataSettings) -> np.ndarray:
     """Reads images as one uint8 array, all of the size that is asked for, or of the first one's."""
     from PIL import Image
 
-    root, side = folder.resolve(), settings.image_size
+    root, asked = real_path(folder), settings.image_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what it warns of is refused
         with opened_image(folder / paths[0]) as first:
-            size = (first.height, first.width) if side is None else (side, side)
+            own = (first.height, first.width)
+            size = own if asked is None else (asked, asked) if isinstance(asked, int) else asked
             shape = (len(paths), *size, count_channels(settings))
             check_memory(2 * int(np.prod(shape, dtype=object)))  # all images, and once more when they are divided
         images = np.empty(shape, np.uint8)
         for row, path in enumerate(progress_bar(paths, description="reading images", unit="image")):
-            if not (folder / path).resolve().is_relative_to(root):
+            if not real_path(folder / path).is_relative_to(root):
                 raise InputError(f"The image {folder / path} is a link that leaves the folder {folder}.")
             images[row] = read_image(folder / path, settings, size)
     return images

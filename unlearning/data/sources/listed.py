@@ -11,7 +11,7 @@ import numpy as np
 from unlearning.data.base import Source
 from unlearning.data.division import draw_rows
 from unlearning.data.image_data import ImageData
-from unlearning.data.image_files import leaves
+from unlearning.data.image_files import IMAGE_SIZE, leaves
 from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError
 from unlearning.files import check_file
@@ -43,7 +43,17 @@ class Listed(Source):
         root = text.partition(":")[2]
         if not root or not Path(root).is_dir():
             raise InputError("data", "an existing folder", root)
+        if isinstance(settings.image_size, tuple):
+            raise InputError(
+                "image_size", f"one number of pixels: images of {self.kind} are squares", settings.image_size
+            )
         return self.load_folder(Path(root), settings)
+
+    @staticmethod
+    def side(settings: DataSettings) -> int:
+        """Returns the side in pixels of the squares that images become."""
+        asked = settings.image_size
+        return asked if isinstance(asked, int) else IMAGE_SIZE
 
     def load_folder(self, root: Path, settings: DataSettings) -> ImageData:
         """Loads the set from its folder, which exists."""

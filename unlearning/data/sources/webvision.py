@@ -17,7 +17,7 @@ import numpy as np
 from unlearning.data.assembling import assemble
 from unlearning.data.division import halve
 from unlearning.data.image_data import ImageData
-from unlearning.data.image_files import IMAGE_SIZE, ImageFiles
+from unlearning.data.image_files import ImageFiles
 from unlearning.data.settings import DataSettings
 from unlearning.data.sources.listed import Listed, drawn, labelled, lines
 from unlearning.errors import InputError
@@ -37,7 +37,7 @@ class WebVision(Listed):
 
     def load_folder(self, root: Path, settings: DataSettings) -> ImageData:
         """Reads the lists; no image is opened."""
-        size = settings.image_size or IMAGE_SIZE
+        size = self.side(settings)
         names = _synset_names(root / "info" / "synsets.txt")
         kept = min(len(names), _MINI_CLASSES) if self.mini else len(names)
         paths: list[str] = []

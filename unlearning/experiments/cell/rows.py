@@ -10,7 +10,7 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import finished, read_own
-from unlearning.files import real_below
+from unlearning.links import real_below
 from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash
 
 if TYPE_CHECKING:

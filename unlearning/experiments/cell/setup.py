@@ -15,6 +15,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.cell.choices import PlannedRepair, plan_repairs
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.files import check_writable
+from unlearning.links import real_path
 from unlearning.records import DataConfig, PoisonConfig, TrainConfig, TrainResults, read_json
 from unlearning.training import objectives
 from unlearning.training.settings import TrainSettings
@@ -56,7 +57,7 @@ class Setup:
             image_size=settings.image_size,
             **_recorded_reading(settings),
         )
-        if settings.tensorboard is not None and self.board(self.folder).is_relative_to(self.folder.resolve()):
+        if settings.tensorboard is not None and self.board(self.folder).is_relative_to(real_path(self.folder)):
             raise InputError("tensorboard", "a folder that is not among the results", str(settings.tensorboard))
         self.repairs = plan_repairs(settings, train_settings(self.train_config(settings.data_seed)))
 
@@ -111,8 +112,8 @@ class Setup:
     def board(self, folder: Path) -> Path:
         """Where TensorBoard's files for a folder of results go: under the same names."""
         assert self.settings.tensorboard is not None
-        inside = folder.resolve().relative_to(self.folder.resolve().parent)
-        return self.settings.tensorboard.resolve() / inside
+        inside = real_path(folder).relative_to(real_path(self.folder).parent)
+        return real_path(self.settings.tensorboard) / inside
 
 
 def train_settings(config: TrainConfig) -> TrainSettings:

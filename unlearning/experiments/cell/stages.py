@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import file_sha256, is_plain, real_below
+from unlearning.files import file_sha256, is_plain
+from unlearning.links import real_below, still_real
 from unlearning.records import (
     DetectionResults,
     Record,
@@ -83,7 +84,7 @@ def set_aside(path: Path, kind: type[Record]) -> None:
     """Moves a damaged record of an own cell out of the way, with a warning; any other stays where it is."""
     if path.is_file() and read_own(path, kind) is None:
         aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
+        os.replace(still_real(path), aside)
         logger.warning("%s is damaged; it is now %s, and is made again.", path, aside.name)
 
 

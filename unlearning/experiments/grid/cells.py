@@ -21,6 +21,7 @@ from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned, find_clean
 from unlearning.experiments.grid.locks import LockedError, lock_cell, lock_clean
 from unlearning.files import PARTIAL
+from unlearning.links import still_real
 from unlearning.records import CellFailure, FailedStage, UnlearningResults, write_json
 from unlearning.repairs.environment import describe_environment
 from unlearning.startup import import_tensorflow
@@ -115,7 +116,7 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
                     failures.append(describe_error(error, planned.label))
                     no_space = no_space or is_no_space(error)
         if not failures:
-            files.failure.unlink(missing_ok=True)
+            still_real(files.failure).unlink(missing_ok=True)
             return CellOutcome(time.perf_counter() - started, clean_s)
         failure = record_failure(setup.folder, budget, seed, failures)
     return CellOutcome(time.perf_counter() - started, clean_s, failure, no_space)
@@ -206,7 +207,7 @@ def clear_leftovers(folder: Path) -> None:
             # Where memory is short, Keras puts the weights of a .keras archive in a file of that name first. A
             # training removes its backup under a partial name, too, with the files in it.
             if name.startswith(PARTIAL) or name == "model.weights.h5" or place.name.startswith(PARTIAL):
-                (place / name).unlink(missing_ok=True)
+                still_real(place / name).unlink(missing_ok=True)
         if place.name.startswith(PARTIAL):
             with contextlib.suppress(OSError):  # somebody put a folder in it: it stays
                 place.rmdir()

@@ -38,7 +38,8 @@ import filelock
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import is_alive, read_below, real_below, write_text
+from unlearning.files import is_alive, read_below, write_text
+from unlearning.links import keeping_real, real_below
 from unlearning.strict_json import parse_json
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,8 @@ def _hold(experiment: Path, name: str, timeout: float) -> Iterator[None]:
                 path.write_text(json.dumps(owner) + "\n")
             else:
                 write_text(_owner_file(path), json.dumps(owner) + "\n")
-        yield
+        with keeping_real(experiment):
+            yield
     finally:
         _release(lock, path)
         with contextlib.suppress(OSError):
@@ -224,11 +226,11 @@ def _has_flock(folder: Path) -> bool:
 
 def _release(lock: filelock.BaseFileLock, path: Path) -> None:
     """Gives a lock back and removes its files."""
-    if _has_flock(path.parent):
-        # Unlinked while held: whoever waits on the old file finds it gone and opens a new one.
-        path.unlink(missing_ok=True)
-    else:  # the file is the lock, and goes with it
-        _owner_file(path).unlink(missing_ok=True)
+    # Unlinked while held: whoever waits on the old file finds it gone and opens a new one. A file that is the lock
+    # itself goes with it.
+    file = path if _has_flock(path.parent) else _owner_file(path)
+    with contextlib.suppress(InputError):  # behind a link by now: another one's
+        real_below(path.parents[1], file).unlink(missing_ok=True)
     lock.release()
 
 

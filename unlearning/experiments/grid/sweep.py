@@ -33,6 +33,7 @@ from unlearning.experiments.grid.plan import (
     memory_of_a_process,
 )
 from unlearning.experiments.grid.workers import HerePool, LocalPool, Pool
+from unlearning.links import still_real
 from unlearning.memory import available_memory
 from unlearning.progress import progress_bar
 from unlearning.records import CellFailure, UnlearningResults
@@ -172,7 +173,7 @@ def _forget_failures(setup: Setup, states: dict[Place, CellState]) -> None:
     for cell, state in states.items():
         if state.done and state.failed:
             with lock_cell(setup.folder, *cell):
-                layout.cell_files(setup.folder, *cell).failure.unlink(missing_ok=True)
+                still_real(layout.cell_files(setup.folder, *cell).failure).unlink(missing_ok=True)
 
 
 def _run_cells(

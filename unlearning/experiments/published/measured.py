@@ -9,6 +9,7 @@ from unlearning.experiments.published.config import SEEDS, PublishedTable
 from unlearning.experiments.results.columns import COLUMNS, GOLD, gold_of
 from unlearning.experiments.results.compare import mean_std
 from unlearning.experiments.results.reader import read_folders
+from unlearning.links import real_path
 from unlearning.records import UnlearningResults
 from unlearning.records.comparison import Summary
 
@@ -35,7 +36,7 @@ def measure(table: PublishedTable, folder: Path) -> Numbers:
     gold: dict[tuple[str, int], UnlearningResults] = {}
     shared = set()
     for experiment in read_folders([folder], strict=True).experiments:
-        within = experiment.folder.relative_to(folder.resolve()).as_posix()
+        within = experiment.folder.relative_to(real_path(folder)).as_posix()
         prefix = "" if within == "." else f"{within}/"
         if layout.has_one_clean(experiment.folder):
             shared.add(prefix)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
+from unlearning.links import real_path
 
 _NO_METHODS = ("backup", "figures")  # folders inside a cell that are none of a method
 
@@ -32,7 +33,7 @@ class Place:
 
 def place(path: Path) -> Place | None:
     """Returns where a file stands, or None where it stands in no experiment."""
-    folder = path.parent.resolve()
+    folder = real_path(path.parent)
     if folder == layout.clean_files(folder.parent, None).folder:
         return Place(folder.parent)
     if (seed := layout.parse_clean(folder)) is not None:
@@ -57,9 +58,9 @@ def room(path: Path) -> layout.Files | None:
         return layout.TrainedFiles(folder, layout.clean_files(folder, None).model_name)
     if found.inside is None:
         return layout.TrainedFiles(folder, layout.cell_files(folder, 0, 0).model_name)
-    if folder.resolve() != found.inside or folder.resolve().name in _NO_METHODS:
+    if real_path(folder) != found.inside or real_path(folder).name in _NO_METHODS:
         return None
-    return layout.DetectionFiles(folder) if folder.resolve().name.startswith("detect-") else layout.MethodFiles(folder)
+    return layout.DetectionFiles(folder) if real_path(folder).name.startswith("detect-") else layout.MethodFiles(folder)
 
 
 def names(files: layout.Files) -> set[str]:

@@ -16,6 +16,7 @@ from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.places import Place, place, room
 from unlearning.experiments.results.tree import Cell, Detection, Experiment, Files, Repair, Training, Tree
 from unlearning.experiments.results.walk import walk_files
+from unlearning.links import real_path
 from unlearning.records import KINDS
 
 _RESULTS = layout.MethodFiles(Path()).results.name
@@ -49,13 +50,13 @@ def read_folders(folders: Sequence[Path], *, strict: bool = False) -> Tree:
 
     for root in folders:
         for path in walk_files(root, problem):
-            real = path.parent.resolve() / path.name
+            real = real_path(path.parent) / path.name
             if real in read.reached:
                 continue
             read.reached[real] = path
             files.append((path, root))
             if path.suffix == ".json" and "backup" not in path.relative_to(root).parts[:-1]:
-                _add(finder, path, root.resolve(), read)
+                _add(finder, path, real_path(root), read)
     return Tree(finder.experiments(read), tuple(files), read)
 
 
@@ -100,10 +101,10 @@ class _Finder:
             self._labels[experiment] = self._distinct(printable(name.as_posix()))
         if found.cell is None:
             return
-        reached = (folder for folder in (path.parent, *path.parent.parents) if folder.resolve() == found.cell)
+        reached = (folder for folder in (path.parent, *path.parent.parents) if real_path(folder) == found.cell)
         folder = next(reached, found.cell)  # above the folder given, or `.`, which has no parents
         cell = cells.setdefault(found.cell, _FoundCell(found, folder))
-        if path.name in ("unlearn_config.json", _RESULTS) and found.inside == path.parent.resolve():
+        if path.name in ("unlearn_config.json", _RESULTS) and found.inside == real_path(path.parent):
             cell.methods[found.inside.name] = path.parent
         elif path.stem not in KINDS or path.stem == "detection_results":
             cell.detections.append(path)
@@ -134,13 +135,15 @@ def _cell(label: str, found: _FoundCell, read: Files) -> Cell:
     training = Training(layout.cell_files(where.experiment, where.budget, where.seed), read)
     key = label, where.budget, where.seed
     repairs = [Repair(*key, printable(name), folder, training, read) for name, folder in sorted(found.methods.items())]
-    mine = {folder.resolve() for folder in found.methods.values()}
-    detections = [_detection(path, read) for path in sorted(found.detections) if not mine & set(path.resolve().parents)]
+    mine = {real_path(folder) for folder in found.methods.values()}
+    detections = [
+        _detection(path, read) for path in sorted(found.detections) if not mine & set(real_path(path).parents)
+    ]
     return Cell(*key, found.folder, training, tuple(repairs), tuple(detections), read)
 
 
 def _detection(path: Path, read: Files) -> Detection:
     files = layout.DetectionFiles(path.parent)
     if path.name == files.results.name:
-        return Detection(printable(path.parent.resolve().name), path, files.suspects, files.figure, read)
+        return Detection(printable(real_path(path.parent).name), path, files.suspects, files.figure, read)
     return Detection(printable(path.stem), path, path.with_suffix(".csv"), path.with_suffix(".png"), read)

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import read_below, real_below
+from unlearning.files import read_below
+from unlearning.links import real_below, real_path
 from unlearning.methods.described import label
 from unlearning.records import (
     CellFailure,
@@ -359,5 +360,5 @@ class Tree:
 
 
 def _is_clean(folder: Path) -> bool:
-    real = folder.resolve()
+    real = real_path(folder)
     return layout.parse_clean(real) is not None or real == layout.clean_files(real.parent, None).folder

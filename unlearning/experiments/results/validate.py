@@ -22,6 +22,7 @@ from unlearning.experiments.results.tree import Files, reason
 from unlearning.experiments.results.walk import is_left_over
 from unlearning.experiments.results.whole import check_log, check_picture, diagnose_archive
 from unlearning.files import file_sha256, is_plain
+from unlearning.links import real_path
 from unlearning.records import (
     KINDS,
     DetectConfig,
@@ -168,7 +169,7 @@ class _Check:
 
     def training(self, path: Path, record: BaseModel, files: layout.TrainedFiles) -> None:
         """Checks a file of a clean or a poisoned model against its path, its configurations and its weights."""
-        folder = files.folder.resolve()
+        folder = real_path(files.folder)
         clean = files.model_name == layout.clean_files(folder, None).model_name
         if not clean:
             _, budget, seed = layout.parse_cell(folder)
@@ -198,7 +199,7 @@ class _Check:
 
     def detection(self, path: Path, record: DetectionResults, files: layout.DetectionFiles) -> None:
         """Checks the detection of a cell against the model it looked at and its own options."""
-        _, budget, seed = layout.parse_cell(files.folder.resolve().parent)
+        _, budget, seed = layout.parse_cell(real_path(files.folder).parent)
         cell = layout.cell_files(files.folder.parent.parent.parent, budget, seed)
         configs = [self.read.record(cell.config, TrainConfig), self.read.record(cell.poison_config, PoisonConfig)]
         made_by = DetectConfig(detector=record.detector, options=record.options)
@@ -206,11 +207,11 @@ class _Check:
 
     def method(self, path: Path, record: BaseModel, files: layout.MethodFiles) -> None:
         """Checks a file of a repair against its path, its configurations, the models it started from, its weights."""
-        cell_folder = files.folder.resolve().parent
+        cell_folder = real_path(files.folder).parent
         experiment, budget, seed = layout.parse_cell(cell_folder)
         if isinstance(record, UnlearnConfig | UnlearningResults):
             named = f"{record.method}-{record.variant}" if record.variant else record.method
-            if named != files.folder.resolve().name:
+            if named != real_path(files.folder).name:
                 self.problem(path, "path", f"it is of the method folder {named[:100]!r}")
             if record.seed != seed:
                 self.problem(path, "path", f"it is of seed {record.seed}")

@@ -18,6 +18,7 @@ from unlearning.experiments.grid.locks import find_writers
 from unlearning.experiments.results import tree
 from unlearning.experiments.results.reader import read_folders
 from unlearning.files import read_table
+from unlearning.links import real_path
 from unlearning.records import DetectionResults, TrainResults
 from unlearning.records.reference import ReferenceResults
 from unlearning.records.validation import Problem
@@ -51,7 +52,7 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
         one = gatherer.experiment(experiment)
         if one.cells or one.clean or one.clean_configs:
             shown.append(one)
-    roots = [root for folder in folders for root in (folder.resolve().parent, folder.parent)]
+    roots = [root for folder in folders for root in (real_path(folder).parent, folder.parent)]
     # That a record contradicts itself is for `validate` to say; it can be shown.
     problems = [_join(one) for one in found.problems if one.kind != "disagreement"] + gatherer.problems
     lines = sorted({shorten_paths(text, roots) for text in problems})
