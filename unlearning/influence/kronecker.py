@@ -189,8 +189,8 @@ def solve_blocks(head: Head, blocks: Sequence[Block], vector: tf.Tensor, damping
 
 
 def largest_eigenvalue(blocks: Sequence[Block]) -> float:
-    """Returns the largest eigenvalue of all blocks."""
-    return max(_largest(block.inputs) * _largest(block.outputs) for block in blocks)
+    """Returns the largest eigenvalue of all blocks; NaN where a factor is not finite."""
+    return float(np.max([_largest(block.inputs) * _largest(block.outputs) for block in blocks]))
 
 
 def _split(block: Block, damping: float) -> tuple[float, float]:
@@ -207,6 +207,8 @@ def _cholesky(matrix: np.ndarray, added: float, right: np.ndarray) -> np.ndarray
 
 def _largest(matrix: np.ndarray) -> float:
     size = len(matrix)
+    if not np.isfinite(matrix).all():
+        return np.nan
     return float(scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=(size - 1, size - 1))[0])
 
 

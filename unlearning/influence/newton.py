@@ -68,13 +68,16 @@ def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng:
     def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
         if not known:
             measured = factors.measure(parameters)
-            known.append((measured, largest_eigenvalue(measured)))
+            known.append((measured, _positive(largest_eigenvalue(measured))))
             problem.count(curvature_rows=factors.passes * objective.rows)
         ((blocks, largest),) = known
+        solvable = bool(np.isfinite(largest) and tf.reduce_all(tf.math.is_finite(gradient)))
         vectors, reports = [], []
         for share in settings.dampings:
-            vector = solve_blocks(problem.head, blocks, gradient / total, share * largest)
-            finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
+            vector = tf.zeros_like(gradient)
+            if solvable:
+                vector = solve_blocks(problem.head, blocks, gradient / total, share * largest)
+            finite = solvable and bool(tf.reduce_all(tf.math.is_finite(vector)))
             vectors.append(vector)
             reports.append(
                 SolveReport(
@@ -91,6 +94,11 @@ def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng:
         return Solution(tf.stack(vectors), reports, [])
 
     return solve
+
+
+def _positive(eigenvalue: float) -> float:
+    """A largest eigenvalue to scale dampings by: where the curvature vanishes they must not all be 0. NaN stays."""
+    return 1e-30 if eigenvalue < 1e-30 else eigenvalue
 
 
 def _lissa(
@@ -130,7 +138,7 @@ def damped_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np
         if not known:
             known.append(power(parameters))
             extra = settings.power_iterations
-        largest = max(known[0], 1e-30)  # a vanishing curvature must not make the dampings equal
+        largest = _positive(known[0])
         dampings = [share * largest for share in settings.dampings]
         mean_gradient = gradient / total  # the curvature is a mean over rows, so its right-hand side is one too
         if bound is not None:
