@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -90,3 +92,10 @@ def test_features_are_those_of_the_call_that_makes_the_scores() -> None:
     other = keras.Input((4,))
     again = keras.Model(other, shared(keras.layers.Rescaling(3.0)(other)))
     np.testing.assert_allclose(penultimate_features(again, images), 3 * images, rtol=1e-6)
+
+
+def test_what_was_found_cannot_be_changed() -> None:
+    for found in (detection(), Evidence(small_model(), blobs(3), 3, 0)):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.seed = 1
+        assert found != dataclasses.replace(found)  # arrays have no one truth to compare by
