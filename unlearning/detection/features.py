@@ -56,13 +56,10 @@ def penultimate_features(model: keras.Model, images: np.ndarray, batch_size: int
     import keras
 
     layer = last_dense(model)
-    try:
-        boundary = layer.input
-        backbone = keras.Model(model.inputs, boundary)
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"Cannot cut the model in front of layer {layer.name!r}: {str(error).splitlines()[0]}."
-        ) from error
+    graph = getattr(model, "_functional", model)
+    # Of all its calls that which is nearest to the output: a layer may be shared, or have been called by other models.
+    calls = (node for _, nodes in sorted(graph._nodes_by_depth.items()) for node in nodes if node.operation is layer)
+    (boundary,) = next(calls).input_tensors
     if len(boundary.shape) != 2:
         raise InputError("model", f"one feature vector a row in front of layer {layer.name!r}", boundary.shape)
-    return predict(backbone, images, batch_size)
+    return predict(keras.Model(model.inputs, boundary), images, batch_size)

@@ -201,8 +201,8 @@ def has_factors(head: Head) -> bool:
 
 
 def largest_eigenvalue(blocks: Sequence[Block]) -> float:
-    """Returns the largest eigenvalue of all blocks."""
-    return max(_largest(block.inputs) * _largest(block.outputs) for block in blocks)
+    """Returns the largest eigenvalue of all blocks; NaN where a factor is not finite."""
+    return float(np.max([_largest(block.inputs) * _largest(block.outputs) for block in blocks]))
 
 
 def _split(block: Block, damping: float) -> tuple[float, float]:
@@ -218,6 +218,8 @@ def _factorised(matrix: np.ndarray, added: float) -> tuple[np.ndarray, bool]:
 
 def _largest(matrix: np.ndarray) -> float:
     size = len(matrix)
+    if not np.isfinite(matrix).all():
+        return np.nan
     return float(scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=(size - 1, size - 1))[0])
 
 

@@ -80,7 +80,7 @@ class _Factors:
         """The blocks and their largest eigenvalue."""
         if self._known is None:
             blocks = self._factors.measure(parameters)
-            self._known = blocks, largest_eigenvalue(blocks)
+            self._known = blocks, _positive(largest_eigenvalue(blocks))
             self._problem.count(curvature_rows=self._factors.passes * self._rows)
         return self._known
 
@@ -92,12 +92,15 @@ def kronecker_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng:
 
     def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
         blocks, largest = factors.at(parameters)
+        solvable = bool(np.isfinite(largest) and tf.reduce_all(tf.math.is_finite(gradient)))
         vectors, reports = [], []
         for damping in (share * largest for share in settings.dampings):
-            if damping not in solvers:
-                solvers[damping] = BlockSolver(problem.head, blocks, damping)
-            vector = solvers[damping](gradient / len(problem.task.train))
-            finite = bool(tf.reduce_all(tf.math.is_finite(vector)))
+            vector = tf.zeros_like(gradient)
+            if solvable:
+                if damping not in solvers:
+                    solvers[damping] = BlockSolver(problem.head, blocks, damping)
+                vector = solvers[damping](gradient / len(problem.task.train))
+            finite = solvable and bool(tf.reduce_all(tf.math.is_finite(vector)))
             vectors.append(vector)
             status = SolveStatus.CONVERGED if finite else SolveStatus.NON_FINITE
             reports.append(SolveReport("kronecker", status, 1, 0.0, damping, largest, False, 0))
@@ -121,6 +124,12 @@ def preconditioned_solve(problem: InfluenceProblem, settings: CurvatureSettings,
     def solve(parameters: tf.Tensor, gradient: tf.Tensor) -> Solution:
         blocks, largest = factors.at(parameters)
         vectors, reports = [], []
+        if not (np.isfinite(largest) and tf.reduce_all(tf.math.is_finite(gradient))):
+            reports = [
+                SolveReport("kronecker-cg", SolveStatus.NON_FINITE, 0, float("inf"), largest, largest, False, 0)
+                for _ in settings.dampings
+            ]
+            return Solution(tf.zeros([len(reports), len(gradient)], gradient.dtype), reports, [])
         for damping in (share * largest for share in settings.dampings):
             precondition = BlockSolver(problem.head, blocks, damping, others=1 / damping)
             vector, report = conjugate.solve(
@@ -132,6 +141,11 @@ def preconditioned_solve(problem: InfluenceProblem, settings: CurvatureSettings,
         return Solution(tf.stack(vectors), reports, [])
 
     return solve
+
+
+def _positive(eigenvalue: float) -> float:
+    """A largest eigenvalue to scale dampings by: where the curvature vanishes they must not all be 0. NaN stays."""
+    return 1e-30 if eigenvalue < 1e-30 else eigenvalue
 
 
 def _lissa(
@@ -171,7 +185,7 @@ def damped_solve(problem: InfluenceProblem, settings: CurvatureSettings, rng: np
         if not known:
             known.append(power(parameters))
             extra = settings.power_iterations
-        largest = max(known[0], 1e-30)  # a vanishing curvature must not make the dampings equal
+        largest = _positive(known[0])
         dampings = [share * largest for share in settings.dampings]
         mean_gradient = gradient / total  # the curvature is a mean over rows, so its right-hand side is one too
         if bound is not None:
