@@ -115,7 +115,7 @@ class TestDamped:
         assert products[0] - products[1] == (6 if solver == "cg" else 0)
 
     def test_dampings_differ_where_the_curvature_vanishes(self) -> None:
-        problem, settings = regression(solver="dense", dampings=(0.5, 0.25), smoothing=0.0)
+        problem, settings = regression(solver="dense", curvature="gauss-newton", dampings=(0.5, 0.25), smoothing=0.0)
         solve = damped_solve(problem, settings, np.random.default_rng(0))
         found = solve(SURE, tf.zeros(problem.head.size))
         assert [r.damping for r in found.reports] == pytest.approx([0.5e-30, 0.25e-30], abs=0)

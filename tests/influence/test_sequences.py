@@ -122,16 +122,26 @@ class TestDerivatives:
 ONE_SOLVE = {"steps": 1, "dampings": (0.1,), "step_lengths": (1.0,), "cg_iterations": 3, "power_iterations": 2}
 # What differentiates through the loops of a recurrent layer has one; the others, beside fine-tuning, only train or
 # project a model that has masks.
-METHODS: list[tuple[str, str, dict]] = [
-    ("plain", "second-order", ONE_SOLVE),
-    ("gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}),
+METHODS = [
+    ("gru", "second-order", ONE_SOLVE),
+    ("plain", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}),
+    pytest.param(
+        "gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}, marks=pytest.mark.slow
+    ),
     ("plain", "first-order", {"trainable_from": "all"}),
     ("plain", "sap", {}),
     ("plain", "fine-tuning", {"epochs": 1}),
     ("pooled", "fspmu", {"epochs": 1}),
     ("pooled", "scrub", {"epochs": 1}),
     ("pooled", "retraining", {"epochs": 1}),
-    ("bidirectional", "second-order", {**ONE_SOLVE, "trainable_from": "all", "solver": "cg", "curvature": "hessian"}),
+    pytest.param(
+        *(
+            "bidirectional",
+            "second-order",
+            {**ONE_SOLVE, "trainable_from": "all", "solver": "cg", "curvature": "hessian"},
+        ),
+        marks=pytest.mark.slow,
+    ),
     ("bidirectional", "ssd", {"alphas": (3.0,), "shares": ()}),
 ]
 
