@@ -26,24 +26,25 @@ class FspmuReference(Fspmu):
     """The published schedule; the fields are those of `Fspmu`, and these have other defaults."""
 
     preset: Preset = "original"
-    """See `Fspmu`."""
+    """`"original"`: factors for models trained with plain cross-entropy; `"nll"`: for those whose training already
+    resisted wrong labels; see `PRESETS`."""
     epochs: Positive | None = 15
-    """See `Fspmu`."""
+    """Passes over the retain rows."""
     learning_rate: PositiveFloat | None = 5e-4
-    """See `Fspmu`."""
+    """Of the first epoch."""
     schedule: Schedule = "milestones"
-    """See `Fspmu`."""
+    """`"milestones"`: the learning rate falls after some epochs, and the model is scored after each epoch."""
     optimizer: Optimizer = "sgd"
-    """See `Fspmu`."""
+    """`"sgd"`: with momentum, and weight decay that is decoupled."""
     clip: PositiveFloat | None = 1.0
-    """See `Fspmu`."""
+    """Largest absolute value of a gradient entry in both passes; it bounds the steps."""
     centroids: Literal["soft", "hard"] = "soft"
-    """See `Fspmu`."""
+    """`"soft"`: rows count towards each class by the predicted probability."""
     centroid_rows: CentroidRows = 0
-    """See `Fspmu`."""
+    """0: the centroids are made of all retain rows."""
     batch_norm_rows: Count = 0
-    """See `Fspmu`."""
+    """0: batch statistics are the moving averages of the training."""
     trainable_from: Boundary = "all"
-    """See `Fspmu`."""
+    """`"all"`: every weight moves."""
     cache_features: Cached = False
-    """See `Fspmu`."""
+    """Nothing lies below them all."""

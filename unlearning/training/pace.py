@@ -51,8 +51,8 @@ class Pace:
     Example:
         >>> pace = Pace(Budget(), steps=4)
         >>> pace.step()
-        >>> pace.rate(0.1), pace.is_over
-        (0.075, False)
+        >>> pace.rate(1.0), pace.is_over
+        (0.75, False)
     """
 
     def __init__(self, budget: Budget, steps: int, end: float = 1.0) -> None:
