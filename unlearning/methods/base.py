@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from unlearning import acceptance
 from unlearning.errors import InputError
-from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
+from unlearning.methods import METHODS, NOTHING, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
@@ -182,13 +181,13 @@ def conclude(
         The outcome.
     """
     from unlearning.interop import copy_model, moved_parameters
+    from unlearning.methods.verdict import ask
 
-    before = _Answers(model, task, told)
-    scored, proposed, accepted, chosen = before.rows, None, None, None
     if proposal is not None and not all(np.isfinite(weight).all() for weight in proposal.get_weights()):
-        status = OutcomeStatus.NON_FINITE
-    elif proposal is not None:
-        proposed = _Answers(proposal, task, told)
+        status, proposal = OutcomeStatus.NON_FINITE, None
+    before, proposed = ask(model, proposal, task, told)
+    scored, accepted, chosen = before.rows, None, None
+    if proposed is not None:
         scored += proposed.rows
         if task.is_stage:
             better = proposed.choosing > before.choosing
@@ -214,38 +213,3 @@ def conclude(
         acceptance=accepted,
         moved=None if proposed is None or proposal is None else moved_parameters(model, proposal),
     )
-
-
-class _Answers:
-    """Where a model is right: on the validation rows, and on the flagged rows as it was trained on them.
-
-    Attributes:
-        rows: Rows it was asked about.
-        accuracy: On all validation rows.
-        choosing: On those that choose.
-    """
-
-    def __init__(self, model: keras.Model, task: UnlearningTask, told: frozenset[str]) -> None:
-        from unlearning.evaluation import predict
-
-        flagged, validation = task.corrections, task.validation
-        right = predict(model, validation.images).argmax(axis=-1) == validation.labels
-        self.rows, self._right = len(right), right
-        self.accuracy = float(np.mean(right))
-        self._deciding = right[task.deciding_rows]
-        self.choosing = float(np.mean(np.delete(right, task.deciding_rows)))
-        self._flagged: np.ndarray | None = None
-        if told >= FLAGGED and len(flagged) and not task.is_stage:
-            said = predict(model, task.train.subset(flagged.rows).images).argmax(axis=-1)
-            given = task.train.labels[flagged.rows]
-            wanted = flagged.labels if told >= RIGHT_LABELS else REMOVED
-            self._flagged = np.where(wanted == REMOVED, said != given, said == wanted)
-            self.rows += len(flagged)
-
-    def judge(self, proposed: _Answers) -> acceptance.Acceptance:
-        """Returns whether another model's answers are an improvement."""
-        flagged = None
-        if self._flagged is not None and proposed._flagged is not None:
-            flagged = acceptance.compare(self._flagged, proposed._flagged)
-        everything = acceptance.compare(self._right, proposed._right)
-        return acceptance.judge(acceptance.compare(self._deciding, proposed._deciding), everything, flagged)

@@ -1,0 +1,129 @@
+"""What decides about a proposal: where the model as it was and the proposed one are right, asked of both alike.
+
+Below the first layer that a proposal has changed the two are one network. So it is run over the rows once, and what
+lies above it twice: with the proposal's weights, and with those of the model as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearning import acceptance
+from unlearning.errors import InputError
+from unlearning.methods import FLAGGED, RIGHT_LABELS
+from unlearning.task import REMOVED, UnlearningTask
+
+if TYPE_CHECKING:
+    import keras
+
+Say = Callable[[Any], np.ndarray]
+"""From rows of a question, as `_Asked` holds them, to the classes that a model says."""
+
+
+class Answers:
+    """Where a model is right: on the validation rows, and on the flagged rows as it was trained on them.
+
+    Args:
+        said: Classes by question, `"validation"` and perhaps `"flagged"`.
+        task: The task.
+        told: What the method was told of bad rows.
+
+    Attributes:
+        rows: Rows it was asked about.
+        accuracy: On all validation rows.
+        choosing: On those that choose.
+    """
+
+    def __init__(self, said: dict[str, np.ndarray], task: UnlearningTask, told: frozenset[str]) -> None:
+        right = said["validation"] == task.validation.labels
+        self.rows = sum(len(classes) for classes in said.values())
+        self._right = right
+        self.accuracy = float(np.mean(right))
+        self._deciding = right[task.deciding_rows]
+        self.choosing = float(np.mean(np.delete(right, task.deciding_rows)))
+        self._flagged: np.ndarray | None = None
+        if "flagged" in said:
+            given, flagged = task.train.labels[task.corrections.rows], task.corrections
+            wanted = flagged.labels if told >= RIGHT_LABELS else REMOVED
+            self._flagged = np.where(wanted == REMOVED, said["flagged"] != given, said["flagged"] == wanted)
+
+    def judge(self, proposed: Answers) -> acceptance.Acceptance:
+        """Returns whether another model's answers are an improvement."""
+        flagged = None
+        if self._flagged is not None and proposed._flagged is not None:
+            flagged = acceptance.compare(self._flagged, proposed._flagged)
+        everything = acceptance.compare(self._right, proposed._right)
+        return acceptance.judge(acceptance.compare(self._deciding, proposed._deciding), everything, flagged)
+
+
+def ask(
+    model: keras.Model, proposal: keras.Model | None, task: UnlearningTask, told: frozenset[str]
+) -> tuple[Answers, Answers | None]:
+    """Asks the model as it was, and a proposal.
+
+    Args:
+        model: The input model.
+        proposal: A model of the same classes, or None.
+        task: The task; of a stage, nothing is asked about flagged rows.
+        told: What the method was told of bad rows, in the words of an entry's `needs`.
+
+    Returns:
+        The answers of both.
+    """
+    from unlearning.evaluation import predict
+
+    questions = {"validation": task.validation.images}
+    if told >= FLAGGED and len(task.corrections) and not task.is_stage:
+        questions["flagged"] = task.train.subset(task.corrections.rows).images
+
+    def answers(network: keras.Model, asked: dict[str, Any]) -> Answers:
+        said = {name: predict(network, rows).argmax(axis=-1) for name, rows in asked.items()}
+        return Answers(said, task, told)
+
+    shared = None if proposal is None else _upper(model, proposal)
+    if proposal is None:
+        return answers(model, questions), None
+    if shared is None:
+        return answers(model, questions), answers(proposal, questions)
+    asked = {name: shared.activations(rows) for name, rows in questions.items()}
+    after = answers(shared.model, asked)
+    with _wearing(proposal, model):
+        return answers(shared.model, asked), after
+
+
+def _upper(model: keras.Model, proposal: keras.Model) -> Any:
+    """The part of a proposal from the first weight on that is not the model's; None where it cannot be cut there."""
+    from unlearning.activations import upper_part
+    from unlearning.interop import has_graph
+
+    if [v.shape for v in model.weights] != [v.shape for v in proposal.weights] or not has_graph(proposal):
+        return None
+    pairs = zip(model.weights, proposal.weights, strict=True)
+    changed = {id(new) for old, new in pairs if not np.array_equal(np.asarray(old), np.asarray(new))}
+    first = next((layer for layer in proposal.layers if changed & {id(v) for v in layer.weights}), None)
+    if first is None:
+        return None
+    try:
+        part = upper_part(proposal, first.name, dtype="float32")
+    except InputError:
+        return None
+    if part is None or not changed <= {id(v) for v in part.model.weights}:
+        return None
+    return part
+
+
+@contextlib.contextmanager
+def _wearing(model: keras.Model, other: keras.Model) -> Iterator[None]:
+    """Gives a model the weights of another one of the same shapes for as long as the context lasts."""
+    own = [np.array(weight) for weight in model.weights]
+    try:
+        for mine, theirs in zip(model.weights, other.weights, strict=True):
+            mine.assign(theirs)
+        yield
+    finally:
+        for mine, value in zip(model.weights, own, strict=True):
+            mine.assign(value)
