@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from unlearning import detection
@@ -37,6 +39,29 @@ class DetectSettings(Settings):
         return Detected(
             method=method, detector=self.detector, options=self.options, suspects=self.suspects, rounds=self.rounds
         )
+
+
+def with_eyes(
+    detector: str | None, options: Mapping[str, Any], eyes: str | os.PathLike[str] | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Returns a detector's name and options with the eyes that it is to look with.
+
+    Args:
+        detector: The name, or None where none is named.
+        options: Its options.
+        eyes: What looks at the images; see `unlearning.eyes.open_eyes`. They imply a detector. None changes nothing.
+
+    Raises:
+        InputError: If the detector does not look with eyes, or has got others.
+    """
+    if eyes is None:
+        return detector, dict(options)
+    name = detector or detection.WITH_EYES
+    if "eyes" not in detection.DETECTORS.load(name).model_fields:
+        raise InputError("eyes", f"a detector that looks with them, such as {detection.WITH_EYES}", name)
+    if options.get("eyes", os.fspath(eyes)) != os.fspath(eyes):
+        raise InputError("eyes", "one pair of eyes", f"{os.fspath(eyes)} and {options['eyes']}")
+    return name, {**options, "eyes": os.fspath(eyes)}
 
 
 def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
