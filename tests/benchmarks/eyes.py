@@ -1,7 +1,7 @@
 """How well wrong labels are found by what a pretrained network sees, and by what others make of the same probabilities.
 
-    TFDS_DATA_DIR=... EYES=efficientnet_lite0.keras CIFAR_N=CIFAR-10_human.npz PYTHONPATH=.:tests \\
-        python tests/benchmarks/eyes.py [--seeds 42,7,13] [--kinds symmetric-20,...] [--patches]
+    export TFDS_DATA_DIR=... EYES=efficientnet_lite0.keras CIFAR_N=CIFAR-10_human.npz
+    PYTHONPATH=.:tests python tests/benchmarks/eyes.py [--seeds 42,7,13] [--kinds symmetric-20,...] [--patches]
 
 CIFAR-10, 20,000 training rows; the network looks at them at 96 pixels, once: it is EfficientNet-Lite0, trained on
 ImageNet. `pretrained` is the detector with its defaults, `margin` the same without its transition matrix,
@@ -101,6 +101,8 @@ def main() -> None:
         started = time.process_time()
         see(open_eyes(network), images)
         again_s = time.process_time() - started
+        facts = {"images": options.rows, "features": width, "features_s": round(features_s, 1)}
+        facts["again_s"] = round(again_s, 1)
         seeds = [int(seed) for seed in options.seeds.split(",")]
         for seed in seeds:
             for name in options.kinds.split(","):
@@ -116,8 +118,7 @@ def main() -> None:
                 ):
                     rows.append({"wrong labels": name, "seed": seed, **line})
                     print(rows[-1], flush=True)
-                save("eyes", rows, out=options.out, images=options.rows, features=width, features_s=round(features_s, 1),
-                     again_s=round(again_s, 1))  # fmt: skip
+                save("eyes", rows, out=options.out, **facts)
 
 
 def compare(

@@ -11,7 +11,7 @@ from support.small import blobs, fitted, poisoned_task, small_model
 from unlearning import detect, methods, repair
 from unlearning.errors import InputError
 from unlearning.repairs.settings import DetectSettings
-from unlearning.task import Corrections, UnlearningTask
+from unlearning.task import UnlearningTask
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,9 @@ def share_by_known(scores: np.ndarray, labels: np.ndarray, share: float, known: 
         levels = np.quantile(sign * scores[rows], np.linspace(0.1, 0.9, 17))
         above = 1 - np.searchsorted(ordered, levels) / len(scores)
         recall = np.array([np.mean(sign * scores[rows] >= level) for level in levels])
-        bound = float(np.min(above / recall))
+        doubt = np.sqrt((1 - recall) / (recall * len(rows)))  # standard error of the recall, as a part of it
+        tightest = int(np.argmin(above / recall * (1 + 2 * doubt)))  # not the luckiest
+        bound = above[tightest] / recall[tightest]
         bound = bound if sign > 0 else 1 - bound
         weight = len(rows) / (len(rows) + _FEW)
         share += weight * (bound - share) if sign > 0 else max(0.0, weight * (bound - share))
