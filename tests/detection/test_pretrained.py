@@ -90,7 +90,9 @@ def test_eyes_see_what_an_untrained_model_does_not(model, eyes, rows) -> None:
     split, true = rows
     bad = np.flatnonzero(split.labels != true)
     by_eyes = detect(model, split, eyes=eyes, bad_rows=bad)
-    assert by_eyes.record.detector == "pretrained" and by_eyes.record.options["eyes"] == str(eyes)
+    assert by_eyes.record.detector == "pretrained" and by_eyes.record.options["eyes"].startswith(
+        "digits.keras (SHA-256 "
+    )
     assert by_eyes.record.metrics.auroc > 0.95
     kept = list(cache.folder().glob("*.npy"))
     again = detect(model, split, eyes=eyes)

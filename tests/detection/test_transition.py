@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from unlearning.detection.scoring import log_odds, share_by_known
-from unlearning.detection.transition import estimate_transition
+from unlearning.detection.transition import can_estimate, estimate_transition
 from unlearning.task import REMOVED, Corrections
 
 CLASSES = 6
@@ -134,3 +134,7 @@ def test_known_bad_rows_bound_the_share(known_share: float) -> None:
     right = rng.permutation(np.flatnonzero(~bad))[:500]
     both = Corrections(np.append(rows, right), np.append(np.full(len(rows), REMOVED), np.zeros(500, int)))
     assert abs(share_by_known(scores, labels, 0.1, both) - 0.4) < 0.12
+
+
+def test_a_matrix_needs_as_many_rows_as_pairs_of_classes() -> None:
+    assert can_estimate(100, 10) and not can_estimate(99, 10) and not can_estimate(10**6, 201)

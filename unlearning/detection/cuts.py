@@ -12,7 +12,7 @@ from pydantic import model_validator
 from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.detection.scoring import estimate_noise_rate, log_odds, share_by_known
-from unlearning.detection.transition import estimate_transition
+from unlearning.detection.transition import can_estimate, estimate_transition
 from unlearning.errors import InputError
 from unlearning.settings import NonNegative, OpenShare, Positive, PositiveFloat, Share, since
 
@@ -178,7 +178,7 @@ class AnchoredCut(AnyCut):
     """Share of the rows of each predicted class that serve as anchors."""
     transition: Annotated[bool, since("0.2", before=False)] = False
     """Estimate who is mistaken for whom, and let it judge; see `unlearning.detection.transition`. The line is then
-    drawn at the share of wrong labels that it estimates."""
+    drawn at the share of wrong labels that it estimates. Not with fewer rows than pairs of classes."""
 
     @abc.abstractmethod
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
@@ -192,7 +192,7 @@ class AnchoredCut(AnyCut):
         """Ranks rows by log-odds against their given labels and draws the line."""
         labels, suggested = evidence.labels, probabilities.argmax(-1)
         scores = log_odds(probabilities, labels)
-        if self.transition and not is_constant(scores):
+        if self.transition and can_estimate(*probabilities.shape) and not is_constant(scores):
             found = estimate_transition(probabilities, labels, evidence.possible)
             scores, suggested = found.scores(labels), found.suggested()
             rate = share_by_known(scores, labels, found.share, evidence.known)

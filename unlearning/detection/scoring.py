@@ -71,7 +71,7 @@ def share_by_known(scores: np.ndarray, labels: np.ndarray, share: float, known: 
         if len(rows) < _FEW:
             continue
         ordered = np.sort(sign * scores)
-        levels = np.quantile(sign * scores[rows], np.linspace(0.1, 0.9, 17))
+        levels = np.quantile(sign * scores[rows], np.linspace(0.1, 0.75, 14))
         above = 1 - np.searchsorted(ordered, levels) / len(scores)
         recall = np.array([np.mean(sign * scores[rows] >= level) for level in levels])
         doubt = np.sqrt((1 - recall) / (recall * len(rows)))  # standard error of the recall, as a part of it

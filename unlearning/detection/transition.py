@@ -42,6 +42,7 @@ _ROUNDS = 5  # of unmixing by the matrix of the round before
 _STEPS = 10  # of EM a round
 _NEAR = 1e-4  # pulls W to one scale for all classes; the likelihood is a mean over rows
 _MOST_PAIRS = 50
+_MOST_CLASSES = 200
 _START = 0.8  # share of right labels that EM starts from
 _SURE = 0.5  # share of the rows, the surest, in which disagreement is the label's fault and not the classifier's
 
@@ -89,6 +90,11 @@ class Transition:
             if counts[true, given] >= 0.5
         ]
         return {"structure": self.structure, "gain": self.gain, "spread": self.spread, "pairs": pairs}
+
+
+def can_estimate(rows: int, classes: int) -> bool:
+    """Whether there are enough rows for a matrix, and few enough classes for the time that it takes."""
+    return classes**2 <= rows and classes <= _MOST_CLASSES
 
 
 def estimate_transition(
@@ -179,7 +185,8 @@ class _Fit:
         """
         best, plain = None, None
         for amount in _UNMIXED:
-            matrix, inverse = self.level(_START), np.eye(self.classes)
+            matrix = self.level(_START)
+            inverse: np.ndarray = np.eye(self.classes)
             for _ in range(_ROUNDS):
                 turned = self.scores @ inverse
                 for step in range(_STEPS):

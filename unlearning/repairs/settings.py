@@ -83,6 +83,6 @@ def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
     if isinstance(detect, detection.Detector):
         for entry in detection.DETECTORS.entries():
             if entry.load() is type(detect):
-                return DetectSettings(detector=entry.name, options=detect.config())
+                return DetectSettings(detector=entry.name, options=dict(detect))
     expected = f"settings, a detector of a registered kind, or one of {', '.join(detection.available())}"
     raise InputError("detect", expected, type(detect).__name__)

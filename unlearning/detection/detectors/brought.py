@@ -11,7 +11,7 @@ from unlearning.archives import read_arrays
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.errors import InputError
-from unlearning.files import check_file
+from unlearning.files import check_file, describe_file
 from unlearning.settings import PathText
 
 _LARGEST = 2**32
@@ -28,6 +28,10 @@ class Brought(AnchoredCut):
     """A .npz file with one array, the probabilities `(rows, K)` in the order of the rows."""
     transition: bool = True
     """Estimate who is mistaken for whom, and let it judge; see `unlearning.detection.transition`."""
+
+    def config(self) -> dict[str, Any]:
+        """Returns the settings as JSON-ready values; the file by its name and content, since no record holds a path."""
+        return {**super().config(), "file": None if self.file is None else describe_file(self.file)}
 
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns the probabilities, and what there is to tell."""

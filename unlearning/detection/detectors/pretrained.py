@@ -16,6 +16,7 @@ from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.detectors.cross_validation import Unseen
 from unlearning.detection.ridge import calibrate, leave_one_out
 from unlearning.eyes.base import Interpolation
+from unlearning.files import describe_file
 from unlearning.settings import Positive, PositiveFloat
 
 OWN = "own"
@@ -49,6 +50,10 @@ class Pretrained(AnchoredCut):
     """Of the ridge regression, in units of the number of rows; the leave-one-out error chooses."""
     transition: bool = True
     """Estimate who is mistaken for whom, and let it judge; see `unlearning.detection.transition`."""
+
+    def config(self) -> dict[str, Any]:
+        """Returns the settings as JSON-ready values; a file by its name and content, since no record holds a path."""
+        return {**super().config(), "eyes": describe_file(self.eyes)}
 
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns class probabilities `(rows, K)` of every row without itself, and what there is to tell."""
