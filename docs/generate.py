@@ -57,6 +57,7 @@ FACES = {
     "unlearning.detection": "Detectors by name, and what one of your own is made of.",
     "unlearning.noise": "Kinds of noise by name, and what one of your own is made of.",
     "unlearning.data": "Image sets and where they come from.",
+    "unlearning.eyes": "What networks that were trained on other pictures see in yours.",
     "unlearning.architectures": "Networks by name.",
     "unlearning.training": "Training, resumable.",
     "unlearning.training.objectives": "Training objectives by name, and the Keras objects behind them.",

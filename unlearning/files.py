@@ -267,6 +267,18 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def describe_file(text: str) -> str:
+    """Returns the name of a file and the beginning of its hash, for records, which hold no paths; other text as it is.
+
+    Args:
+        text: A path, or a name of something that is no file.
+    """
+    path = Path(text)
+    if path.is_file():
+        return f"{path.name} (SHA-256 {file_sha256(path)[:16]})"
+    return path.name if path.suffix else text
+
+
 def check_writable(folder: Path) -> None:
     """Raises `InputError` if a folder cannot be made or written to; leaves nothing behind."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())

@@ -104,6 +104,7 @@ class UnlearningTask:
         trusted_rows: Rows of `train` known to be right, or None.
         seed: Seed of every random choice a method makes.
         suspects: Rows that a detector suspects, with suggested labels; None where nothing has been detected.
+        known: Where a detector flags, the rows that were known before, right ones (with their given label) included.
         is_stage: Whether this is a part of a larger repair. The rows that choose then say whether what came out is
             taken, and the larger repair is judged as a whole.
     """
@@ -115,6 +116,7 @@ class UnlearningTask:
     trusted_rows: np.ndarray | None = None
     seed: int = 0
     suspects: Corrections | None = None
+    known: Corrections | None = None
     is_stage: bool = False
 
     def __post_init__(self) -> None:
@@ -134,6 +136,8 @@ class UnlearningTask:
             )
         if self.suspects is not None:
             self._check_flagged("suspects", self.suspects)
+        if self.known is not None:
+            self._check_flagged("known", self.known)
 
     @functools.cached_property
     def choosing(self) -> Split:

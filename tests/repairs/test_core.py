@@ -11,7 +11,7 @@ from support.small import blobs, fitted, poisoned_task, small_model
 from unlearning import detect, methods, repair
 from unlearning.errors import InputError
 from unlearning.repairs.settings import DetectSettings
-from unlearning.task import Corrections, UnlearningTask
+from unlearning.task import UnlearningTask
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ class TestMistakes:
         ("options", "match"),
         [
             ({}, "needs flagged rows"),
-            ({"flagged": Corrections.none(), "detect": "neighbours"}, "not both"),
+            ({"detect": "neighbours", "eyes": "own"}, "a detector that looks with them, such as pretrained"),
             ({"method": 3}, "one of first-order"),
             ({"detect": 3}, "a detector of a registered kind, or one of loss-mixture"),
             ({"method": "sap", "validation": blobs(9).images}, r"`validation`.*a tuple \(images, labels\)"),

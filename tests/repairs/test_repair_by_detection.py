@@ -76,7 +76,7 @@ class TestCommands:
                     "--out",
                     "o.keras",
                 ),
-                "not both",
+                "an existing file",
             ),
         ):
             done = cli(*arguments, cwd=tmp_path)

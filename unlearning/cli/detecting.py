@@ -9,9 +9,17 @@ import click
 from unlearning.cli.group import assignments
 from unlearning.cli.looks import Names, option, together
 from unlearning.errors import InputError
-from unlearning.repairs.settings import DetectSettings
+from unlearning.repairs.settings import DetectSettings, with_eyes
 
 DETECTORS = Names("unlearning.detection:DETECTORS")
+
+eyes_option = option(
+    "--eyes",
+    metavar="NAME_OR_FILE",
+    help="Let a pretrained network look at the images: a .keras or .tflite file, a name of keras.applications such as "
+    "MobileNetV2 (Keras downloads its weights), hub: and a preset of keras-hub, or own (the model's penultimate "
+    "layer). Implies --detect pretrained.",
+)
 
 detect_options = together(
     option(
@@ -22,6 +30,7 @@ detect_options = together(
         help=f"Let a detector find the flagged rows. One of {', '.join(DETECTORS.names)}. Its settings are changed by "
         "--set DETECTOR.FIELD=VALUE.",
     ),
+    eyes_option,
     click.option("--detect-set", "detector_options", multiple=True, callback=assignments, hidden=True),
     option(
         "--suspects",
@@ -52,6 +61,8 @@ def take_detection(options: dict[str, Any]) -> DetectSettings | None:
         InputError: If there is no such option of the detector, or an option says how to detect and none says that.
     """
     detector, changed = options.pop("detector", None), options.pop("detector_options", {})
+    eyes = options.pop("eyes", None)
+    detector, changed = with_eyes(detector, changed, eyes)
     suspects, rounds = options.pop("suspects", "relabel"), options.pop("rounds", 1)
     if detector is None:
         if changed or suspects != "relabel" or rounds > 1:

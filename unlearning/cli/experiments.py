@@ -127,7 +127,7 @@ def run(as_json: bool, quiet: bool, until: str, **options: Any) -> None:
         _write_configs(options)
         return
     if until == "training":
-        options |= {"method_names": "", "overrides": {}, "variant": "", "detector": None}
+        options |= {"method_names": "", "overrides": {}, "variant": "", "detector": None, "eyes": None}
         options |= {"suspects": "relabel", "rounds": 1, "detector_options": {}}
     setup, report = _sweep(options, quiet, as_json)
     if until == "training":

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from unlearning.cli.detecting import DETECTORS, detect_options, take_detection
+from unlearning.cli.detecting import DETECTORS, detect_options, eyes_option, take_detection
 from unlearning.cli.group import (
     assignments,
     data_dir_option,
@@ -25,6 +25,8 @@ from unlearning.cli.group import (
 from unlearning.cli.looks import option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
+from unlearning.detection import WITH_EYES
+from unlearning.repairs.settings import with_eyes
 from unlearning.settings import LARGEST_SEED
 
 _DATA = DataSettings.model_fields["dataset"].description
@@ -62,7 +64,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
-        "(a path within it) may stand for row. Not needed by sap.",
+        "(a path within it) may stand for row. Not needed by sap. With --detect they teach the detector, and what it "
+        "finds besides is added.",
     ),
     heading="Data",
 )
@@ -108,11 +111,22 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
 @main.command(
     examples=(
         "detect model.keras --data data.npz --out suspects.csv",
+        "detect model.keras --data data.npz --eyes efficientnet.keras --out suspects.csv",
         "detect models/EXPERIMENT/budget-251/seed-42 --detect neighbours",
     )
 )
 @click.argument("target", type=click.Path(path_type=Path))
-@option("--data", "dataset", metavar="DATA", help=f"What a MODEL.keras was trained on: {_DATA}", heading="Data")
+@together(
+    option("--data", "dataset", metavar="DATA", help=f"What a MODEL.keras was trained on: {_DATA}"),
+    option(
+        "--flagged",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="CSV of rows that are known already, as `repair` takes it; rows that are right have their given label. "
+        "They teach the detector, and are no suspects.",
+    ),
+    heading="Data",
+)
 @_divided
 @together(labels_file_option, heading="Data")
 @together(
@@ -121,11 +135,10 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
         "detector",
         type=DETECTORS,
         metavar="DETECTOR",
-        default="patches",
-        show_default=True,
         old=("--detector",),
-        help=f"One of {', '.join(DETECTORS.names)}. `list detectors` says what they do.",
+        help=f"One of {', '.join(DETECTORS.names)}. `list detectors` says what they do [default: patches].",
     ),
+    eyes_option,
     option(
         "--set",
         "overrides",
@@ -163,8 +176,10 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     from unlearning.experiments.grid.locks import lock_cell
 
     options["reading"] = _take_reading(options)
-    own = f"{options['detector']}."
-    options["overrides"] = {key.removeprefix(own): value for key, value in options["overrides"].items()}
+    options["detector"] = options["detector"] or (None if options["eyes"] else "patches")
+    own = f"{options['detector'] or WITH_EYES}."
+    told = {key.removeprefix(own): value for key, value in options["overrides"].items()}
+    options["detector"], options["overrides"] = with_eyes(options["detector"], told, options.pop("eyes"))
     out = options["out"]
     if out is None and target.is_dir():
         with lock_cell(*parse_cell(target), timeout=0):

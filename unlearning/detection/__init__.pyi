@@ -4,6 +4,7 @@ from .base import Detector as Detector
 from .base import Evidence as Evidence
 from .metrics import score_detection as score_detection
 from .registry import DETECTORS as DETECTORS
+from .registry import WITH_EYES as WITH_EYES
 from .registry import available as available
 from .registry import entry as entry
 from .registry import get as get

@@ -17,7 +17,7 @@ import numpy as np
 
 from unlearning.errors import InputError
 from unlearning.settings import Settings
-from unlearning.task import Split
+from unlearning.task import REMOVED, Corrections, Split, check_rows
 
 if TYPE_CHECKING:
     import keras
@@ -89,17 +89,41 @@ class Evidence:
         split: The training rows with their given labels.
         num_classes: Number of classes `K`.
         seed: Seed of every random choice.
+        known: Rows that somebody has looked at, and the labels that should stand there: another than the given one,
+            `REMOVED` where that is wrong and nobody knows the right one, or the given one where it is right.
     """
 
     model: keras.Model
     split: Split
     num_classes: int
     seed: int
+    known: Corrections | None = None
 
     @property
     def labels(self) -> np.ndarray:
         """The given labels, int64 `(rows,)`."""
         return self.split.labels
+
+    @functools.cached_property
+    def possible(self) -> np.ndarray | None:
+        """Which classes may be the true one, boolean `(rows, K)`; None where nothing is known."""
+        if self.known is None or not len(self.known):
+            return None
+        possible = np.ones((len(self.labels), self.num_classes), dtype=bool)
+        rows, told = self.known.rows, self.known.labels
+        gone = told == REMOVED
+        possible[rows[~gone]] = False
+        possible[rows[~gone], told[~gone]] = True
+        possible[rows[gone], self.labels[rows[gone]]] = False
+        return possible
+
+    def targets(self) -> np.ndarray:
+        """Returns what is to be learned of the rows, float64 `(rows, K)`: given labels, or what is known instead."""
+        targets = np.eye(self.num_classes)[self.labels]
+        if self.known is not None and self.possible is not None:
+            rows = self.known.rows
+            targets[rows] = self.possible[rows] / self.possible[rows].sum(axis=1, keepdims=True)
+        return targets
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
@@ -125,7 +149,9 @@ class Evidence:
 class Detector(Settings, abc.ABC):
     """A detector of wrong labels; the fields are its options."""
 
-    def detect(self, model: keras.Model, split: Split, num_classes: int, seed: int = 0) -> Detection:
+    def detect(
+        self, model: keras.Model, split: Split, num_classes: int, seed: int = 0, known: Corrections | None = None
+    ) -> Detection:
         """Ranks the rows of a training split by how suspicious their given labels are.
 
         Args:
@@ -133,6 +159,8 @@ class Detector(Settings, abc.ABC):
             split: The rows as the model was trained on them. Images read from disk are streamed.
             num_classes: Number of classes; labels are `0..num_classes-1`.
             seed: Seed of every random choice.
+            known: What is known of some rows; see `Evidence`. They are no suspects, and teach those detectors that can
+                learn of them.
 
         Returns:
             The detection; a status other than `ok` is logged as a warning.
@@ -148,7 +176,14 @@ class Detector(Settings, abc.ABC):
             received = f"{split.labels.min()}..{split.labels.max()}"
             raise InputError("split.labels", f"classes 0..{num_classes - 1}", received)
         check_classifier(model, split.images, num_classes)
-        detection = self.examine(Evidence(model, split, num_classes, seed))
+        if known is not None and len(known):
+            check_rows("known.rows", known.rows, len(split))
+            if known.labels.min() < REMOVED or known.labels.max() >= num_classes:
+                received = f"{known.labels.min()}..{known.labels.max()}"
+                raise InputError("known.labels", f"classes 0..{num_classes - 1}, or -1 (removed)", received)
+        detection = self.examine(Evidence(model, split, num_classes, seed, known))
+        if known is not None:
+            detection = dataclasses.replace(detection, suspects=np.setdiff1d(detection.suspects, known.rows))
         if detection.status is not DetectionStatus.OK:
             logger.warning("%s (%s): %s.", type(self).__name__, detection.status, _ADVICE[detection.status])
         return detection

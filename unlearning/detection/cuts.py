@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
 
 from unlearning.detection.base import Detection, DetectionStatus, Detector, Evidence, logger
 from unlearning.detection.mixture import Mixture, fit_mixture
+from unlearning.detection.scoring import estimate_noise_rate, log_odds, share_by_known
+from unlearning.detection.transition import can_estimate, estimate_transition
 from unlearning.errors import InputError
-from unlearning.settings import NonNegative, OpenShare, Positive, PositiveFloat, Share
+from unlearning.settings import NonNegative, OpenShare, Positive, PositiveFloat, Share, since
 
 _FEWEST_ROWS_FOR_A_MIXTURE = 10  # of one class; a class with fewer gets no mixture of its own
 
@@ -174,6 +176,9 @@ class AnchoredCut(AnyCut):
     the likeliest."""
     anchor_share: OpenShare = 0.05
     """Share of the rows of each predicted class that serve as anchors."""
+    transition: Annotated[bool, since("0.2", before=False)] = False
+    """Estimate who is mistaken for whom, and let it judge; see `unlearning.detection.transition`. The line is then
+    drawn at the share of wrong labels that it estimates. Not with fewer rows than pairs of classes."""
 
     @abc.abstractmethod
     def probabilities(self, evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
@@ -187,50 +192,18 @@ class AnchoredCut(AnyCut):
         """Ranks rows by log-odds against their given labels and draws the line."""
         labels, suggested = evidence.labels, probabilities.argmax(-1)
         scores = log_odds(probabilities, labels)
-        rate = estimate_noise_rate(probabilities, labels, self.anchor_share)
+        if self.transition and can_estimate(*probabilities.shape) and not is_constant(scores):
+            found = estimate_transition(probabilities, labels, evidence.possible)
+            scores, suggested = found.scores(labels), found.suggested()
+            rate = share_by_known(scores, labels, found.share, evidence.known)
+            details = {**details, **found.describe(labels)}
+        else:
+            rate = estimate_noise_rate(probabilities, labels, self.anchor_share)
         details = {**details, "estimated_noise_rate": rate}
         if self.cut != "anchors":
             return self._cut(scores, labels, suggested, evidence.seed, details)
         count = min(round(rate * len(labels)), int(np.count_nonzero(scores > 0)))
         return self._counted(scores, suggested, count, details)
-
-
-def log_odds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns `log max_{k != y} p_k - log p_y`, float64 `(rows,)`: positive where another class is likelier.
-
-    Args:
-        probabilities: Of the classes, `(rows, K)` with `K` of at least 2.
-        labels: The given labels `y`.
-    """
-    logs = np.log(np.maximum(probabilities, 1e-12))
-    chosen = np.arange(len(labels))
-    own = logs[chosen, labels]
-    logs[chosen, labels] = -np.inf
-    return logs.max(axis=1) - own
-
-
-def estimate_noise_rate(probabilities: np.ndarray, labels: np.ndarray, share: float = 0.05) -> float:
-    """Estimates the share of wrong labels from the rows that a classifier is surest about.
-
-    Of the anchor points of a class, where its probability is highest, practically all belong to it (Patrini et al.,
-    CVPR 2017); the share of them that carries another label is the share of wrong labels, as far as wrong labels are as
-    frequent among easy rows as among hard ones. Where people mislabel what is hard, the estimate is too low.
-
-    Args:
-        probabilities: Out-of-sample class probabilities, `(rows, K)`.
-        labels: The given labels.
-        share: Share of the rows of each predicted class that count as anchors, at least one.
-
-    Returns:
-        The rate, in [0, 1].
-    """
-    predicted, confidence = probabilities.argmax(-1), probabilities.max(-1)
-    anchors = []
-    for label in np.unique(predicted):
-        rows = np.flatnonzero(predicted == label)
-        anchors.append(rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]])
-    chosen = np.concatenate(anchors)
-    return float(np.mean(predicted[chosen] != labels[chosen]))
 
 
 def nothing(

@@ -71,6 +71,20 @@ DETECTORS = Registry(
             "probes",
         ),
         _own(
+            "pretrained",
+            "pretrained:Pretrained",
+            "leave-one-out ridge regression on what a pretrained network sees (--eyes)",
+            Role.RECOMMENDED,
+            "probes",
+        ),
+        _own(
+            "probabilities",
+            "brought:Brought",
+            "class probabilities from a file of yours",
+            Role.CONTROL,
+            "unseen",
+        ),
+        _own(
             "probe",
             "early_stopped:EarlyStoppedProbe",
             "the same network, trained afresh and stopped early",
@@ -94,6 +108,9 @@ DETECTORS = Registry(
     ),
 )
 """All that finds wrong labels. `needs` names packages that must be installed."""
+
+WITH_EYES = "pretrained"
+"""The detector that looks with eyes where they are named and no detector is."""
 
 register = DETECTORS.register
 entry = DETECTORS.entry

@@ -42,7 +42,11 @@ class LeaveOneOut:
 
 
 def leave_one_out(
-    features: np.ndarray, labels: np.ndarray, num_classes: int, penalties: Sequence[float]
+    features: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    penalties: Sequence[float],
+    targets: np.ndarray | None = None,
 ) -> LeaveOneOut:
     """Fits class indicators by ridge regression and predicts every row without itself.
 
@@ -51,6 +55,7 @@ def leave_one_out(
         labels: The given labels, `(rows,)`.
         num_classes: Number of classes `K`.
         penalties: Candidates, in units of the number of rows.
+        targets: What to fit instead of indicators of the labels, float64 `(rows, K)`; it is left alone.
 
     Returns:
         The predictions under the penalty of least leave-one-out error.
@@ -66,9 +71,9 @@ def leave_one_out(
     features /= np.where(spread > 1e-8 * max(float(spread.max()), 1e-30), spread, np.inf).astype(features.dtype)
     if not np.isfinite(features).all():
         raise InputError("features", "finite numbers", "NaN or infinity")
-    targets = np.eye(num_classes)[labels]
+    targets = np.eye(num_classes)[labels] if targets is None else targets
     mean = targets.mean(axis=0)
-    targets -= mean
+    targets = targets - mean
     blocks = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
     decompose = _by_rows if features.shape[1] > rows else _by_columns
     spectrum, turned, coordinates_of = decompose(features, targets, blocks)

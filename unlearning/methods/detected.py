@@ -117,10 +117,12 @@ class Detected(Method):
         suspects = task.suspects
         for number in range(1, self.rounds + 1):
             if suspects is None:
-                found = detector.detect(seen, task.train, task.num_classes, task.seed)
+                found = detector.detect(seen, task.train, task.num_classes, task.seed, task.known)
                 suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
                 work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
-            flagged = suspected_corrections(suspects, task.train.labels, self.suspects)
+            flagged = with_known(
+                suspected_corrections(suspects, task.train.labels, self.suspects), task.train.labels, task.known
+            )
             told = dataclasses.replace(task, corrections=flagged, suspects=suspects, is_stage=True)
             outcome = self.method.unlearn(model, told)
             score = accuracy(outcome.model, task.choosing)
@@ -168,3 +170,24 @@ def suspected_corrections(suspected: Corrections, given: np.ndarray, suspects: S
     """
     labels = np.where(suspected.labels == given[suspected.rows], REMOVED, suspected.labels)
     return Corrections(suspected.rows, np.full_like(labels, REMOVED) if suspects == "remove" else labels)
+
+
+def with_known(suspected: Corrections, given: np.ndarray, known: Corrections | None) -> Corrections:
+    """Returns what a method is told where some rows are known and others suspected.
+
+    Args:
+        suspected: What it is told about suspects.
+        given: The given labels of all rows.
+        known: What is known of some rows; None for nothing.
+
+    Returns:
+        The known rows that are wrong, and the suspects of which nothing is known.
+    """
+    if known is None or not len(known):
+        return suspected
+    wrong = known.labels != given[known.rows]
+    others = ~np.isin(suspected.rows, known.rows)
+    return Corrections(
+        np.concatenate([known.rows[wrong], suspected.rows[others]]),
+        np.concatenate([known.labels[wrong], suspected.labels[others]]),
+    )

@@ -49,6 +49,8 @@ class DetectionResults(Versioned):
     """`ok`, or why the suspects deserve no trust."""
     details: dict[str, Any] = {}
     """What the detector adds, such as the parameters of a mixture."""
+    class_names: list[str] | None = None
+    """Names of the classes, where the data have any; None in files from before they were kept."""
     metrics: DetectionMetrics | None
     """Scores against the known bad rows, or None where they are not known."""
     bad_rows: Count | None

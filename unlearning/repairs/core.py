@@ -15,6 +15,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,11 @@ import numpy as np
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.methods.base import Method
-from unlearning.methods.detected import Detected, suspected_corrections
+from unlearning.methods.detected import Detected, suspected_corrections, with_known
 from unlearning.repairs.find import Found
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
-from unlearning.repairs.settings import DetectSettings, take_detection
+from unlearning.repairs.settings import DetectSettings, take_detection, with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.settings import check_seed
 from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
@@ -70,6 +71,7 @@ def repair(
     method: str | Method = "second-order",
     options: Mapping[str, Any] | None = None,
     detect: str | Detector | DetectSettings | None = None,
+    eyes: str | os.PathLike[str] | None = None,
     found: Found | None = None,
     validation: Split | tuple[Any, Any] | None = None,
     num_classes: int | None = None,
@@ -93,7 +95,9 @@ def repair(
         method: A registered name (see `unlearning.methods.available`), a chain such as `sap+second-order`, or a method.
         options: Hyperparameters of the method named, where they are not its defaults; see `unlearning.methods.get`.
         detect: Let a detector find the bad rows: its registered name (see `unlearning.detection.available`), a
-            registered detector with options of its own, or `DetectSettings`.
+            registered detector with options of its own, or `DetectSettings`. With flagged rows beside it these are
+            kept, teach the detector, and what it finds among the others is added.
+        eyes: A pretrained network that the detector looks with; see `detect`. It implies a detector.
         found: What it found, where that has been done.
         validation: Held-out rows on which hyperparameters are chosen and the repair is judged. By default those of an
             image set or source; of arrays see above.
@@ -107,9 +111,9 @@ def repair(
         InputError: If arguments contradict each other, or the method needs flagged rows and there are none.
     """
     seed = check_seed(seed)
+    if eyes is not None:
+        detect = _see(detect, eyes)
     chosen = _take_method(method, options, detect)
-    if flagged is not None and detect is not None:
-        raise InputError("Give flagged rows or a detector that finds them, not both.")
     if flagged is None and chosen.needs_flagged:
         raise InputError(
             "This method needs flagged rows: give flagged={row: label}, let a detector find them (detect='patches'), "
@@ -121,13 +125,24 @@ def repair(
     own_validation = own_validation if validation is None else take_rows("validation", validation)
     num_classes = num_classes or own_classes or count_classes(model, train)
     corrections, suspects = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None)), None
+    known = None
     if isinstance(chosen, Detected):
         if found is None:
             detector, name = chosen.build_detector(), chosen.detector
-            found = detect_rows(model, train, detector=detector, name=name, num_classes=num_classes, seed=seed)
-        suspects = found.suspected
-        corrections = suspected_corrections(suspects, train.labels, chosen.suspects)
-    task = UnlearningTask(train, corrections, own_validation or train, num_classes, seed=seed, suspects=suspects)
+            found = detect_rows(
+                model,
+                train,
+                detector=detector,
+                name=name,
+                num_classes=num_classes,
+                flagged=corrections if len(corrections) else None,
+                seed=seed,
+            )
+        suspects, known = found.suspected, corrections
+        corrections = with_known(suspected_corrections(suspects, train.labels, chosen.suspects), train.labels, known)
+    task = UnlearningTask(
+        train, corrections, own_validation or train, num_classes, seed=seed, suspects=suspects, known=known
+    )
     flagged_rows, corrections = len(corrections), task.corrections
     held_out = None if own_validation is not None else hold_out(train.labels, corrections.rows, seed)
     cpu = time.process_time()
@@ -169,7 +184,22 @@ def _without(task: UnlearningTask, held_out: np.ndarray) -> UnlearningTask:
         validation=task.train.subset(held_out),
         corrections=renumbered(task.corrections),
         suspects=None if task.suspects is None else renumbered(task.suspects),
+        known=None if task.known is None else renumbered(_kept(task.known, held_out)),
     )
+
+
+def _kept(rows: Corrections, held_out: np.ndarray) -> Corrections:
+    """Those that are not held out: a row that is known to be right may be."""
+    left = ~np.isin(rows.rows, held_out)
+    return Corrections(rows.rows[left], rows.labels[left])
+
+
+def _see(detect: str | Detector | DetectSettings | None, eyes: str | os.PathLike[str]) -> DetectSettings:
+    """Returns how rows are detected with eyes."""
+    told = None if detect is None else take_detection(detect)
+    name, options = with_eyes(None if told is None else told.detector, {} if told is None else told.options, eyes)
+    assert name is not None
+    return DetectSettings(detector=name, options=options) if told is None else told.changed(options=options)
 
 
 def _with_detection(outcome: UnlearningOutcome, found: Found) -> UnlearningOutcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def repair_file(
     Args:
         model: The trained model.
         dataset: The data it was trained on; see `unlearning.data.load_data`. Its labels are the given labels.
-        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none, and with `detect_by`.
+        flagged: CSV of flagged rows; see `read_flagged`. None for methods that need none. With `detect_by` they teach
+            the detector.
         method: Registered method.
         out: Where the repaired model goes; the record goes to the same name with `.json`.
         detect_by: Which detector finds the flagged rows; its suspects are written beside the model, as
@@ -84,8 +85,6 @@ def repair_file(
         overrides["trainable_from"] = trainable_from
     chosen = methods.get(method, overrides)
     if detect_by is not None:
-        if flagged is not None:
-            raise InputError("Give flagged rows or a detector that finds them, not both.")
         chosen = detect_by.apply(chosen)
         check_outputs((suspects_path,), force)
     if flagged is None and chosen.needs_flagged:
@@ -112,7 +111,7 @@ def repair_file(
     found = None
     if detect_by is not None:
         name, detector = detect_by.detector, detect_by.build()
-        found = detect(trained, data, detector=detector, name=name, seed=seed)
+        found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
     set_determinism(seed)
     done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
     kept = done.corrections.labels != REMOVED
@@ -169,6 +168,7 @@ def detect_file(
     dataset: str | None,
     detector: str,
     out: Path,
+    flagged: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     all_rows: bool = False,
     data_dir: str | None = None,
@@ -185,6 +185,7 @@ def detect_file(
         dataset: What it was trained on, labels as found; see `unlearning.data.load_data`.
         detector: Registered detector.
         out: The CSV file; see `write_suspects`.
+        flagged: CSV of rows that are known already, which teach the detector; see `read_flagged`.
         overrides: Options of the detector to change.
         all_rows: Write rows that are not suspect, too.
         data_dir: Folder of prepared tensorflow-datasets sets.
@@ -223,6 +224,8 @@ def detect_file(
         seed=seed,
         bad_rows=None,
         files=data.train_files,
+        flagged=flagged,
+        class_names=data.class_names,
     )
 
 
@@ -262,9 +265,22 @@ def examine(
     seed: int,
     bad_rows: np.ndarray | None,
     files: np.ndarray | None,
+    flagged: Path | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> DetectionResults:
     """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
-    found = detect(model, train, detector=detector, name=name, num_classes=num_classes, seed=seed, bad_rows=bad_rows)
+    known = None if flagged is None else read_flagged(flagged, len(train), num_classes, train.labels, files)
+    found = detect(
+        model,
+        train,
+        detector=detector,
+        name=name,
+        num_classes=num_classes,
+        flagged=known,
+        seed=seed,
+        bad_rows=bad_rows,
+        class_names=class_names,
+    )
     assert found.detection is not None
     write_suspects(out, train, found.detection, all_rows=all_rows, files=files)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)

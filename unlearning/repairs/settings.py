@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from unlearning import detection
@@ -39,6 +41,29 @@ class DetectSettings(Settings):
         )
 
 
+def with_eyes(
+    detector: str | None, options: Mapping[str, Any], eyes: str | os.PathLike[str] | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Returns a detector's name and options with the eyes that it is to look with.
+
+    Args:
+        detector: The name, or None where none is named.
+        options: Its options.
+        eyes: What looks at the images; see `unlearning.eyes.open_eyes`. They imply a detector. None changes nothing.
+
+    Raises:
+        InputError: If the detector does not look with eyes, or has got others.
+    """
+    if eyes is None:
+        return detector, dict(options)
+    name = detector or detection.WITH_EYES
+    if "eyes" not in detection.DETECTORS.load(name).model_fields:
+        raise InputError("eyes", f"a detector that looks with them, such as {detection.WITH_EYES}", name)
+    if options.get("eyes", os.fspath(eyes)) != os.fspath(eyes):
+        raise InputError("eyes", "one pair of eyes", f"{os.fspath(eyes)} and {options['eyes']}")
+    return name, {**options, "eyes": os.fspath(eyes)}
+
+
 def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
     """Returns how flagged rows are found, from whatever says it.
 
@@ -58,6 +83,6 @@ def take_detection(detect: str | Detector | DetectSettings) -> DetectSettings:
     if isinstance(detect, detection.Detector):
         for entry in detection.DETECTORS.entries():
             if entry.load() is type(detect):
-                return DetectSettings(detector=entry.name, options=detect.config())
+                return DetectSettings(detector=entry.name, options=dict(detect))
     expected = f"settings, a detector of a registered kind, or one of {', '.join(detection.available())}"
     raise InputError("detect", expected, type(detect).__name__)

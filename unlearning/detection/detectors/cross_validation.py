@@ -31,8 +31,8 @@ class Unseen(Settings):
     neighbours: Positive = 30
     """Of the nearest-neighbour probe; a label that none of them carries gets half a vote."""
 
-    def judge_unseen(self, evidence: Evidence) -> np.ndarray:
-        """Returns cross-validated probabilities of the classes, float64 `(rows, K)`."""
+    def judge_unseen(self, evidence: Evidence, features: np.ndarray | None = None) -> np.ndarray:
+        """Returns cross-validated class probabilities, float64 `(rows, K)`, by penultimate features or by others."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -40,7 +40,7 @@ class Unseen(Settings):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        labels = evidence.labels
+        labels, features = evidence.labels, evidence.features if features is None else features
         present, counts = np.unique(labels, return_counts=True)
         if counts.max() < self.folds:
             raise InputError("folds", f"at most the rows of the largest class ({counts.max()})", self.folds)
@@ -62,7 +62,7 @@ class Unseen(Settings):
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", ConvergenceWarning)
-            judged = cross_val_predict(judge, evidence.features, labels, cv=splitter, method="predict_proba")
+            judged = cross_val_predict(judge, features, labels, cv=splitter, method="predict_proba")
         probabilities = np.zeros((len(labels), evidence.num_classes))
         probabilities[:, present] = judged
         return probabilities

@@ -78,6 +78,7 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
             num_classes=num_classes,
             seed=cell.seed,
             bad_rows=cell.corruption.rows,
+            class_names=cell.setup.data.class_names,
             config_hash=_wanted(cell, choice),
         )
         assert found.detection is not None

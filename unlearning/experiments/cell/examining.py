@@ -22,6 +22,7 @@ def detect_rows(
     detector: str,
     out: Path | None,
     dataset: str | None = None,
+    flagged: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     all_rows: bool = False,
     data_dir: str | None = None,
@@ -41,6 +42,7 @@ def detect_rows(
         out: The CSV file; see `unlearning.repairs.flagged.write_suspects`.
         dataset: What the model was trained on, labels as found; see `unlearning.data.load_data`. For a cell only where
             its data are a file or folder.
+        flagged: CSV of rows that are known already, which teach the detector.
         overrides: Options of the detector to change.
         all_rows: Write rows that are not suspect, too.
         data_dir: Folder of prepared tensorflow-datasets sets.
@@ -59,7 +61,7 @@ def detect_rows(
     """
     if out is None:
         raise InputError("Say with --out where the suspects of a MODEL.keras go (.csv).")
-    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0}
+    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0, "flagged": flagged}
     if not target.is_dir():
         return detect_file(
             model=target,
@@ -79,7 +81,7 @@ def detect_rows(
     cell = reopen(target, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     model, train, corruption = open_poisoned(cell)
     data = cell.setup.data
-    shared |= {"bad_rows": corruption.rows, "files": data.train_files}
+    shared |= {"bad_rows": corruption.rows, "files": data.train_files, "class_names": data.class_names}
     return examine(model, train, data.num_classes, chosen, detector, out, **shared)
 
 
@@ -112,8 +114,10 @@ def detect_beside(
     Raises:
         InputError: If anything does not fit; nothing is written then.
     """
-    if needs_out.get("all_rows") or needs_out.get("seed") is not None:
-        raise InputError("--all-rows and --seed need --out: beside a run stands what its own repairs would detect.")
+    if needs_out.get("all_rows") or needs_out.get("flagged") or needs_out.get("seed") is not None:
+        raise InputError(
+            "--all-rows, --flagged and --seed need --out: beside a run stands what its own repairs would detect."
+        )
     choice = DetectSettings(detector=detector, options=dict(overrides or {}))
     choice.build()
     cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)

@@ -7,6 +7,8 @@ import pandas as pd
 from unlearning.records import DetectionResults
 from unlearning.reporting.tables.text import WIDTH, render
 
+_MOST_PAIRS = 8
+
 
 def format_detection(result: DetectionResults) -> str:
     """Formats a detection as a table of one row, with its scores where the bad rows are known."""
@@ -36,4 +38,18 @@ def format_detection(result: DetectionResults) -> str:
         names = list(row)
         parts = (names[:6], names[6:])
         table = "\n\n".join(render(pd.DataFrame([{n: row[n] for n in part}]), part[0]) for part in parts)
-    return f"{table}\n\n{legend}."
+    return f"{table}\n\n{legend}.{_pairs(result)}"
+
+
+def _pairs(result: DetectionResults) -> str:
+    """The classes most mistaken, where the detector has estimated them."""
+    named = result.class_names or ()
+
+    def name(label: int) -> str:
+        return named[label] if label < len(named) else str(label)
+
+    told = [
+        f"{name(pair['true'])} said {name(pair['given'])}: {pair['rows']:.0f}"
+        for pair in result.details.get("pairs", ())[:_MOST_PAIRS]
+    ]
+    return f"\nMost mistaken, in rows by estimate: {', '.join(told)}." if told else ""
