@@ -116,7 +116,7 @@ def estimate_transition(
         >>> said = softmax(3 * np.eye(3)[true] + rng.normal(0, 0.7, (3000, 3)), axis=1)
         >>> given = np.where((true == 0) & (rng.random(3000) < 0.3), 1, true)
         >>> found = estimate_transition(said, given)
-        >>> found.structure, abs(found.matrix[0, 1] - 0.3) < 0.05
+        >>> found.structure, bool(abs(found.matrix[0, 1] - 0.3) < 0.05)
         ('structured', True)
     """
     rows, classes = probabilities.shape
