@@ -56,7 +56,6 @@ class TestRun:
                     "unlearning_results.json",
                 )
             ]
-            + ["budget-60/seed-1/second-order/log_solver.csv"]
         )
 
     def test_the_numbers_hang_together(self, experiment: Path) -> None:

@@ -21,7 +21,10 @@ from unlearning.methods.chain import Chain
 from unlearning.methods.sap import Sap
 from unlearning.task import OutcomeStatus, Split, WorkCount
 
-OVERRIDES = {"sap.alphas": TOY["alphas"], "sap.trusted_count": 60, "second-order.steps": 2}
+OVERRIDES = {
+    **{"sap.alphas": TOY["alphas"], "sap.trusted_count": 60},
+    **{"second-order.steps": 2, "second-order.solver": "cg"},  # which logs its iterations
+}
 
 
 class _Prepared(Method):
@@ -47,7 +50,7 @@ class TestChain:
         assert same(before, model.get_weights())
         stage = dataclasses.replace(task, is_stage=True)
         first = Sap(**TOY).unlearn(model, stage)
-        second = methods.get("second-order", {"steps": 2}).unlearn(first.model, stage)
+        second = methods.get("second-order", {"steps": 2, "solver": "cg"}).unlearn(first.model, stage)
         assert same(outcome.model.get_weights(), second.model.get_weights())
         asked = 2 * (len(task.validation) + len(task.corrections))
         assert outcome.work == first.work + second.work + WorkCount(forward_rows=asked)

@@ -1,4 +1,4 @@
-"""A small grid: 200 digits, six epochs, two seeds; clean models are better than poisoned ones.
+"""A small grid: 200 digits, seven epochs, two seeds; clean models are better than poisoned ones.
 
 Its architecture is that of another package: tests register it, processes find it by its entry point (`environment`).
 """
@@ -23,7 +23,7 @@ from unlearning.experiments.cell.setup import Setup
 SETTINGS = RunSettings(
     model="tiny",
     train_rows=200,
-    epochs=6,
+    epochs=7,
     batch_size=16,
     learning_rate=0.005,
     budgets=(40,),
@@ -31,7 +31,7 @@ SETTINGS = RunSettings(
     methods=(MethodChoice(name="first-order"),),
 )
 OPTIONS = (
-    *("--model", "tiny", "--train-rows", "200", "--epochs", "6", "--batch-size", "16", "--learning-rate", "0.005"),
+    *("--model", "tiny", "--train-rows", "200", "--epochs", "7", "--batch-size", "16", "--learning-rate", "0.005"),
     *("--budgets", "40", "--seeds", "1,2", "--methods", "first-order"),
 )
 

@@ -102,7 +102,7 @@ class TestEachSeed:
     def test_other_recipes_for_other_seeds_are_refused(self, undisturbed: Path, tmp_path: Path) -> None:
         """A new seed has folders of its own, where nothing stands that would contradict."""
         copy(undisturbed, tmp_path / "e")
-        with pytest.raises(InputError, match=r"epochs \(6 there, 4 now\)"):
+        with pytest.raises(InputError, match=r"epochs \(7 there, 4 now\)"):
             sweep.sweep(setup(tmp_path / "e", seeds=(3,), epochs=4))
         assert contents(tmp_path / "e") == contents(undisturbed)
 
