@@ -187,7 +187,7 @@ def test_what_a_detector_draws_has_nothing_to_do_with_what_is_wrong(
     fields = detection.DETECTORS.load(name).model_fields
     if options and "folds" not in fields:
         return
-    quick = {"epochs": 1, "filters": 8, "probe": "neighbours"}
+    quick = {"epochs": 1, "filters": 8, "probe": "neighbours"} | ({"judge": "neighbours"} if options else {})
     detection.get(name, {k: v for k, v in quick.items() if k in fields} | options).detect(model, split, CLASSES, SEED)
     assert drawn or not options
     assert_independent(drawn, bad)

@@ -117,7 +117,8 @@ class Detected(Method):
         suspects = task.suspects
         for number in range(1, self.rounds + 1):
             if suspects is None:
-                found = detector.detect(seen, task.train, task.num_classes, task.seed, task.known)
+                more = () if task.known is None else (task.known,)  # detectors of others may take none
+                found = detector.detect(seen, task.train, task.num_classes, task.seed, *more)
                 suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
                 work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
             flagged = with_known(

@@ -106,7 +106,8 @@ def detect(
     known = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None))
     set_determinism(seed)
     started, cpu = time.perf_counter(), time.process_time()
-    found = chosen.detect(model, train, num_classes, seed, known if len(known) else None)
+    told = (known,) if len(known) else ()  # detectors of others may take none
+    found = chosen.detect(model, train, num_classes, seed, *told)
     duration, cpu = time.perf_counter() - started, time.process_time() - cpu
     changed = int(np.count_nonzero((found.suggested_labels != train.labels)[found.suspects]))
     if 2 * changed < len(found.suspects):
