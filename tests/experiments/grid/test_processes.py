@@ -17,25 +17,29 @@ from support.trees import contents, unfinished
 from unlearning.experiments.grid import locks, signals, sweep, workers
 from unlearning.records import CellFailure, read_json
 
+SLOWER = ("--model", "cnn_small")
+
 
 class TestProcesses:
     @pytest.mark.slow
-    def test_interruptions(self, reference: dict[str, str], tmp_path: Path) -> None:
+    def test_interruptions(self, tmp_path: Path) -> None:
         """One grid: stopped by SIGTERM, killed, robbed of a worker, and in the end like the undisturbed one."""
-        folder = tmp_path / "e"
-        process = start(folder)
+        folder, alone = tmp_path / "e", tmp_path / "alone/e"
+        sweep.sweep(setup(alone, model="cnn_small"))  # which trains long enough to be stopped in between
+        reference = contents(alone)
+        process = start(folder, *SLOWER)
         wait_for(lambda: bool(list(folder.glob("clean/seed-1/backup/state-*"))), process)
         # While it runs: others are refused with its name, dry runs are not.
         with pytest.raises(locks.LockedError, match=f"process {process.pid} on .*--wait"):
-            sweep.sweep(setup(folder))
-        assert not sweep.plan(setup(folder)).cells[0].done
+            sweep.sweep(setup(folder, model="cnn_small"))
+        assert not sweep.plan(setup(folder, model="cnn_small")).cells[0].done
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 143 and "the same command continues" in err and "Traceback" not in err
         assert not unfinished(folder) and not list(folder.rglob("failure.json"))
         assert not (folder / "clean/seed-1/train_results.json").exists()
 
-        process = start(folder, "--workers", "2")
+        process = start(folder, *SLOWER, "--workers", "2")
         wait_for(lambda: under_way(folder), process)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
@@ -44,9 +48,11 @@ class TestProcesses:
         _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
         assert not alive, "workers end with the process that started them"
         assert (folder / ".locks/sweep.lock").is_file(), "the killed run's lock is still there, and must not block"
-        (folder / "budget-40/seed-1/.partial-left.keras").write_bytes(b"half")
+        left = folder / "budget-40/seed-1/.partial-left.keras"
+        left.parent.mkdir(parents=True, exist_ok=True)  # the run may have been killed before it came so far
+        left.write_bytes(b"half")
 
-        process = start(folder, "--workers", "2")
+        process = start(folder, *SLOWER, "--workers", "2")
         lock = folder / ".locks/budget-40-seed-1.lock"
         wait_for(lambda: owner(lock) in {c.pid for c in psutil.Process(process.pid).children()}, process)
         os.kill(owner(lock), signal.SIGKILL)
@@ -61,7 +67,7 @@ class TestProcesses:
         by_worker = [name for name in reference if "seed-2" in name]
         assert by_worker and [there[name] for name in by_worker] == [reference[name] for name in by_worker]
 
-        assert not sweep.sweep(setup(folder)).failed
+        assert not sweep.sweep(setup(folder, model="cnn_small")).failed
         assert contents(folder) == reference
 
     def test_stopping_kills_workers(self, tmp_path: Path) -> None:
