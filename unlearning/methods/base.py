@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from unlearning.errors import InputError
-from unlearning.methods import METHODS, NOTHING, RIGHT_LABELS
+from unlearning.methods import FLAGGED, METHODS, NOTHING, RIGHT_LABELS
 from unlearning.settings import Settings
 from unlearning.task import (
     REMOVED,
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.training import TrainSettings
+
+
+TOLD_BY_ROWS: Mapping[str, frozenset[str]] = {
+    "corrected": RIGHT_LABELS,
+    "unflagged": FLAGGED,
+    "trusted": NOTHING,
+    "given": NOTHING,
+}
+"""What a method is told of bad rows that trains on such `rows`."""
 
 
 class Took(NamedTuple):
@@ -64,7 +73,7 @@ class Method(Settings, abc.ABC):
     @property
     def needs_flagged(self) -> bool:
         """Whether the method, with these hyperparameters, does nothing without flagged rows."""
-        return True
+        return self.needs is None or bool(self.needs)
 
     @property
     def needs(self) -> frozenset[str] | None:

@@ -25,8 +25,7 @@ import numpy as np
 from annotated_types import MinLen
 
 from unlearning.activations import movable
-from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
-from unlearning.methods.base import conclude, corrected_rows
+from unlearning.methods.base import TOLD_BY_ROWS, conclude, corrected_rows
 from unlearning.methods.limited import Limited
 from unlearning.projection.selection import select_trusted
 from unlearning.projection.settings import Selection
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 _EPOCHS = 3
 _ENDLESS = 10**9
-_NEEDS = {"corrected": RIGHT_LABELS, "unflagged": FLAGGED, "trusted": NOTHING, "given": NOTHING}
 
 
 class FineTuning(Limited):
@@ -79,12 +77,7 @@ class FineTuning(Limited):
     @property
     def needs(self) -> frozenset[str]:
         """See `Method.needs`."""
-        return _NEEDS[self.rows]
-
-    @property
-    def needs_flagged(self) -> bool:
-        """See `Method.needs_flagged`."""
-        return bool(self.needs)
+        return TOLD_BY_ROWS[self.rows]
 
     @property
     def _is_endless(self) -> bool:

@@ -26,8 +26,7 @@ from annotated_types import MinLen
 
 from unlearning.activations import upper_part
 from unlearning.errors import InputError
-from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
-from unlearning.methods.base import Method, conclude, corrected_rows
+from unlearning.methods.base import TOLD_BY_ROWS, Method, conclude, corrected_rows
 from unlearning.settings import Positive, PositiveFloat
 from unlearning.task import OutcomeStatus, Split, UnlearningOutcome, UnlearningTask, WorkCount
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import keras
 
     from unlearning.influence.softmax import Linear
-
-_NEEDS = {"corrected": RIGHT_LABELS, "unflagged": FLAGGED, "given": NOTHING}
 
 
 class LastLayer(Method):
@@ -55,12 +52,7 @@ class LastLayer(Method):
     @property
     def needs(self) -> frozenset[str]:
         """See `Method.needs`."""
-        return _NEEDS[self.rows]
-
-    @property
-    def needs_flagged(self) -> bool:
-        """See `Method.needs_flagged`."""
-        return bool(self.needs)
+        return TOLD_BY_ROWS[self.rows]
 
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """See `Method.unlearn`."""
