@@ -26,6 +26,7 @@ from unlearning.cli.looks import option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
 from unlearning.detection import WITH_EYES
+from unlearning.progress import stages
 from unlearning.repairs.settings import with_eyes
 from unlearning.settings import LARGEST_SEED
 
@@ -97,7 +98,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    result = repair_file(detect_by=detect_by, reading=_take_reading(options), **options)
+    with stages(3 if detect_by is None else 4):
+        result = repair_file(detect_by=detect_by, reading=_take_reading(options), **options)
     if as_json:
         print_json([result])
         return
@@ -182,10 +184,11 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     options["detector"], options["overrides"] = with_eyes(options["detector"], told, options.pop("eyes"))
     out = options["out"]
     if out is None and target.is_dir():
-        with lock_cell(*parse_cell(target), timeout=0):
+        with lock_cell(*parse_cell(target), timeout=0), stages(2):
             result, files = detect_beside(target, **options)
     else:
-        result = detect_rows(target=target, **options)
+        with stages(2):
+            result = detect_rows(target=target, **options)
         files = [out, out.with_suffix(".json"), out.with_suffix(".png")]
     if as_json:
         print_json([result])

@@ -16,6 +16,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
+from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment
@@ -100,6 +101,7 @@ def repair_file(
 
     from unlearning.interop import save_model, set_determinism
 
+    stage("data and model")
     chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     data, trained = _open(model, chosen_data, reading)
     corrections = None
@@ -110,10 +112,13 @@ def repair_file(
 
     found = None
     if detect_by is not None:
+        stage(f"detection by {detect_by.detector}")
         name, detector = detect_by.detector, detect_by.build()
         found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
+    stage(f"repair by {method}")
     set_determinism(seed)
     done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+    stage("scores")
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
     results = RepairResults(
@@ -210,9 +215,11 @@ def detect_file(
     if dataset is None:
         raise InputError(f"Say with --data which data {model} was trained on.")
 
+    stage("data and model")
     chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     data, trained = _open(model, chosen_data, reading)
     trained = trained or _load(model, dataset)
+    stage(f"detection by {detector}")
     return examine(
         trained,
         data.train,

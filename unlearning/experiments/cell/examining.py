@@ -11,6 +11,7 @@ from unlearning.data.settings import ImageReading
 from unlearning.errors import InputError
 from unlearning.experiments.cell.detecting import detected_files, ensure_detected, find_detected
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
+from unlearning.progress import stage
 from unlearning.records import DetectionResults
 from unlearning.repairs.paths import check_suspects_path, detect_file, examine
 from unlearning.repairs.settings import DetectSettings
@@ -78,9 +79,11 @@ def detect_rows(
         )
     check_suspects_path(out, force)
     chosen = detection.get(detector, overrides)
+    stage("data and model")
     cell = reopen(target, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     model, train, corruption = open_poisoned(cell)
     data = cell.setup.data
+    stage(f"detection by {detector}")
     shared |= {"bad_rows": corruption.rows, "files": data.train_files, "class_names": data.class_names}
     return examine(model, train, data.num_classes, chosen, detector, out, **shared)
 
@@ -120,10 +123,12 @@ def detect_beside(
         )
     choice = DetectSettings(detector=detector, options=dict(overrides or {}))
     choice.build()
+    stage("data and model")
     cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     files = detected_files(cell, choice)
     results = None if force else find_detected(cell, choice)
     if results is None:
         model, _, _ = open_poisoned(cell)
+        stage(f"detection by {detector}")
         results = ensure_detected(cell, choice, model, anew=force).record
     return results, [path for path in (files.suspects, files.results, files.figure) if path.is_file()]

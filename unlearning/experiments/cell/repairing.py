@@ -95,7 +95,6 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     set_determinism(cell.seed, settings.deterministic)
     setup.check_data(poisoned)
     model = load_model(cell.files.model)
-    logger.info("%s: budget %d, seed %d", planned.name, cell.budget, cell.seed)
     suspects = None if settings.detect is None else ensure_detected(cell, settings.detect, model)
     done = repair(
         model,
