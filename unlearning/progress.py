@@ -332,6 +332,7 @@ def stage(name: str) -> None:
     if plan.number:
         reporter.end()
     plan.number += 1
+    plan.total = max(plan.total, plan.number)  # more may turn out to be needed
     reporter.begin(f"[{plan.number}/{plan.total}] {name}{plan.of and f' ({plan.of})'}")
 
 

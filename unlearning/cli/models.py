@@ -22,7 +22,7 @@ from unlearning.cli.group import (
     set_option,
     tensorboard_option,
 )
-from unlearning.cli.looks import option, together
+from unlearning.cli.looks import given_words, option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
 from unlearning.detection import WITH_EYES
@@ -94,12 +94,13 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     Its bad rows are given (--flagged), found (--detect), or not needed (--method sap). Rows count from 0 within the
     training split of the data. Next to the repaired model stands a JSON file with scores, hyperparameters and work.
     """
+    command = given_words()
     detect_by = take_detection(options)
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
     with stages(3 if detect_by is None else 4):
-        result = repair_file(detect_by=detect_by, reading=_take_reading(options), **options)
+        result = repair_file(detect_by=detect_by, reading=_take_reading(options), command=command, **options)
     if as_json:
         print_json([result])
         return
@@ -172,6 +173,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     the detection is scored. The CSV file is what `repair --flagged` takes; look through its column corrected_label
     first. Next to it stand a JSON file with all numbers and a PNG of the scores.
     """
+    command = given_words()
     prepare(quiet)
     from unlearning.experiments.cell.examining import detect_beside, detect_rows
     from unlearning.experiments.cell.folder import parse_cell
@@ -188,7 +190,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
             result, files = detect_beside(target, **options)
     else:
         with stages(2):
-            result = detect_rows(target=target, **options)
+            result = detect_rows(target=target, command=command, **options)
         files = [out, out.with_suffix(".json"), out.with_suffix(".png")]
     if as_json:
         print_json([result])

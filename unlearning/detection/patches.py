@@ -92,8 +92,9 @@ class PatchFeatures:
         turned = [np.vstack([one.reshape(basis.shape), offset]) for one in (window, window[:, ::-1])]
         self._bases = [one.astype(np.float32) for one in turned]  # and of mirror images
         self._threshold = np.float32(threshold)
-        self._positions = tuple(side - self._size + 1 for side in self._shape)
-        regions = _indicators(*self._positions, grid)
+        height, width = (side - self._size + 1 for side in self._shape)
+        self._positions = height, width
+        regions = _indicators(height, width, grid)
         self._means = [one.reshape(len(regions), -1) for one in (regions, regions[:, :, ::-1])]
         self.count = 2 * len(white) * len(regions)
 

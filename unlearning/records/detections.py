@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 
 from unlearning.records.base import Record, Versioned
 from unlearning.records.trainings import Environment
-from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share
+from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share, since
 
 
 class DetectionMetrics(Record):
@@ -65,3 +65,6 @@ class DetectionResults(Versioned):
     """Of what a cell's detection was made from; None outside of cells."""
     environment: Environment
     """Versions and device."""
+    command: Annotated[list[str] | None, since("0.2", before=None)] = None
+    """The words of the command that was given, names of files in place of their paths; None where it was none, in
+    cells, and in older files."""

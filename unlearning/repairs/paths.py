@@ -22,7 +22,7 @@ from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
-from unlearning.repairs.outcome import outcome_fields, write_row_lists
+from unlearning.repairs.outcome import outcome_fields, score_classes, write_row_lists
 from unlearning.repairs.settings import DetectSettings
 from unlearning.repairs.taking import check_scale, input_images
 from unlearning.startup import import_tensorflow
@@ -46,6 +46,7 @@ def repair_file(
     seed: int = 0,
     force: bool = False,
     tensorboard: Path | None = None,
+    command: Sequence[str] | None = None,
 ) -> RepairResults:
     """Repairs a `.keras` model and writes the result beside a JSON record.
 
@@ -67,6 +68,7 @@ def repair_file(
         seed: Seed of what the method draws.
         force: Replace existing output.
         tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
+        command: Words of the command that asks for it, for the record.
 
     Returns:
         The record, as written.
@@ -108,8 +110,6 @@ def repair_file(
     if flagged is not None:
         corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels, data.train_files)
     trained = trained or _load(model, dataset)
-    from unlearning.evaluation import accuracy
-
     found = None
     if detect_by is not None:
         stage(f"detection by {detect_by.detector}")
@@ -127,13 +127,13 @@ def repair_file(
         flagged_rows=len(done.corrections),
         unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),
-        test_accuracy_before=accuracy(trained, data.test),
-        test_accuracy_after=accuracy(done.model, data.test),
+        **score_classes(trained, done.model, data),
         corrected_accuracy_before=before,
         corrected_accuracy_after=after,
         **outcome_fields(done.outcome),
         **write_row_lists(rows_path, done.outcome),
         detection=None if found is None else found.record,
+        command=None if command is None else list(command),
         environment=describe_environment(),
     )
     save_model(done.model, out)
@@ -182,6 +182,7 @@ def detect_file(
     reading: ImageReading | None = None,
     seed: int = 0,
     force: bool = False,
+    command: Sequence[str] | None = None,
 ) -> DetectionResults:
     """Runs a detector on a `.keras` model and writes its suspects, with a JSON record and a PNG of the same name.
 
@@ -199,6 +200,7 @@ def detect_file(
         reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the detector draws.
         force: Replace existing output.
+        command: Words of the command that asks for it, for the record.
 
     Returns:
         The record, as written.
@@ -233,6 +235,7 @@ def detect_file(
         files=data.train_files,
         flagged=flagged,
         class_names=data.class_names,
+        command=command,
     )
 
 
@@ -274,6 +277,7 @@ def examine(
     files: np.ndarray | None,
     flagged: Path | None = None,
     class_names: Sequence[str] | None = None,
+    command: Sequence[str] | None = None,
 ) -> DetectionResults:
     """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
     known = None if flagged is None else read_flagged(flagged, len(train), num_classes, train.labels, files)
@@ -291,5 +295,6 @@ def examine(
     assert found.detection is not None
     write_suspects(out, train, found.detection, all_rows=all_rows, files=files)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)
-    write_json(out.with_suffix(".json"), found.record)
-    return found.record
+    record = found.record.model_copy(update={"command": None if command is None else list(command)})
+    write_json(out.with_suffix(".json"), record)
+    return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def detect_rows(
     labels_file: str | None = None,
     seed: int | None = None,
     force: bool = False,
+    command: Sequence[str] | None = None,
 ) -> DetectionResults:
     """Runs a detector and writes its suspects, with a JSON record and a PNG of the same name beside them.
 
@@ -53,6 +54,7 @@ def detect_rows(
         labels_file: For cells with human noise.
         seed: Seed of what the detector draws; None is 0.
         force: Replace existing output.
+        command: Words of the command that asks for it, for the record.
 
     Returns:
         The record, as written.
@@ -62,7 +64,7 @@ def detect_rows(
     """
     if out is None:
         raise InputError("Say with --out where the suspects of a MODEL.keras go (.csv).")
-    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0, "flagged": flagged}
+    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0, "flagged": flagged, "command": command}
     if not target.is_dir():
         return detect_file(
             model=target,
