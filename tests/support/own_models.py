@@ -15,7 +15,7 @@ AFTER = [[38, 2, 0], [1, 39, 0], [0, 4, 36]]
 """Test rows of three classes by label and prediction; only the second became worse."""
 NAMES = ["cat", "dog", "frog"]
 _WITH = Environment(
-    python="3.11", tensorflow="2.21", keras="3.15", numpy="2", device="CPU", threads=1, floats="float32"
+    python="3.11", tensorflow="2.21", keras="3.15", numpy="2", device="CPU", threads=1
 )
 
 

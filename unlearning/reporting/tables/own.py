@@ -27,7 +27,9 @@ def _one(own: Own, width: int) -> list[str]:
     record = own.results
     assert record is not None  # only what can be read is listed
     lines = [f"{shorten(own.name, width - 1)}:"]
-    lines += (format_repair(record) if isinstance(record, RepairResults) else format_detection(record)).splitlines()
+    told = format_repair(record) if isinstance(record, RepairResults) else format_detection(record)
+    for line in told.splitlines():
+        lines += textwrap.wrap(line, width) if len(line) > width else [line]
     if isinstance(record, RepairResults):
         lines += _classes(record, width)
     beside = [path.name for path in (own.suspects, own.review, own.figure) if path.is_file()]
