@@ -8,10 +8,10 @@ import pandas as pd
 
 from unlearning.records import FeatureResults, RepairResults, TrainResults
 from unlearning.records.reference import ReferenceTraining
-from unlearning.reporting.tables.text import render
+from unlearning.reporting.tables.text import WIDTH, render
 
 
-def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]]) -> str:
+def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]], width: int = WIDTH) -> str:
     """Formats trained models as a table, from `(name, results)` pairs; `epoch` is the best one, accuracy is in %."""
     frame = pd.DataFrame(
         [
@@ -28,7 +28,7 @@ def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTrainin
             for name, r in results
         ]
     )
-    return render(frame, "model")
+    return render(frame, "model", width, ("train loss", "epoch", "rows", "test loss"))
 
 
 def format_repair(result: RepairResults) -> str:
