@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from unlearning.experiments.results.compare import Comparison
-from unlearning.records.comparison import ComparedMethod
+from unlearning.records.comparison import ComparedMethod, Summary
 from unlearning.reporting.tables.text import BEST, WIDTH, prose, render, set_apart, shorten, spread
 
 _SPARE = ("seconds", "restored", "pairs")
@@ -72,7 +72,8 @@ def _row(row: ComparedMethod, comparison: Comparison) -> dict[str, str]:
     better = False
     if found is not None and found.low is not None and found.high is not None:
         interval, better = f"{100 * found.low:+.1f} .. {100 * found.high:+.1f}", found.low > 0
-    after, restored, seconds = row.acc_after_fix, row.acc_perc_restored, row.seconds
+    summaries: dict[str, Summary] = row.__pydantic_extra__
+    after, restored, seconds = (summaries[name] for name in ("acc_after_fix", "acc_perc_restored", "seconds"))
     return {
         "budget": str(row.budget),
         "method": f"{row.method} {BEST}" if better else row.method,

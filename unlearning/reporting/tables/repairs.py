@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
@@ -103,7 +104,7 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
         rows = [
             {
                 "budget": str(budget),
-                "method": _marked(method, (budget, method) in best),
+                "method": _marked(str(method), (budget, method) in best),
                 "seeds": str(seeds[budget, method]),
                 **{n: spread(*mean_std(group[n].dropna().tolist())) for n in headings if n not in unknown},
             }
@@ -132,13 +133,16 @@ def _marked(method: str, best: bool) -> str:
 
 def _best(frame: pd.DataFrame, results: Sequence[UnlearningResults]) -> set[tuple[int, str]]:
     """Of each budget the repair with the highest mean accuracy, if it helped and has rivals; controls are none."""
-    rivals = frame[[not find_tag(result.method) for result in results]]
-    means = rivals.groupby(["budget", "method"])[["before", "after"]].mean()
+    rivals: dict[int, dict[str, list[UnlearningResults]]] = {}
+    for budget, method, result in zip(frame["budget"], frame["method"], results, strict=True):
+        if not find_tag(result.method):
+            rivals.setdefault(int(budget), {}).setdefault(str(method), []).append(result)
     found = set()
-    for budget, group in means.groupby(level="budget"):
-        top = group["after"].idxmax()
-        if len(group) > 1 and group.loc[top, "after"] > group.loc[top, "before"]:
-            found.add((int(budget), str(top[1])))
+    for budget, group in rivals.items():
+        means = {name: np.mean([r.acc_after_fix for r in own]) for name, own in group.items()}
+        top = max(means, key=lambda name: means[name])
+        if len(group) > 1 and means[top] > np.mean([r.acc_before_fix for r in group[top]]):
+            found.add((budget, top))
     return found
 
 
