@@ -51,7 +51,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
 
 @main.command(
     examples=(
-        "repair model.keras --data data.npz --detect patches --out repaired.keras",
+        "repair model.keras --data data.npz --out repaired.keras",
         "repair model.keras --data data.npz --flagged flagged.csv --out repaired.keras",
         "repair model.keras --data data.npz --method sap --out repaired.keras",
     )
@@ -64,7 +64,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
-        "(a path within it) may stand for row. Not needed by sap. With --detect they teach the detector, and what it "
+        "(a path within it) may stand for row. Without it bad rows are detected. With --detect they teach the detector, and what it "
         "finds besides is added.",
     ),
     heading="Data",
@@ -74,13 +74,19 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
 @together(
     option(
         "--method",
-        default="second-order",
+        default="auto",
         show_default=True,
         metavar="NAME",
-        help="One of `list methods`, or a chain a+b.",
+        help="One of `list methods`, or a chain a+b. auto chooses by what is known and by the time there is.",
+    ),
+    option(
+        "--time-budget",
+        metavar="TIME",
+        help="For auto: seconds such as 90 (detection included), or passes over the data such as '3 passes' [default: "
+        "2 passes, and what a detection takes].",
     ),
     set_option,
-    option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: the dense head]."),
+    option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: as the method says]."),
     option("--seed", type=_SEED, default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
     heading="Repair",
 )
@@ -90,7 +96,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
 def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     """Correct your own MODEL.keras.
 
-    Its bad rows are given (--flagged), found (--detect), or not needed (--method sap). Rows count from 0 within the
+    Its bad rows are given (--flagged) or found: by --detect, by --eyes, or, where nothing is said, by what the rows
+    themselves tell. Rows count from 0 within the
     training split of the data. Next to the repaired model stands a JSON file with scores, hyperparameters and work.
     """
     detect_by = take_detection(options)

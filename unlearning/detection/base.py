@@ -56,6 +56,8 @@ class Detection:
             no single number decides.
         status: Whether the suspects deserve trust. Anything but `ok` has been logged as a warning.
         details: What else the detector found, as JSON-ready values.
+        probabilities: float64 `(rows, K)`: how probable each class is to be the true one, by what the detector judges
+            with; None where it has no probabilities that the rows' own labels have not shaped.
     """
 
     scores: np.ndarray
@@ -64,6 +66,13 @@ class Detection:
     threshold: float | None
     status: DetectionStatus
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    probabilities: np.ndarray | None = None
+
+    def suspected(self) -> Corrections:
+        """Returns the suspects with their suggested labels, and how probable each label is."""
+        rows = self.suspects
+        probable = None if self.probabilities is None else self.probabilities[rows]
+        return Corrections(rows, self.suggested_labels[rows], probabilities=probable)
 
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, dtype=np.float64)

@@ -190,6 +190,8 @@ class RepairResults(Versioned):
     """Work counts."""
     unlearning_duration_s: Seconds
     """Wall-clock seconds."""
+    unlearning_cpu_s: Annotated[Seconds | None, since("0.2", before=None)] = None
+    """Process CPU seconds of detection and method; None in older files."""
     solves: list[Solve]
     """One entry a linear solve."""
     history: list[dict[str, float | int | str | None]]

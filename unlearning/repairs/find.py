@@ -138,7 +138,7 @@ def detect(
         config_hash=config_hash,
         environment=describe_environment(),
     )
-    return Found(Corrections(found.suspects, found.suggested_labels[found.suspects]), record, found)
+    return Found(found.suspected(), record, found)
 
 
 def _take_detector(

@@ -22,7 +22,7 @@ from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
 from unlearning.repairs.outcome import outcome_fields, write_row_lists
-from unlearning.repairs.settings import DetectSettings
+from unlearning.repairs.settings import DetectSettings, default_detection, take_time
 from unlearning.repairs.taking import check_scale, input_images
 from unlearning.startup import import_tensorflow
 from unlearning.task import REMOVED, Corrections, Split
@@ -37,6 +37,7 @@ def repair_file(
     out: Path,
     detect_by: DetectSettings | None = None,
     trainable_from: str | None = None,
+    time_budget: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | None = None,
     data_seed: int = 42,
@@ -58,6 +59,7 @@ def repair_file(
         detect_by: Which detector finds the flagged rows; its suspects are written beside the model, as
             `<out>-suspects.csv`, and `flagged` itself can be made of them.
         trainable_from: First layer to update.
+        time_budget: See `unlearning.repair`.
         overrides: Hyperparameters to change.
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
@@ -83,11 +85,13 @@ def repair_file(
     overrides = dict(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
+    if time_budget is not None:
+        overrides |= take_time(time_budget)
     chosen = methods.get(method, overrides)
-    if detect_by is not None:
-        chosen = detect_by.apply(chosen)
+    finds = detect_by is None and flagged is None and chosen.finds_rows
+    if detect_by is not None or finds:
         check_outputs((suspects_path,), force)
-    if flagged is None and chosen.needs_flagged:
+    if flagged is None and detect_by is None and chosen.needs_flagged and not finds:
         raise InputError(
             f"The method {method} needs flagged rows: give a CSV file with --flagged, let a detector find them with "
             "--detect, or use a method that needs none, such as sap."
@@ -108,8 +112,11 @@ def repair_file(
     trained = trained or _load(model, dataset)
     from unlearning.evaluation import accuracy
 
+    if finds:
+        detect_by = default_detection(data.train.images)
     found = None
     if detect_by is not None:
+        chosen = detect_by.apply(chosen)
         name, detector = detect_by.detector, detect_by.build()
         found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
     set_determinism(seed)
@@ -127,6 +134,7 @@ def repair_file(
         corrected_accuracy_before=before,
         corrected_accuracy_after=after,
         **outcome_fields(done.outcome),
+        unlearning_cpu_s=done.cpu_s,
         **write_row_lists(rows_path, done.outcome),
         detection=None if found is None else found.record,
         environment=describe_environment(),
