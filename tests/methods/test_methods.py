@@ -33,6 +33,7 @@ from unlearning.task import (
 )
 
 QUICK = {
+    "auto": {"least_seconds": 300, "learning_rate": 0.01, "batch_size": 32},
     "second-order-lissa": {"steps": 2, "lissa_iterations": 30, "lissa_scale": 2000.0, "lissa_batch_rows": 64},
     "first-order-reference": {"steps": 2, "tau": 1e-3},
     "sap": {"alphas": [1e4, 1e3, 300, 100, 30, 10, 3], "trusted_count": 60, "per_layer": True},

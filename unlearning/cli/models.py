@@ -64,8 +64,8 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
-        "(a path within it) may stand for row. Without it bad rows are detected. With --detect they teach the detector, and what it "
-        "finds besides is added.",
+        "(a path within it) may stand for row. Without it bad rows are detected. With --detect they teach the "
+        "detector, and what it finds besides is added.",
     ),
     heading="Data",
 )

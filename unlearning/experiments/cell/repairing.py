@@ -96,11 +96,14 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     setup.check_data(poisoned)
     model = load_model(cell.files.model)
     logger.info("%s: budget %d, seed %d", planned.name, cell.budget, cell.seed)
-    suspects = None if settings.detect is None else ensure_detected(cell, settings.detect, model)
+    flagged = cell.known(planned.known_share)
+    suspects = None
+    if settings.detect is not None and planned.known_share == 1:  # nothing is known; one detection serves all repairs
+        flagged, suspects = None, ensure_detected(cell, settings.detect, model)
     done = repair(
         model,
         cell.given,
-        flagged=cell.corruption.corrections(data.train) if suspects is None else None,
+        flagged=flagged,
         method=method,
         found=suspects,
         validation=cell.validation,

@@ -40,6 +40,7 @@ from unlearning.task import REMOVED, OutcomeStatus, UnlearningOutcome, Unlearnin
 if TYPE_CHECKING:
     import keras
 
+
 class Auto(Method):
     """Chooses by what is known, time and validation."""
 
@@ -47,10 +48,12 @@ class Auto(Method):
     """Time for the repair, as so many passes over the training rows by which the model was trained."""
     seconds: PositiveFloat | None = None
     """The same in wall-clock seconds, in place of passes."""
-    least_seconds: PositiveFloat = 8.0
+    least_seconds: PositiveFloat = 10.0
     """Passes are not taken for less than this: compiling alone takes seconds, and small models are trained in a few."""
     epochs: Positive = 4
     """Most passes over what is taught, at a level."""
+    least_steps: Positive = 200
+    """But at least so many steps: few rows are passed in few of them."""
     learning_rate: PositiveFloat = 1e-3
     """Of Adam; it falls to zero within each level."""
     batch_size: Positive = 128

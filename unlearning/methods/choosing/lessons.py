@@ -13,6 +13,7 @@ tells them, so that a few policies are tried on the cheapest level and compared 
 from __future__ import annotations
 
 import dataclasses
+
 import numpy as np
 
 from unlearning.streams import stream

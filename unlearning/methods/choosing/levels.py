@@ -9,17 +9,16 @@ its activations are then those of other weights.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearning import feeding
 from unlearning.activations import MEMORY_LIMIT_BYTES, UpperPart, movable, new_table, part_between
+from unlearning.interop import as_graph, inference_arguments
+from unlearning.methods.choosing.course import Course
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream
-from unlearning.training.pace import Pace
 
 if TYPE_CHECKING:
     import keras
@@ -37,28 +36,20 @@ class Table:
         compute: From row numbers to their values, `(rows, ...)`.
         count: How many rows there are.
 
-    Attributes:
-        seconds: Processor seconds spent on computing.
-        computed: How many rows that were.
     """
 
     def __init__(self, compute: Callable[[np.ndarray], np.ndarray], count: int) -> None:
         self._compute, self._count = compute, count
         self._values: np.ndarray | None = None
         self._known = np.zeros(count, bool)
-        self.seconds, self.computed = 0.0, 0
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Returns the values of rows, which may repeat."""
         missing = np.unique(rows[~self._known[rows]])
         if len(missing):
-            begun = time.process_time()
             for start in range(0, len(missing), 8 * _ROWS):
                 block = missing[start : start + 8 * _ROWS]
-                values = self._compute(block)
-                self._put(block, values)
-            self.seconds += time.process_time() - begun
-            self.computed += len(missing)
+                self._put(block, self._compute(block))
         assert self._values is not None
         return self._values[rows]
 
@@ -122,7 +113,7 @@ class Level:
         part = movable(model, name, cached=True)
         self.model, self.upper = part.model, part.upper
         self.parameters = sum(int(np.prod(v.shape)) for v in part.model.trainable_variables)
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, Table | _Plain] = {}
         read = images
         if part.upper is not None:
             upper, source = part.upper, images
@@ -134,6 +125,8 @@ class Level:
         for kind, count in counts.items():
             self._tables[kind] = Table(read[kind], count) if part.upper is not None else _Plain(images[kind])
         self._steps: Any = None
+        inference = inference_arguments(self.model)
+        self._answer = as_graph(lambda rows: self.model(rows, **inference))
 
     @property
     def is_cached(self) -> bool:
@@ -144,28 +137,24 @@ class Level:
         """Returns what takes rows of a kind by their numbers."""
         return self._tables[kind].take
 
-    def prepare(self, kind: str, rows: np.ndarray) -> float:
-        """Computes what enters the level for rows; returns the processor seconds."""
-        begun = time.process_time()
+    def prepare(self, kind: str, rows: np.ndarray) -> None:
+        """Computes what enters the level for rows, where that is done once."""
         if self.is_cached:
             self._tables[kind].take(rows)
-        return time.process_time() - begun
 
     def scores(self, kind: str, rows: np.ndarray) -> np.ndarray:
         """Returns the model's outputs `(rows, K)` under its present weights."""
         take = self.take_kind(kind)
 
-        def read(index: int) -> np.ndarray:
-            return take(rows[index * _ROWS : (index + 1) * _ROWS])
-
-        return np.asarray(feeding.predict(self.model, read, -(-len(rows) // _ROWS)))
+        parts = (take(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS))
+        return np.concatenate([np.asarray(self._answer(part)) for part in parts])
 
     def train(
         self,
         rows: np.ndarray,
         weights: Callable[[np.ndarray], np.ndarray],
         *,
-        pace: Pace,
+        course: Course,
         peak: float,
         pull: float,
         seed: int,
@@ -176,7 +165,7 @@ class Level:
         Args:
             rows: Row numbers of `train`, which may repeat.
             weights: From positions in `rows` to class weights, float32 `(B, K)`.
-            pace: How far it is; its steps are made, or its time is spent.
+            course: How far it is.
             peak: The learning rate that it begins with.
             pull: Weight of the pull towards the centroids.
             seed: Of the order.
@@ -197,14 +186,14 @@ class Level:
             self._steps.measure((take(rows[part]), weights(part)) for part in parts)
         epoch = steps = seen = 0
         size = min(batch_size, len(rows))
-        while not pace.is_over:
+        while not course.is_over:
             order = stream(seed, "order", epoch).permutation(len(rows))
             for start in range(0, len(order), size):
                 part = order[start : start + size]
-                self._steps.step(take(rows[part]), weights(part), pace.rate(peak))
-                pace.step()
+                self._steps.step(take(rows[part]), weights(part), course.rate(peak))
+                course.step()
                 steps, seen = steps + 1, seen + len(part)
-                if pace.is_over:
+                if course.is_over:
                     break
             epoch += 1
         some = stream(seed, "batch-norm rows").permutation(len(rows))[:_BATCH_NORM_ROWS]
@@ -218,7 +207,6 @@ class _Plain:
 
     def __init__(self, take: Callable[[np.ndarray], np.ndarray]) -> None:
         self.take = take
-        self.seconds, self.computed = 0.0, 0
 
 
 def _through(function: Callable[[Any], np.ndarray], take: Callable[[np.ndarray], np.ndarray]) -> Any:

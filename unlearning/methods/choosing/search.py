@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.interop import ALL, HEAD, MIDDLE, as_logit_model, choose_boundary, gives_probabilities
+from unlearning.methods.choosing.course import Course
 from unlearning.methods.choosing.lessons import Lesson, Policy, as_given, write_lesson
 from unlearning.methods.choosing.levels import Level
 from unlearning.streams import stream, stream_seed
 from unlearning.task import REMOVED, UnlearningTask, WorkCount
-from unlearning.training.pace import Budget, Pace
 
 if TYPE_CHECKING:
     import keras
 
     from unlearning.methods.choosing.auto import Auto
 
-_TIMED = 512
+_WARM, _TIMED = 512, 1536
 _FORWARDS_A_STEP = 3  # a gradient step costs about three forward passes
 _ASKED = 1000  # flagged rows of which it is asked whether they are put right
 _LEAST_EPOCHS = 0.25  # less at a level is not worth it
@@ -126,12 +126,11 @@ class Search:
         self.before = float(np.mean(self._right(head)))  # and compiles what follows
         self._note(level=None, policy=None, accuracy=self.before)
         rows = stream(task.seed, "method", "timed rows").permutation(len(task.train))[:_TIMED]
-        begun = self._spent()
-        if head.is_cached:
-            head.prepare("train", rows)
-        else:
-            head.scores("train", rows)
-        self._forward_s = max(self._spent() - begun, 1e-6) / len(rows)
+        push = head.prepare if head.is_cached else head.scores
+        push("train", rows[: len(rows) // 3])  # compiles what a full batch needs
+        begun, timed = self._spent(), rows[len(rows) // 3 :]
+        push("train", timed)
+        self._forward_s = max(self._spent() - begun, 1e-6) / len(timed)
         self.pass_s = _FORWARDS_A_STEP * self._forward_s * len(task.train)
         if settings.seconds is not None:
             self.limit_s = settings.seconds
@@ -182,7 +181,7 @@ class Search:
             self._train(level, best.policy, lesson)
 
     def best(self) -> Candidate | None:
-        """The best candidate on the rows that choose.
+        """Returns the best candidate on the rows that choose; None where there is none.
 
         Where it is better than others by no more than one standard error of their difference (the rule of Breiman,
         Friedman, Olshen and Stone, 1984), the one that puts most flagged rows right.
@@ -205,14 +204,12 @@ class Search:
     def _train(self, level: Level, policy: Policy, lesson: Lesson, *, is_control: bool = False) -> Candidate | None:
         settings, size = self._settings, self._settings.batch_size
         level.prepare("train", np.unique(lesson.rows))
-        steps = settings.epochs * -(-len(lesson.rows) // size)
-        time_left = max(self._left(), 0.1)
-        budget = Budget(seconds=time_left) if settings.seconds is not None else Budget(cpu_seconds=time_left)
+        steps = max(settings.epochs * -(-len(lesson.rows) // size), settings.least_steps)
         begun = self._spent()
         made = level.train(
             lesson.rows,
             lesson.weights,
-            pace=Pace(budget, steps),
+            course=Course(steps, self._left),
             peak=settings.learning_rate,
             pull=policy.pull,
             seed=stream_seed(self._task.seed, "method", "order"),
@@ -254,10 +251,10 @@ class Search:
 
     def _step_s(self, level: Level) -> float:
         """Seconds a row of a training step at a level."""
-        rows = stream(self._task.seed, "method", "timed rows").permutation(len(self._task.train))[:_TIMED]
+        rows = stream(self._task.seed, "method", "timed rows").permutation(len(self._task.train))[:_WARM]
         if level.is_cached:
             level.prepare("train", rows)
-        level.scores("train", rows[:1])  # compiles
+        level.scores("train", rows)  # compiles
         begun = self._spent()
         level.scores("train", rows)
         return _FORWARDS_A_STEP * (self._spent() - begun) / len(rows)
