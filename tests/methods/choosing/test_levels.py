@@ -1,4 +1,4 @@
-"""Levels of a model: what enters them is computed once, one from the other, and a training above one moves only that."""
+"""Levels of a model: what enters them is computed once, one from the other; a training moves only what lies above."""
 
 import numpy as np
 import pytest

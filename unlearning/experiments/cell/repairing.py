@@ -20,7 +20,7 @@ from unlearning.records import UnlearningResults, config_hash, read_json, write_
 from unlearning.repairs.environment import describe_environment
 
 if TYPE_CHECKING:
-    from unlearning.task import UnlearningOutcome
+    from unlearning.task import Corrections, UnlearningOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     setup.check_data(poisoned)
     model = load_model(cell.files.model)
     logger.info("%s: budget %d, seed %d", planned.name, cell.budget, cell.seed)
-    flagged = cell.known(planned.known_share)
+    flagged: Corrections | None = cell.known(planned.known_share)
     suspects = None
     if settings.detect is not None and planned.known_share == 1:  # nothing is known; one detection serves all repairs
         flagged, suspects = None, ensure_detected(cell, settings.detect, model)

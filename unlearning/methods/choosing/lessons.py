@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 
 from unlearning.streams import stream
-from unlearning.task import REMOVED, UnlearningTask
+from unlearning.task import REMOVED, Corrections, UnlearningTask
 
 LEAST_OTHERS = 4096
 """So many rows that nobody flagged go along in any case, where there are that many."""
@@ -45,6 +45,10 @@ class Policy:
     guess: float
     soften: bool
     pull: float
+
+
+GUESSED = Policy(f"labels guessed by the repaired model where surer than {SURE:.0%}", SURE, False, 5.0)
+"""For bad rows without a label: once the good rows have been closed up, the model knows what most of them are."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,6 +121,33 @@ def write_lesson(task: UnlearningTask, policy: Policy, most: int | None = None) 
         assert probable is not None
         weights = probable[softened].astype(np.float32)
     return Lesson(rows, all_labels, weights, np.arange(first, first + len(softened)), task.num_classes)
+
+
+def combine_guesses(
+    flagged: Corrections, unlabelled: np.ndarray, said: np.ndarray, given_labels: np.ndarray
+) -> Corrections:
+    """Returns flagged rows with what a repaired model says of those that have no label.
+
+    Where a detector has probabilities of its own, the two are multiplied, as of two witnesses of whom neither has seen
+    what the other one goes by. Where it is known that the given label is wrong, its probability is zero.
+
+    Args:
+        flagged: The flagged rows.
+        unlabelled: Mask of those without a sure label.
+        said: The model's probabilities of these, `(unlabelled, K)`.
+        given_labels: Their given labels.
+    """
+    classes = said.shape[1]
+    if flagged.probabilities is None:
+        probable = np.eye(classes)[flagged.labels]
+        found = said.copy()
+        found[np.arange(len(found)), given_labels] = 0.0
+    else:
+        probable = flagged.probabilities.copy()
+        found = said * probable[unlabelled]
+    sums = found.sum(axis=1, keepdims=True)
+    probable[unlabelled] = np.where(sums > 0, found / np.maximum(sums, 1e-300), 1 / classes)
+    return dataclasses.replace(flagged, probabilities=probable)
 
 
 def as_given(lesson: Lesson, task: UnlearningTask) -> Lesson:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearning.evaluation import probabilities
 from unlearning.interop import ALL, HEAD, MIDDLE, as_logit_model, choose_boundary, gives_probabilities
 from unlearning.methods.choosing.course import Course
-from unlearning.methods.choosing.lessons import Lesson, Policy, as_given, write_lesson
+from unlearning.methods.choosing.lessons import GUESSED, Lesson, Policy, as_given, combine_guesses, write_lesson
 from unlearning.methods.choosing.levels import Level
 from unlearning.streams import stream, stream_seed
 from unlearning.task import REMOVED, UnlearningTask, WorkCount
@@ -84,6 +85,7 @@ class Search:
         self._copying = self._spent()
         self._closed = gives_probabilities(self.model, task.train.images, task.num_classes)
         self._initial = self.model.get_weights()
+        self._lesson_task = task  # with guesses, once there are any
         self._choosing = np.arange(len(task.choosing))
         order = stream(task.seed, "method", "asked rows").permutation(len(task.corrections))
         self._asked = np.sort(order[:_ASKED])
@@ -159,8 +161,11 @@ class Search:
                 return
             begun = self._spent()
             self.wear(None)
-            self._train(head, policy, write_lesson(self._task, policy, self._most))
+            self._train(head, policy, write_lesson(self._lesson_task, policy, self._most))
             longest = max(longest, self._spent() - begun)
+        if self.candidates and self._guess() and self._spent() + longest < end:
+            self.wear(None)
+            self._train(head, GUESSED, write_lesson(self._lesson_task, GUESSED, self._most))
         if self._settings.annealing and self._spent() + longest < end + longest:
             self.wear(None)
             lesson = as_given(write_lesson(self._task, policies[0], self._most), self._task)
@@ -172,13 +177,28 @@ class Search:
             best = self.best()
             if best is None:
                 return
-            lesson = write_lesson(self._task, best.policy, self._most)
+            lesson = write_lesson(self._lesson_task, best.policy, self._most)
             epoch_s = self._step_s(level) * len(lesson.rows)
             if self._left() - _COMPILING_S < _LEAST_EPOCHS * epoch_s:
                 self.stopped_at = level.name
                 return
             self.wear(best)
             self._train(level, best.policy, lesson)
+
+    def _guess(self) -> bool:
+        """Asks the best candidate for the labels of bad rows that have none; returns whether there are such rows."""
+        flagged, best = self._task.corrections, self.best()
+        unlabelled = flagged.labels == REMOVED if flagged.probabilities is None else flagged.probabilities.max(1) < 1
+        if not unlabelled.any() or best is None:
+            return False
+        self.wear(best)
+        level = next(level for level in self._levels if level.name == best.level)
+        rows = flagged.rows[unlabelled]
+        said = probabilities(level.scores("train", rows), self._closed)
+        self.work += WorkCount(forward_rows=len(rows))
+        guessed = combine_guesses(flagged, unlabelled, said, self._task.train.labels[rows])
+        self._lesson_task = dataclasses.replace(self._task, corrections=guessed)
+        return True
 
     def best(self) -> Candidate | None:
         """Returns the best candidate on the rows that choose; None where there is none.
