@@ -7,20 +7,25 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # test processes share the cores; waiting threads would spin
 
-from unlearning.startup import import_tensorflow
-
 # ruff: noqa: E402
-import_tensorflow()  # before Keras does: test processes of pytest-xdist would show its start-up messages
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import pytest
 
 from support.command import TINY, cli
 from support.shared import once
+from unlearning.startup import import_tensorflow
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Imports TensorFlow before Keras does: test processes of pytest-xdist would show its start-up messages.
+
+    Not in the process that waits for these: they start when it is done.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import_tensorflow()
 
 
 @pytest.hookimpl(trylast=True)
@@ -59,6 +64,8 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture
 def float64():
     """Runs a test with float64 Keras variables and activations."""
+    import keras
+
     # The policy first: Keras makes it when it is asked for, from what floats are by then.
     before, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
