@@ -48,8 +48,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "attention": attending,
     "masking": masking,
 }
-# Gates and loops in both directions take long to differentiate twice; the plain loop is masked by the same code.
-LONG = {"gru", "lstm", "bidirectional"}
+# Gates and loops take long to differentiate twice; the plain loop is masked by the same code.
+LONG = {"gru", "lstm", "bidirectional", "dropped"}
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind in LONG)) for kind in MODELS]
 
 
