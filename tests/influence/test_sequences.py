@@ -97,7 +97,7 @@ class TestDerivatives:
         hessian = tf.function(objective.product("hessian"))(at, step)
         assert float(tf.norm(turned - hessian)) < 0.02 * float(tf.norm(hessian))
 
-    @pytest.mark.parametrize("kind", ["plain", "bidirectional", "pooled"])
+    @pytest.mark.parametrize("kind", ["plain", pytest.param("bidirectional", marks=pytest.mark.slow), "pooled"])
     def test_squared_gradients_are_those_of_single_rows(self, kind: str) -> None:
         model, split = MODELS[kind](), sentences(3)
         head = Head(model, "all")
