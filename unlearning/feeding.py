@@ -51,6 +51,9 @@ def fit(
 def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     """Is `model.predict` on batches.
 
+    A batch that is alone goes in without a pipeline: building one takes 70 ms, thirty times as long as a small network
+    needs.
+
     Args:
         model: A built model.
         read: Returns the inputs of a batch by its number; they differ in nothing but their number of rows.
@@ -66,6 +69,8 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     def reread(index: int) -> Any:
         return read(index) if index else first
 
+    if count == 1:
+        return model.predict_on_batch(first)
     with _own_errors() as guard:
         if keras.backend.backend() == "tensorflow":
             return model.predict(_pipeline(guard(reread), count, like=first), verbose=0)
