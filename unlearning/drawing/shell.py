@@ -52,7 +52,7 @@ def policy(*scripts: str) -> str:
     """
     for text in scripts:
         if "</script" in text.lower() or "\r" in text:
-            raise InputError("A script of this page cannot be embedded: it ends its own element, or its line ends change.")
+            raise InputError("This script cannot be embedded: it ends its own element, or its line ends change.")
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (

@@ -19,7 +19,7 @@ Clopper and Pearson, Biometrika 26, 1934; Zou and Donner, Statistics in Medicine
 Example:
     >>> share = estimate_share(yes=np.array([18, 1]), asked=np.array([20, 30]), sizes=np.array([2000, 8000]))
     >>> round(share.value, 3), round(share.low, 3), round(share.high, 3)
-    (0.207, 0.157, 0.319)
+    (0.207, 0.156, 0.319)
 """
 
 from __future__ import annotations

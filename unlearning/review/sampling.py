@@ -2,8 +2,8 @@
 
 Rows are asked about by stratum: of the suspects the more and the less suspicious half, of the others those next to the
 cut (as many as there are suspects, at most half of them) and the rest. Two of five questions go to suspects, two to the
-rest, where one wrong row stands for many, and one in between; as the strata follow the score, the answers also say where
-the cut should be. They are asked in random order: whoever stops early has still drawn at random.
+rest, where one wrong row stands for many, and one in between; as the strata follow the score, the answers also say
+where the cut should be. They are asked in random order: whoever stops early has still drawn at random.
 
 Example:
     >>> scores = np.arange(1000.0)
@@ -85,7 +85,7 @@ def draw_sample(
 
 
 def _allocate(size: int, sizes: np.ndarray) -> np.ndarray:
-    """How many rows of each stratum are asked about: one after the other where most are missing, while there are any."""
+    """How many rows of each stratum are asked about: one by one where most are missing, while there are any."""
     counts = np.zeros(len(sizes), dtype=np.int64)
     for _ in range(min(size, int(sizes.sum()))):
         counts[np.argmin(np.where(counts < sizes, (counts + 1) / np.array(_PARTS), np.inf))] += 1
