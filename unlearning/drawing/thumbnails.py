@@ -48,5 +48,6 @@ def to_png(picture: Image) -> bytes:
 def to_webp(picture: Image) -> bytes:
     """Returns a picture as a WebP file: small ones with every pixel as it is, others with what the eye keeps."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=max(picture.size) <= _EXACT, quality=80, method=2)
+    exact = max(picture.size) <= _EXACT
+    picture.save(buffer, "WEBP", lossless=exact, quality=80, method=0 if exact else 2)  # quick; the size hardly differs
     return buffer.getvalue()

@@ -66,6 +66,7 @@ def render(sheet: Sheet, pictures: list[str], kind: str) -> str:
         mode=sheet.mode,
         count=len(sheet.rows),
         total=len(sheet.source.split),
+        file=_FILES[sheet.mode],
         css=shell.style() + _asset("page.css"),
         policy=shell.policy(script),
         script=script,

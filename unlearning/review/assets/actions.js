@@ -180,6 +180,11 @@ byId("resume").addEventListener("change", async (event) => {
     : `${shown(file.name)} is no file of decisions about these rows.`;
   event.target.value = "";
 });
+byId("label").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  byId("other").close("set");
+});
 let waiting = false;
 addEventListener("scroll", () => {
   if (waiting) return;

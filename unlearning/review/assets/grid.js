@@ -40,11 +40,9 @@ function makeCard(i, place) {
     const text = element("div", "text", shown(data.texts[i]), { title: shown(data.texts[i]) });
     i < pictures.data.length ? card.append(text) : seen.replaceChildren(text);
   }
-  const labels = element("p", "labels");
-  labels.append(element("span", "given", className(data.given[i])), " → ");
-  labels.append(element("span", "suggested", hasSuggestion(i) ? className(data.suggested[i]) : "?"));
-  labels.title = pairText(i);
-  card.append(labels);
+  card.append(element("p", "given", className(data.given[i]), { title: `given: ${className(data.given[i])}` }));
+  const unknown = data.mode === "audit" ? "\u00a0" : "→ ?";
+  card.append(element("p", "suggested", hasSuggestion(i) ? `→ ${className(data.suggested[i])}` : unknown));
   const score = data.mode === "audit" ? "" : `, score ${data.scores[i]}`;
   card.append(element("p", "facts", `row ${data.rows[i]}${score}`));
   if (data.files.length) card.append(element("p", "facts", shown(data.files[i]), { title: shown(data.files[i]) }));
@@ -77,6 +75,7 @@ function showDecision(card, place) {
   const verdict = kind ? VERDICTS[kind](i) : "no decision";
   card.setAttribute("aria-label", `Row ${data.rows[i]}, given ${className(data.given[i])}, ${suggestion}, ${verdict}`);
   card.tabIndex = place === at ? 0 : -1;
+  card.classList.toggle("current", place === at);
   for (const button of card.querySelectorAll("button")) {
     button.tabIndex = card.tabIndex;
     button.setAttribute("aria-pressed", button.dataset.kind === kind);
@@ -93,6 +92,7 @@ function layOut() {
   if (list.length) {
     const first = makeCard(list[0], 0);
     first.style.cssText = `width:${size.width}px;visibility:hidden`;
+    showDecision(first, 0);
     grid.append(first);
     size.height = first.offsetHeight;
     first.remove();
