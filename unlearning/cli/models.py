@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
 from unlearning.detection import WITH_EYES
 from unlearning.repairs.settings import with_eyes
+from unlearning.review.settings import ReviewSettings
 from unlearning.settings import LARGEST_SEED
 
 _DATA = DataSettings.model_fields["dataset"].description
@@ -46,6 +48,7 @@ _divided = together(
     options_of(ImageReading),
     heading="Data",
 )
+_SHOWN = ("images", "texts")
 _printed = together(force_option, json_option, quiet_option, heading="Output")
 
 
@@ -64,8 +67,9 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="CSV with the columns row,corrected_label; an empty label removes the row. For a folder, the column file "
-        "(a path within it) may stand for row. Without it bad rows are detected. With --detect they teach the "
-        "detector, and what it finds besides is added.",
+        "(a path within it) may stand for row. Also cleanlab's table of label issues, and what Label Studio, CVAT and "
+        "FiftyOne export. Without it bad rows are detected. With --detect they teach the detector, and what it finds "
+        "besides is added.",
     ),
     heading="Data",
 )
@@ -91,6 +95,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     heading="Repair",
 )
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
+@options_of(ReviewSettings, _SHOWN, heading="Output")
 @tensorboard_option
 @_printed
 def repair(as_json: bool, quiet: bool, **options: Any) -> None:
@@ -104,7 +109,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    result = repair_file(detect_by=detect_by, reading=_take_reading(options), **options)
+    shown = _take_review(options, _SHOWN)
+    result = repair_file(detect_by=detect_by, reading=_take_reading(options), shown=shown, **options)
     if as_json:
         print_json([result])
         return
@@ -119,6 +125,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     examples=(
         "detect model.keras --data data.npz --out suspects.csv",
         "detect model.keras --data data.npz --eyes efficientnet.keras --out suspects.csv",
+        "detect model.keras --data data.npz --out suspects.csv --answers answers.csv",
         "detect models/EXPERIMENT/budget-251/seed-42 --detect neighbours",
     )
 )
@@ -169,20 +176,23 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     option("--all-rows", is_flag=True, help="Write rows that are not suspect, too, with their given labels."),
     heading="Output",
 )
+@options_of(ReviewSettings, heading="A person's eyes")
 @_printed
 def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Find rows of TARGET's training data whose labels look wrong.
 
     TARGET is a MODEL.keras, with --data and --out, or a RUN_DIR (.../budget-B/seed-S), where the bad rows are known and
-    the detection is scored. The CSV file is what `repair --flagged` takes; look through its column corrected_label
-    first. Next to it stand a JSON file with all numbers and a PNG of the scores.
+    the detection is scored. The CSV file is what `repair --flagged` takes. Look through it first: next to it stands a
+    page (.html) that shows the suspects and writes what you decide. There are also a JSON file with all numbers and a
+    PNG of the scores.
     """
     prepare(quiet)
     from unlearning.experiments.cell.examining import detect_beside, detect_rows
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
+    from unlearning.repairs.reviewing import audited_paths, review_paths
 
-    options["reading"] = _take_reading(options)
+    options["reading"], options["asked"] = _take_reading(options), _take_review(options)
     options["detector"] = options["detector"] or (None if options["eyes"] else "patches")
     own = f"{options['detector'] or WITH_EYES}."
     told = {key.removeprefix(own): value for key, value in options["overrides"].items()}
@@ -193,16 +203,26 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
             result, files = detect_beside(target, **options)
     else:
         result = detect_rows(target=target, **options)
-        files = [out, out.with_suffix(".json"), out.with_suffix(".png")]
+        asked = options["asked"]
+        beside = [out.with_suffix(".json"), out.with_suffix(".png"), *review_paths(out, asked)]
+        files = [out, *beside] if asked.answers is None else audited_paths(out)
     if as_json:
         print_json([result])
         return
     from unlearning.reporting.tables import format_detection
 
     say(format_detection(result))
+    if result.audit is not None:
+        say("\n" + "\n".join(result.audit.lines()))
     say(f"\nFiles: {', '.join(map(str, files))}")
 
 
 def _take_reading(options: dict[str, Any]) -> ImageReading:
     """Takes how images are read out of a command's options."""
     return ImageReading(**{name: options.pop(name) for name in ImageReading.model_fields})
+
+
+def _take_review(options: dict[str, Any], only: Collection[str] | None = None) -> ReviewSettings:
+    """Takes how suspects are shown to a person out of a command's options."""
+    names = ReviewSettings.model_fields if only is None else only
+    return ReviewSettings(**{name: options.pop(name) for name in names})

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from unlearning.records.acceptance import Accepted, MovedParameters, PairedShare
+from unlearning.records.audits import AuditResults, EstimatedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
     Record,
@@ -42,6 +43,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Accepted",
     "AngleGroup",
+    "AuditResults",
     "CellFailure",
     "ClassScores",
     "DataConfig",
@@ -49,6 +51,7 @@ __all__ = [
     "DetectionMetrics",
     "DetectionResults",
     "Environment",
+    "EstimatedShare",
     "FailedStage",
     "FeatureResults",
     "MovedParameters",

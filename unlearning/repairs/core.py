@@ -26,9 +26,9 @@ from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected, suspected_corrections, with_known
-from unlearning.repairs.find import Found
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
+from unlearning.repairs.found import Found
 from unlearning.repairs.settings import DetectSettings, default_detection, take_detection, take_time, with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.settings import check_seed
@@ -128,7 +128,7 @@ def repair(
     train, own_validation, own_classes = take_data(data)
     own_validation = own_validation if validation is None else take_rows("validation", validation)
     num_classes = num_classes or own_classes or count_classes(model, train)
-    corrections, suspects = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None)), None
+    corrections, suspects = _take_flagged(flagged, data, train, num_classes), None
     if finds:
         chosen = default_detection(train.images).apply(chosen)
     known = None
@@ -137,7 +137,7 @@ def repair(
             detector, name = chosen.build_detector(), chosen.detector
             found = detect_rows(
                 model,
-                train,
+                data,
                 detector=detector,
                 name=name,
                 num_classes=num_classes,
@@ -162,6 +162,11 @@ def repair(
         outcome = _with_detection(outcome, found)
         cpu += found.record.detection_cpu_s or 0.0
     return Repair(outcome.model, outcome, corrections, found, cpu, held_out, flagged_rows - len(corrections))
+
+
+def _take_flagged(flagged: Flagged | None, data: Data, train: Split, num_classes: int) -> Corrections:
+    files, names = getattr(data, "train_files", None), getattr(data, "class_names", None)
+    return take_flagged(flagged, train, num_classes, files, names)
 
 
 def _take_method(

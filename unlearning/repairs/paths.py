@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from unlearning.repairs.core import repair
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
+from unlearning.repairs.found import describe_rows
 from unlearning.repairs.outcome import outcome_fields, write_row_lists
+from unlearning.repairs.reviewing import review_paths, take_answers, write_review
 from unlearning.repairs.settings import DetectSettings, default_detection, take_time
 from unlearning.repairs.taking import check_scale, input_images
+from unlearning.review.settings import ReviewSettings
 from unlearning.startup import import_tensorflow
 from unlearning.task import REMOVED, Corrections, Split
 
@@ -46,6 +50,7 @@ def repair_file(
     seed: int = 0,
     force: bool = False,
     tensorboard: Path | None = None,
+    shown: ReviewSettings | None = None,
 ) -> RepairResults:
     """Repairs a `.keras` model and writes the result beside a JSON record.
 
@@ -57,7 +62,7 @@ def repair_file(
         method: Registered method.
         out: Where the repaired model goes; the record goes to the same name with `.json`.
         detect_by: Which detector finds the flagged rows; its suspects are written beside the model, as
-            `<out>-suspects.csv`, and `flagged` itself can be made of them.
+            `<out>-suspects.csv` and, for a person, `.html`, and `flagged` itself can be made of them.
         trainable_from: First layer to update.
         time_budget: See `unlearning.repair`.
         overrides: Hyperparameters to change.
@@ -68,6 +73,7 @@ def repair_file(
         seed: Seed of what the method draws.
         force: Replace existing output.
         tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
+        shown: How its suspects are shown to a person.
 
     Returns:
         The record, as written.
@@ -90,7 +96,8 @@ def repair_file(
     chosen = methods.get(method, overrides)
     finds = detect_by is None and flagged is None and chosen.finds_rows
     if detect_by is not None or finds:
-        check_outputs((suspects_path,), force)
+        shown = shown or ReviewSettings()
+        check_outputs((suspects_path, *review_paths(suspects_path, shown)), force)
     if flagged is None and detect_by is None and chosen.needs_flagged and not finds:
         raise InputError(
             f"The method {method} needs flagged rows: give a CSV file with --flagged, let a detector find them with "
@@ -108,17 +115,21 @@ def repair_file(
     data, trained = _open(model, chosen_data, reading)
     corrections = None
     if flagged is not None:
-        corrections = read_flagged(flagged, len(data.train), data.num_classes, data.train.labels, data.train_files)
+        corrections = read_flagged(
+            flagged, len(data.train), data.num_classes, data.train.labels, data.train_files, data.class_names
+        )
     trained = trained or _load(model, dataset)
     from unlearning.evaluation import accuracy
 
     if finds:
         detect_by = default_detection(data.train.images)
     found = None
-    if detect_by is not None:
+    if detect_by is not None and shown is not None:
         chosen = detect_by.apply(chosen)
+        rows = describe_rows(data.train, data.num_classes, data.class_names, data.train_files, shown.texts)
         name, detector = detect_by.detector, detect_by.build()
         found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
+        found = dataclasses.replace(found, source=rows)
     set_determinism(seed)
     done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
     kept = done.corrections.labels != REMOVED
@@ -142,8 +153,9 @@ def repair_file(
     save_model(done.model, out)
     if tensorboard is not None:
         write_repair(tensorboard / out.stem, done.outcome.history, done.outcome.solver_log)
-    if found is not None and found.detection is not None:
+    if found is not None and found.detection is not None and shown is not None:
         write_suspects(suspects_path, data.train, found.detection, files=data.train_files)
+        write_review(found, suspects_path, shown)
     write_json(record_path, results)
     return results
 
@@ -157,17 +169,17 @@ def _corrected_accuracy(model: Any, train: Split, corrections: Corrections, kept
     return float(np.mean(predictions == corrections.labels[kept]))
 
 
-def check_suspects_path(out: Path, force: bool) -> tuple[Path, Path]:
-    """Returns where the record and the picture beside a file of suspects go.
+def check_suspects_path(out: Path, force: bool, asked: ReviewSettings | None = None) -> list[Path]:
+    """Returns the file of suspects with all that is written beside it: record, picture, and what a person looks at.
 
     Raises:
-        InputError: If `out` is no `.csv`, or any of the three exists and is not to be replaced.
+        InputError: If `out` is no `.csv`, or any of them exists and is not to be replaced.
     """
     if out.suffix != ".csv":
         raise InputError("out", "a path ending in .csv", str(out))
-    record_path, figure_path = out.with_suffix(".json"), out.with_suffix(".png")
-    check_outputs((out, record_path, figure_path), force)
-    return record_path, figure_path
+    paths = [out, out.with_suffix(".json"), out.with_suffix(".png"), *review_paths(out, asked or ReviewSettings())]
+    check_outputs(paths, force)
+    return paths
 
 
 def detect_file(
@@ -185,8 +197,9 @@ def detect_file(
     reading: ImageReading | None = None,
     seed: int = 0,
     force: bool = False,
+    asked: ReviewSettings | None = None,
 ) -> DetectionResults:
-    """Runs a detector on a `.keras` model and writes its suspects, with a JSON record and a PNG of the same name.
+    """Runs a detector on a `.keras` model and writes its suspects, with record, picture and page of the same name.
 
     Args:
         model: The trained model.
@@ -202,6 +215,8 @@ def detect_file(
         reading: How their images are read; by default as Keras does, with the model's number of channels.
         seed: Seed of what the detector draws.
         force: Replace existing output.
+        asked: How suspects are shown to a person, and what is asked. With answers nothing is detected: they are
+            applied to what was found when the questions were written.
 
     Returns:
         The record, as written.
@@ -209,7 +224,9 @@ def detect_file(
     Raises:
         InputError: If anything does not fit; nothing is written then.
     """
-    check_suspects_path(out, force)
+    asked = asked or ReviewSettings()
+    if asked.answers is None:
+        check_suspects_path(out, force, asked)
     chosen = detection.get(detector, overrides)
     if not model.exists():
         raise InputError("target", "an existing .keras file or folder", str(model))
@@ -220,6 +237,9 @@ def detect_file(
 
     chosen_data = DataChoice(dataset=dataset, data_dir=data_dir, data_seed=data_seed, image_size=image_size)
     data, trained = _open(model, chosen_data, reading)
+    if asked.answers is not None:
+        rows = describe_rows(data.train, data.num_classes, data.class_names, data.train_files, asked.texts)
+        return take_answers(out, rows, data.train_files, asked, force=force)
     trained = trained or _load(model, dataset)
     return examine(
         trained,
@@ -234,6 +254,7 @@ def detect_file(
         files=data.train_files,
         flagged=flagged,
         class_names=data.class_names,
+        asked=asked,
     )
 
 
@@ -275,9 +296,14 @@ def examine(
     files: np.ndarray | None,
     flagged: Path | None = None,
     class_names: Sequence[str] | None = None,
+    asked: ReviewSettings | None = None,
 ) -> DetectionResults:
-    """Detects, and writes suspects, picture and record; see `detect` and `detect_file` for the arguments."""
-    known = None if flagged is None else read_flagged(flagged, len(train), num_classes, train.labels, files)
+    """Detects, and writes suspects, picture, page and record; see `detect` and `detect_file` for the arguments."""
+    asked = asked or ReviewSettings()
+    rows = describe_rows(train, num_classes, class_names, files, asked.texts)
+    known = None
+    if flagged is not None:
+        known = read_flagged(flagged, len(train), num_classes, train.labels, files, class_names)
     found = detect(
         model,
         train,
@@ -289,8 +315,10 @@ def examine(
         bad_rows=bad_rows,
         class_names=class_names,
     )
+    found = dataclasses.replace(found, source=rows)
     assert found.detection is not None
     write_suspects(out, train, found.detection, all_rows=all_rows, files=files)
     draw_scores(out.with_suffix(".png"), found.detection, name, bad_rows)
+    write_review(found, out, asked)
     write_json(out.with_suffix(".json"), found.record)
     return found.record

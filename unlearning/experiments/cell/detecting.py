@@ -17,7 +17,7 @@ from unlearning.task import Corrections
 if TYPE_CHECKING:
     import keras
 
-    from unlearning.repairs.find import Found
+    from unlearning.repairs.found import Found
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,9 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
     Returns:
         What was found, now or before; scored with the rows that are truly bad.
     """
-    from unlearning.repairs.find import Found, detect, draw_scores
+    from unlearning.repairs.find import detect, draw_scores
     from unlearning.repairs.flagged import read_flagged, write_suspects
+    from unlearning.repairs.found import Found
 
     files, results = detected_files(cell, choice), None if anew else find_detected(cell, choice)
     num_classes = cell.setup.data.num_classes
