@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearning.progress import pulse
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -39,7 +41,7 @@ def fit(
     """
     import keras
 
-    hooks = list(callbacks)
+    hooks = [*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: pulse())]
     with _own_errors() as guard:
         first = _plain_batch(data) if keras.backend.backend() == "tensorflow" else None
         if first is not None:
@@ -67,6 +69,7 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     first = read(0)  # tells its shape; reading it again may mean decoding files again
 
     def reread(index: int) -> Any:
+        pulse()
         return read(index) if index else first
 
     if count == 1:

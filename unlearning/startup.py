@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from unlearning.errors import InputError
+from unlearning.progress import doing
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ def import_tensorflow(threads: int | None = None) -> None:
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
+    if "tensorflow" in sys.modules:
+        _import_quietly(threads)
+        return
+    with doing("starting TensorFlow"):
+        _import_quietly(threads)
+
+
+def _import_quietly(threads: int | None) -> None:
     with contextlib.suppress(OSError):  # nobody reads any more
         sys.stderr.flush()
     visible = os.dup(2)

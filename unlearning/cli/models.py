@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from unlearning import methods
 from unlearning.cli.detecting import DETECTORS, detect_options, eyes_option, take_detection
 from unlearning.cli.group import (
     assignments,
@@ -23,10 +24,11 @@ from unlearning.cli.group import (
     set_option,
     tensorboard_option,
 )
-from unlearning.cli.looks import option, together
+from unlearning.cli.looks import given_words, option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
 from unlearning.detection import WITH_EYES
+from unlearning.progress import stages
 from unlearning.repairs.settings import with_eyes
 from unlearning.review.settings import ReviewSettings
 from unlearning.settings import LARGEST_SEED
@@ -105,12 +107,15 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     themselves tell. Rows count from 0 within the
     training split of the data. Next to the repaired model stands a JSON file with scores, hyperparameters and work.
     """
+    command = given_words()
     detect_by = take_detection(options)
     prepare(quiet)
     from unlearning.repairs.paths import repair_file
 
-    shown = _take_review(options, _SHOWN)
-    result = repair_file(detect_by=detect_by, reading=_take_reading(options), shown=shown, **options)
+    shown, reading = _take_review(options, _SHOWN), _take_reading(options)
+    finds = detect_by is not None or (options["flagged"] is None and methods.get(options["method"]).finds_rows)
+    with stages(4 if finds else 3):
+        result = repair_file(detect_by=detect_by, reading=reading, shown=shown, command=command, **options)
     if as_json:
         print_json([result])
         return
@@ -186,6 +191,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     page (.html) that shows the suspects and writes what you decide. There are also a JSON file with all numbers and a
     PNG of the scores.
     """
+    command = given_words()
     prepare(quiet)
     from unlearning.experiments.cell.examining import detect_beside, detect_rows
     from unlearning.experiments.cell.folder import parse_cell
@@ -199,10 +205,11 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     options["detector"], options["overrides"] = with_eyes(options["detector"], told, options.pop("eyes"))
     out = options["out"]
     if out is None and target.is_dir():
-        with lock_cell(*parse_cell(target), timeout=0):
+        with lock_cell(*parse_cell(target), timeout=0), stages(2):
             result, files = detect_beside(target, **options)
     else:
-        result = detect_rows(target=target, **options)
+        with stages(2):
+            result = detect_rows(target=target, command=command, **options)
         asked = options["asked"]
         beside = [out.with_suffix(".json"), out.with_suffix(".png"), *review_paths(out, asked)]
         files = [out, *beside] if asked.answers is None else audited_paths(out)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.progress import pulse
 from unlearning.settings import Settings
 from unlearning.task import REMOVED, Corrections, Split, check_rows
 
@@ -190,6 +191,7 @@ class Detector(Settings, abc.ABC):
             if known.labels.min() < REMOVED or known.labels.max() >= num_classes:
                 received = f"{known.labels.min()}..{known.labels.max()}"
                 raise InputError("known.labels", f"classes 0..{num_classes - 1}, or -1 (removed)", received)
+        pulse()
         detection = self.examine(Evidence(model, split, num_classes, seed, known))
         if known is not None:
             detection = dataclasses.replace(detection, suspects=np.setdiff1d(detection.suspects, known.rows))

@@ -34,6 +34,7 @@ from scipy.special import expit, logit, softmax
 from scipy.stats import rankdata
 
 from unlearning.detection.scoring import log_odds
+from unlearning.progress import pulse
 
 Structure = Literal["uniform", "confusable", "structured"]
 
@@ -166,6 +167,7 @@ class _Fit:
 
     def weigh(self, q: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, float]:
         """The posterior, and the mean log-likelihood."""
+        pulse()
         joint = q * matrix.T[self.labels] * self.possible
         total = np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
         return joint / total, float(np.log(total).mean())
