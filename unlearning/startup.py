@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,34 @@ def import_tensorflow(threads: int | None = None) -> None:
         finally:
             os.dup2(visible, 2)
             os.close(visible)
+
+
+def import_own(module: str) -> None:
+    """Imports a module of the user's, which registers layers and functions with Keras. That runs its code.
+
+    Args:
+        module: Its name, found as Python finds it or in the working directory; or the path of a `.py` file.
+
+    Raises:
+        InputError: If there is none, or it fails.
+    """
+    import_tensorflow()
+    try:
+        if not module.endswith(".py"):
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            importlib.import_module(module)
+            return
+        spec = importlib.util.spec_from_file_location(Path(module).stem, module)
+        if spec is None or spec.loader is None or not Path(module).is_file():
+            raise InputError("import", "a module's name or an existing .py file", module)
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = loaded
+        spec.loader.exec_module(loaded)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the module does
+        raise InputError(f"Cannot import {module}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def check_keras() -> None:
