@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from unlearning.errors import InputError, one_line
@@ -68,18 +69,25 @@ def import_tensorflow(threads: int | None = None) -> None:
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
+    with quiet_errors():
+        import tensorflow as tf
+
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+
+
+@contextlib.contextmanager
+def quiet_errors() -> Iterator[None]:
+    """Keeps what libraries in C++ write to standard error from it, unless what is done within fails."""
     with contextlib.suppress(OSError):  # nobody reads any more
         sys.stderr.flush()
     visible = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            if threads is not None:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
-            tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+            yield
         except BaseException:
             hidden.seek(0)
             os.write(visible, hidden.read())

@@ -89,6 +89,13 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     heading="Repair",
 )
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
+@option(
+    "--export-litert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Make a LiteRT file (.tflite) of the repaired model, too, checked on the validation rows; needs "
+    "ai-edge-litert.",
+)
 @tensorboard_option
 @_printed
 def repair(as_json: bool, quiet: bool, **options: Any) -> None:
@@ -110,7 +117,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
 
     say(format_repair(result))
     out = options["out"]
-    say(f"\nFiles: {out}, {out.with_suffix('.json')}")
+    files = [out, out.with_suffix(".json"), *([options["export_litert"]] if options["export_litert"] else [])]
+    say(f"\nFiles: {', '.join(map(str, files))}")
 
 
 @main.command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from unlearning.records.acceptance import Accepted, MovedParameters
+from unlearning.records.acceptance import Accepted, Deployed, MovedParameters
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
@@ -204,6 +204,8 @@ class RepairResults(Versioned):
     """Which parameters the proposed model changed; None where nothing was proposed, and in older files."""
     detection: DetectionResults | None = None
     """How the flagged rows were found; None where they were given or not needed."""
+    deployed: Annotated[Deployed | None, since("0.2", before=None)] = None
+    """The check of the LiteRT file; None where none was asked for, and in older files."""
     environment: Environment
     """Versions and device."""
 

@@ -18,6 +18,7 @@ from unlearning.interop import check_model_path
 from unlearning.links import real_path
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
+from unlearning.repairs.deploying import check_deployment, deploy
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
@@ -45,6 +46,7 @@ def repair_file(
     seed: int = 0,
     force: bool = False,
     tensorboard: Path | None = None,
+    export_litert: Path | None = None,
 ) -> RepairResults:
     """Repairs a `.keras` model and writes the result beside a JSON record.
 
@@ -66,6 +68,7 @@ def repair_file(
         seed: Seed of what the method draws.
         force: Replace existing output.
         tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
+        export_litert: A LiteRT file to be made of the repaired model, or None; see `unlearning.repairs.deploying`.
 
     Returns:
         The record, as written.
@@ -94,6 +97,8 @@ def repair_file(
         )
     if tensorboard is not None:
         check_tensorboard(tensorboard)
+    if export_litert is not None:
+        check_deployment(export_litert, force)
     check_model_path(model)
     if flagged is not None and not flagged.is_file():
         raise InputError("flagged", "an existing CSV file", str(flagged))
@@ -116,6 +121,7 @@ def repair_file(
     done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
+    deployed = None if export_litert is None else deploy(done.model, trained, data.validation, export_litert)
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
@@ -129,6 +135,7 @@ def repair_file(
         **outcome_fields(done.outcome),
         **write_row_lists(rows_path, done.outcome),
         detection=None if found is None else found.record,
+        deployed=deployed,
         environment=describe_environment(),
     )
     save_model(done.model, out)

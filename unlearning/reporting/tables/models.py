@@ -49,6 +49,7 @@ def format_repair(result: RepairResults) -> str:
         *([f"{result.unchanged_rows} rows with their given label left out."] if result.unchanged_rows else []),
         *([] if result.acceptance is None else result.acceptance.lines()),
         *([] if result.moved is None else [result.moved.line()]),
+        *([] if result.deployed is None else [result.deployed.line()]),
         "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
     ]
     return "\n".join(lines)
