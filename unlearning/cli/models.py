@@ -14,6 +14,7 @@ from unlearning.cli.group import (
     assignments,
     data_dir_option,
     force_option,
+    import_option,
     json_option,
     labels_file_option,
     main,
@@ -28,6 +29,7 @@ from unlearning.cli.looks import given_words, option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings, ImageReading
 from unlearning.detection import WITH_EYES
+from unlearning.errors import InputError
 from unlearning.progress import stages
 from unlearning.repairs.settings import with_eyes
 from unlearning.review.settings import ReviewSettings
@@ -51,6 +53,7 @@ _divided = together(
     heading="Data",
 )
 _SHOWN = ("images", "texts")
+_of_own = together(import_option, heading="Model")
 _printed = together(force_option, json_option, quiet_option, heading="Output")
 
 
@@ -75,6 +78,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     ),
     heading="Data",
 )
+@_of_own
 @_divided
 @detect_options
 @together(
@@ -98,6 +102,13 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
 )
 @option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The repaired model (.keras).")
 @options_of(ReviewSettings, _SHOWN, heading="Output")
+@option(
+    "--export-litert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Make a LiteRT file (.tflite) of the repaired model, too, checked on the validation rows; needs "
+    "ai-edge-litert.",
+)
 @tensorboard_option
 @_printed
 def repair(as_json: bool, quiet: bool, **options: Any) -> None:
@@ -110,6 +121,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     command = given_words()
     detect_by = take_detection(options)
     prepare(quiet)
+    _import_own(options)
     from unlearning.repairs.paths import repair_file
 
     shown, reading = _take_review(options, _SHOWN), _take_reading(options)
@@ -123,7 +135,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
 
     say(format_repair(result))
     out = options["out"]
-    say(f"\nFiles: {out}, {out.with_suffix('.json')}")
+    files = [out, out.with_suffix(".json"), *([options["export_litert"]] if options["export_litert"] else [])]
+    say(f"\nFiles: {', '.join(map(str, files))}")
 
 
 @main.command(
@@ -146,6 +159,7 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     ),
     heading="Data",
 )
+@_of_own
 @_divided
 @together(labels_file_option, heading="Data")
 @together(
@@ -193,6 +207,7 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """
     command = given_words()
     prepare(quiet)
+    _import_own(options)
     from unlearning.experiments.cell.examining import detect_beside, detect_rows
     from unlearning.experiments.cell.folder import parse_cell
     from unlearning.experiments.grid.locks import lock_cell
@@ -222,6 +237,57 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     if result.audit is not None:
         say("\n" + "\n".join(result.audit.lines()))
     say(f"\nFiles: {', '.join(map(str, files))}")
+
+
+@main.command(
+    examples=(
+        "convert old.h5 new.keras",
+        "convert saved_model_folder new.keras",
+        "convert old.h5 new.keras --import my_layers",
+    )
+)
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@_of_own
+@_printed
+def convert(old: Path, new: Path, force: bool, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make a .keras file of an OLD model.
+
+    OLD is an HDF5 file (.h5, .hdf5), a .keras file of Keras 2, or the folder of a SavedModel of Keras 2. Nothing in it
+    is run: Lambda layers and classes that are neither Keras's nor registered (--import) are refused before anything is
+    loaded. NEW is kept only if it predicts the same as what was loaded.
+    """
+    prepare(quiet)
+    from unlearning.files import check_outputs
+    from unlearning.startup import import_tensorflow
+
+    if not old.exists():
+        raise InputError("old", "an existing file or folder", str(old))
+    if new.suffix != ".keras":
+        raise InputError("new", "a path ending in .keras", str(new))
+    check_outputs((new,), force)
+    import_tensorflow()
+    _import_own(options)
+    from unlearning.interop.legacy import convert_model
+
+    done = convert_model(old, new)
+    parameters = int(done.model.count_params())
+    if as_json:
+        print_json({"file": str(new), "form": done.form, "parameters": parameters, "renamed_layers": done.renamed})
+        return
+    say(f"{old}: {done.form}, {parameters:,} parameters. A copy read from {new} predicts the same.")
+    if done.renamed:
+        layers = "1 layer has" if done.renamed == 1 else f"{done.renamed} layers have"
+        say(f"{layers} another name, since Keras 3 has no names with a slash, and none twice.")
+
+
+def _import_own(options: dict[str, Any]) -> None:
+    """Takes the module of the user's own layers out of a command's options, and imports it where one is named."""
+    module = options.pop("own_code")
+    if module is not None:
+        from unlearning.startup import import_own
+
+        import_own(module)
 
 
 def _take_reading(options: dict[str, Any]) -> ImageReading:

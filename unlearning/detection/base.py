@@ -178,13 +178,15 @@ class Detector(Settings, abc.ABC):
         Raises:
             InputError: If model, rows and options do not fit each other.
         """
-        from unlearning.interop import check_classifier
+        from unlearning.interop import check_classifier, need_tensorflow, two_classes
 
+        need_tensorflow("A detection")
         if len(split) < 2:
             raise InputError("split", "at least two rows", len(split))
         if split.labels.min() < 0 or split.labels.max() >= num_classes:
             received = f"{split.labels.min()}..{split.labels.max()}"
             raise InputError("split.labels", f"classes 0..{num_classes - 1}", received)
+        model = two_classes(model, split.images)
         check_classifier(model, split.images, num_classes)
         if known is not None and len(known):
             check_rows("known.rows", known.rows, len(split))

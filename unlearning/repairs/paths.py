@@ -20,6 +20,7 @@ from unlearning.links import real_path
 from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
+from unlearning.repairs.deploying import check_deployment, deploy
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.find import detect, draw_scores
 from unlearning.repairs.flagged import read_flagged, write_suspects
@@ -53,6 +54,7 @@ def repair_file(
     tensorboard: Path | None = None,
     shown: ReviewSettings | None = None,
     command: Sequence[str] | None = None,
+    export_litert: Path | None = None,
 ) -> RepairResults:
     """Repairs a `.keras` model and writes the result beside a JSON record.
 
@@ -77,6 +79,7 @@ def repair_file(
         tensorboard: Folder of event files, or None; those of this repair go to a folder named like `out`.
         shown: How its suspects are shown to a person.
         command: Words of the command that asks for it, for the record.
+        export_litert: A LiteRT file to be made of the repaired model, or None; see `unlearning.repairs.deploying`.
 
     Returns:
         The record, as written.
@@ -108,6 +111,8 @@ def repair_file(
         )
     if tensorboard is not None:
         check_tensorboard(tensorboard)
+    if export_litert is not None:
+        check_deployment(export_litert, force)
     check_model_path(model)
     if flagged is not None and not flagged.is_file():
         raise InputError("flagged", "an existing CSV file", str(flagged))
@@ -139,6 +144,7 @@ def repair_file(
     stage("scores")
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
+    deployed = None if export_litert is None else deploy(done.model, trained, data.validation, export_litert)
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
@@ -153,6 +159,7 @@ def repair_file(
         **write_row_lists(rows_path, done.outcome),
         detection=None if found is None else found.record,
         command=None if command is None else list(command),
+        deployed=deployed,
         environment=describe_environment(),
     )
     save_model(done.model, out)

@@ -151,10 +151,14 @@ def combine_guesses(
 
 
 def as_given(lesson: Lesson, task: UnlearningTask) -> Lesson:
-    """Returns the same rows with the labels that they were given."""
+    """Returns the same rows, and the flagged ones that it leaves out, with the labels that they were given."""
     none = np.empty(0, np.int64)
     soft = np.empty((0, lesson.num_classes), np.float32)
-    return dataclasses.replace(lesson, labels=task.train.labels[lesson.rows], soft=soft, soft_at=none)
+    flagged = task.corrections.rows
+    share = np.count_nonzero(~np.isin(lesson.rows, flagged)) / max(1, len(task.train) - len(flagged))
+    left_out = np.setdiff1d(flagged, lesson.rows)[: round(share * len(flagged))]
+    rows = np.concatenate([lesson.rows, left_out])
+    return dataclasses.replace(lesson, rows=rows, labels=task.train.labels[rows], soft=soft, soft_at=none)
 
 
 def policies(task: UnlearningTask) -> list[Policy]:
@@ -171,5 +175,5 @@ def policies(task: UnlearningTask) -> list[Policy]:
             Policy("relabelled by probability", SURE, True, 5.0),
         ]
     if np.any(flagged.labels == REMOVED):
-        return [Policy("left out", 2.0, False, 20.0), Policy("left out, without a pull", 2.0, False, 0.0)]
+        return [Policy("left out", 2.0, False, 20.0)]
     return [Policy("relabelled", 0.0, False, 0.0)]

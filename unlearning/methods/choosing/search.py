@@ -155,21 +155,26 @@ class Search:
             policies: What to try, the likeliest first; the first one is always tried.
         """
         head, end = self._levels[0], self._spent() + _FOR_THE_HEAD * self._left()
-        longest = 0.0
+        a_row, size = self._step_s(head), self._settings.batch_size
+
+        def has_time(lesson: Lesson) -> bool:
+            rows = max(self._settings.epochs * len(lesson.rows), self._settings.least_steps * size)
+            return self._spent() + a_row * rows < end
+
         for policy in policies:
-            if self.candidates and self._spent() + longest > end:
-                return
-            begun = self._spent()
+            lesson = write_lesson(self._task, policy, self._most)
+            if not self.candidates or has_time(lesson):
+                self.wear(None)
+                self._train(head, policy, lesson)
+        if self._guess():
+            lesson = write_lesson(self._lesson_task, GUESSED, self._most)
+            if has_time(lesson):
+                self.wear(None)
+                self._train(head, GUESSED, lesson)
+        control = as_given(write_lesson(self._task, policies[0], self._most), self._task)
+        if self._settings.annealing and has_time(control):
             self.wear(None)
-            self._train(head, policy, write_lesson(self._lesson_task, policy, self._most))
-            longest = max(longest, self._spent() - begun)
-        if self.candidates and self._guess() and self._spent() + longest < end:
-            self.wear(None)
-            self._train(head, GUESSED, write_lesson(self._lesson_task, GUESSED, self._most))
-        if self._settings.annealing and self._spent() + longest < end + longest:
-            self.wear(None)
-            lesson = as_given(write_lesson(self._task, policies[0], self._most), self._task)
-            self.annealed = self._train(head, Policy("given labels", 2.0, False, 0.0), lesson, is_control=True)
+            self.annealed = self._train(head, Policy("given labels", 2.0, False, 0.0), control, is_control=True)
 
     def go_down(self) -> None:
         """Trains from lower levels on, for as long as there is time, each from the best weights so far."""

@@ -50,6 +50,7 @@ def format_repair(result: RepairResults) -> str:
         f"{result.flagged_rows} rows flagged, {result.removed_rows} of them removed.",
         *([f"{result.unchanged_rows} rows with their given label left out."] if result.unchanged_rows else []),
         *(part for line in card(result) for part in textwrap.wrap(line, NARROWEST, subsequent_indent="  ")),
+        *([] if result.deployed is None else [result.deployed.line()]),
         "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
     ]
     return "\n".join(lines)
