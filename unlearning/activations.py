@@ -17,6 +17,7 @@ import numpy as np
 from unlearning import feeding
 from unlearning.errors import InputError
 from unlearning.interop import ALL, Parts, between, choose_boundary, cut, has_graph
+from unlearning.profiling import spending
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class UpperPart:
             found, _ = self._compute(images, "float32")
         return found
 
+    @spending("features")
     def _compute(self, images: Any, dtype: str) -> tuple[np.ndarray, float]:
         rows, shape = len(images), tuple(self._below.output_shape[1:])
         table, folder = new_table((rows, *shape), dtype, self._limit)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearning.profiling import spending
 from unlearning.progress import pulse
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _AHEAD = 2
 
 
+@spending("training")
 def fit(
     model: keras.Model, data: Any, *, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
 ) -> keras.callbacks.History:

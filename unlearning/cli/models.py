@@ -97,6 +97,7 @@ _printed = together(force_option, json_option, quiet_option, heading="Output")
     ),
     set_option,
     option("--trainable-from", metavar="LAYER", help="First layer to update, or 'all' [default: as the method says]."),
+    option("--profile", is_flag=True, help="Say what the processor time was spent on."),
     option("--seed", type=_SEED, default=0, show_default=True, metavar="N", help="Seed of what the method draws."),
     heading="Repair",
 )

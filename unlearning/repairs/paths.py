@@ -17,6 +17,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
+from unlearning.profiling import profiled, spending
 from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
@@ -44,6 +45,7 @@ def repair_file(
     detect_by: DetectSettings | None = None,
     trainable_from: str | None = None,
     time_budget: str | None = None,
+    profile: bool = False,
     overrides: Mapping[str, Any] | None = None,
     data_dir: str | None = None,
     data_seed: int = 42,
@@ -69,6 +71,7 @@ def repair_file(
             `<out>-suspects.csv` and, for a person, `.html`, and `flagged` itself can be made of them.
         trainable_from: First layer to update.
         time_budget: See `unlearning.repair`.
+        profile: Record what the processor time was spent on.
         overrides: Hyperparameters to change.
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
@@ -131,16 +134,21 @@ def repair_file(
     if finds:
         detect_by = default_detection(data.train.images)
     found = None
-    if detect_by is not None and shown is not None:
-        stage(f"detection by {detect_by.detector}")
-        chosen = detect_by.apply(chosen)
-        rows = describe_rows(data.train, data.num_classes, data.class_names, data.train_files, shown.texts)
-        name, detector = detect_by.detector, detect_by.build()
-        found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
-        found = dataclasses.replace(found, source=rows)
-    stage(f"repair by {method}")
-    set_determinism(seed)
-    done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+    with profiled() as shares:
+        if detect_by is not None and shown is not None:
+            stage(f"detection by {detect_by.detector}")
+            chosen = detect_by.apply(chosen)
+            rows = describe_rows(data.train, data.num_classes, data.class_names, data.train_files, shown.texts)
+            name, detector = detect_by.detector, detect_by.build()
+            with spending("detection"):
+                found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
+            found = dataclasses.replace(found, source=rows)
+        stage(f"repair by {method}")
+        set_determinism(seed)
+        done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+    if profile:
+        details = {**done.outcome.details, "processor_seconds": shares}
+        done = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, details=details))
     stage("scores")
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))

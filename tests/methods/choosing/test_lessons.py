@@ -78,8 +78,8 @@ def test_unsure_guesses_teach_their_probabilities_where_that_is_asked(guessed: U
 def test_the_control_shows_the_same_rows_with_their_given_labels(guessed: UnlearningTask) -> None:
     lesson = write_lesson(guessed, SOFT)
     control = as_given(lesson, guessed)
-    assert set(control.rows.tolist()) == set(range(60)) and len(control.rows) == 60
-    np.testing.assert_array_equal(control.weights(np.arange(60)).argmax(1), control.rows % 3)
+    assert set(control.rows.tolist()) == set(range(60)) > set(lesson.rows.tolist())
+    np.testing.assert_array_equal(control.weights(np.arange(len(control.rows))).argmax(1), control.rows % 3)
 
 
 def test_what_is_tried_follows_from_what_is_known(guessed: UnlearningTask) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from unlearning.activations import MEMORY_LIMIT_BYTES, UpperPart, movable, new_table, part_between
 from unlearning.interop import as_graph, inference_arguments
 from unlearning.methods.choosing.course import Course
+from unlearning.profiling import spending
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream
 
@@ -142,6 +143,7 @@ class Level:
         if self.is_cached:
             self._tables[kind].take(rows)
 
+    @spending("scores")
     def scores(self, kind: str, rows: np.ndarray) -> np.ndarray:
         """Returns the model's outputs `(rows, K)` under its present weights."""
         take = self.take_kind(kind)
@@ -149,6 +151,7 @@ class Level:
         parts = (take(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS))
         return np.concatenate([np.asarray(self._answer(part)) for part in parts])
 
+    @spending("training")
     def train(
         self,
         rows: np.ndarray,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from unlearning.profiling import format_shares
 from unlearning.records import FeatureResults, RepairResults, TrainResults
 from unlearning.records.card import card
 from unlearning.records.reference import ReferenceTraining
@@ -51,6 +52,7 @@ def format_repair(result: RepairResults) -> str:
         *([f"{result.unchanged_rows} rows with their given label left out."] if result.unchanged_rows else []),
         *(part for line in card(result) for part in textwrap.wrap(line, NARROWEST, subsequent_indent="  ")),
         *([] if result.deployed is None else [result.deployed.line()]),
+        *([] if "processor_seconds" not in result.details else [format_shares(result.details["processor_seconds"])]),
         "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",
     ]
     return "\n".join(lines)
