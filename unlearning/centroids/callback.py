@@ -23,7 +23,7 @@ from unlearning.centroids.terms import Terms
 from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimizer
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
-from unlearning.interop import gives_probabilities, observing
+from unlearning.interop import gives_probabilities, need_tensorflow, observing
 from unlearning.progress import pulse
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream, stream_seed
@@ -133,6 +133,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Takes the teacher and the centroids from the model, and wraps its loss; Keras calls this."""
+        need_tensorflow("FeatureSpaceUnlearning")
         self.release()
         self._budget = self._given_budget or Budget()
         self._pace: Pace | None = None

@@ -54,6 +54,12 @@ set_option = option(
     help="Change a setting of the method, or with DETECTOR.FIELD=VALUE of the detector; repeatable. "
     "`list methods NAME` and `list detectors NAME` show them.",
 )
+import_option = option(
+    "--import",
+    "own_code",
+    metavar="MODULE",
+    help="Python module (a name or a .py file) that registers your own layers; its code is run.",
+)
 tensorboard_option = option(
     "--tensorboard",
     type=click.Path(path_type=Path),
@@ -61,7 +67,7 @@ tensorboard_option = option(
     help="Write event files for TensorBoard of what is computed now; needs the package tensorboard.",
 )
 _SECTIONS = {
-    "Your model": ("unlearning.cli.models", ("repair", "detect")),
+    "Your model": ("unlearning.cli.models", ("repair", "detect", "convert")),
     "Experiments": ("unlearning.cli.experiments", ("run", "unlearn", "reproduce")),
     "Results": ("unlearning.cli.results", ("show", "export", "figures", "report", "validate")),
     "What there is": ("unlearning.cli.listing", ("list", "schema")),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from unlearning.records.audits import AuditResults
 from unlearning.records.base import Record, Versioned
 from unlearning.records.trainings import Environment
 from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share, since
@@ -63,6 +64,8 @@ class DetectionResults(Versioned):
     """Processor seconds; None in files from before they were measured."""
     config_hash: Sha256 | None = None
     """Of what a cell's detection was made from; None outside of cells."""
+    audit: Annotated[AuditResults | None, since("0.2", before=None)] = None
+    """What a person's answers say of it, or None; the suspects are then those above the cut that they speak for."""
     environment: Environment
     """Versions and device."""
     command: Annotated[list[str] | None, since("0.2", before=None)] = None

@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import pytest
 
-from support.grid import copy, setup, start
+from support.command import cli
+from support.grid import OPTIONS, copy, setup
 from support.trees import contents, unfinished
 from unlearning.errors import InputError
 from unlearning.experiments.cell.settings import MethodChoice
@@ -34,9 +35,8 @@ class TestShards:
 
     def test_the_command_refuses_them(self, tmp_path: Path) -> None:
         for options, match in (("--shard=3/2", "shard"), ("--workers=0", "workers"), ("--address=auto", "address")):
-            process = start(tmp_path / "e", options)
-            _, err = process.communicate()
-            assert process.returncode == 2 and match in err and len(err.splitlines()) == 1
+            done = cli("run", *OPTIONS, "--out", "e", options, cwd=tmp_path)
+            assert done.returncode == 2 and match in done.stderr and len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "e").exists()
 
     @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from unlearning.records import UnlearningResults, config_hash, read_json, write_
 from unlearning.repairs.environment import describe_environment
 
 if TYPE_CHECKING:
-    from unlearning.task import UnlearningOutcome
+    from unlearning.task import Corrections, UnlearningOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +93,14 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     set_determinism(cell.seed, settings.deterministic)
     setup.check_data(poisoned)
     model = load_model(cell.files.model)
-    suspects = None if settings.detect is None else ensure_detected(cell, settings.detect, model)
+    flagged: Corrections | None = cell.known(planned.known_share)
+    suspects = None
+    if settings.detect is not None and planned.known_share == 1:  # nothing is known; one detection serves all repairs
+        flagged, suspects = None, ensure_detected(cell, settings.detect, model)
     done = repair(
         model,
         cell.given,
-        flagged=cell.corruption.corrections(data.train) if suspects is None else None,
+        flagged=flagged,
         method=method,
         found=suspects,
         validation=cell.validation,
