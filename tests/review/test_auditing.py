@@ -18,7 +18,6 @@ from unlearning.errors import InputError
 from unlearning.records import DetectionResults, read_json
 from unlearning.repairs.flagged import read_flagged
 from unlearning.repairs.found import Found
-from unlearning.task import Split
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,9 @@ def test_how_many_have_one_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_page_stays_below_20_megabytes(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (1600, 64, 64, 3)).astype(np.uint8)  # nothing is larger than noise
+    noise = (
+        np.random.default_rng(0).integers(0, 256, (1600, 64, 64, 3)).astype(np.uint8)
+    )  # nothing is larger than noise
     _, data, pictures = written(tmp_path, suspects(1500, images=noise, extra=100))
     assert 1e7 < (tmp_path / "s.html").stat().st_size < 2e7
     assert len(pictures["data"]) < 1500 == len(data["rows"])
@@ -60,7 +62,9 @@ def test_nothing_in_it_can_run(tmp_path: Path) -> None:
 
 
 def test_the_same_suspects_make_the_same_page_and_others_another_key(tmp_path: Path) -> None:
-    keys = [written(tmp_path, sheet)[1]["key"] for sheet in (suspects(), suspects(), suspects(59), suspects(files=True))]
+    keys = [
+        written(tmp_path, sheet)[1]["key"] for sheet in (suspects(), suspects(), suspects(59), suspects(files=True))
+    ]
     assert keys[0] == keys[1] and len(set(keys)) == 3
 
 

@@ -162,7 +162,9 @@ def test_what_is_kept_for_one_page_is_not_another_ones(browser, pages: Path) -> 
     opened.close()
 
 
-@pytest.mark.parametrize("stored", ["{", '{"decided":[[0,99],[99,0],[1,"a"],null,[2,1]],"log":[[[0,0,0]],7,[[1,55]]]}', "7"])
+@pytest.mark.parametrize(
+    "stored", ["{", '{"decided":[[0,99],[99,0],[1,"a"],null,[2,1]],"log":[[[0,0,0]],7,[[1,55]]]}', "7"]
+)
 def test_what_is_damaged_in_the_browser_is_left_out(browser, pages: Path, stored: str) -> None:
     script = f"Storage.prototype.getItem = () => {stored!r};"
     opened = Visit(browser, pages / "suspects.html", script=script)

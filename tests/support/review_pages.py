@@ -42,7 +42,5 @@ def suspects(
     suggested[5] = given[5]
     names = [HOSTILE[row] if row < len(HOSTILE) else f"folder/{row}.png" for row in range(total)] if files else None
     words = [f"<i>text</i> of row {row} " * (1 + row % 40) for row in range(total)] if texts else None
-    found = Detection(
-        np.arange(total, 0, -1) / 7, np.arange(count), suggested, (extra + 0.5) / 7, DetectionStatus.OK
-    )
+    found = Detection(np.arange(total, 0, -1) / 7, np.arange(count), suggested, (extra + 0.5) / 7, DetectionStatus.OK)
     return Sheet.of_suspects(Rows(Split(images, given), len(classes), classes, names, words), found)
