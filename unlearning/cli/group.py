@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
 from unlearning.errors import InputError, printable_lines
-from unlearning.progress import PrintableFormatter
+from unlearning.progress import MessageHandler, PrintableFormatter, Terminal, current, is_quiet, reporting
 from unlearning.startup import choose_threads, open_standard_streams
 
 
@@ -51,6 +52,12 @@ set_option = option(
     help="Change a setting of the method, or with DETECTOR.FIELD=VALUE of the detector; repeatable. "
     "`list methods NAME` and `list detectors NAME` show them.",
 )
+import_option = option(
+    "--import",
+    "own_code",
+    metavar="MODULE",
+    help="Python module (a name or a .py file) that registers your own layers; its code is run.",
+)
 tensorboard_option = option(
     "--tensorboard",
     type=click.Path(path_type=Path),
@@ -58,7 +65,7 @@ tensorboard_option = option(
     help="Write event files for TensorBoard of what is computed now; needs the package tensorboard.",
 )
 _SECTIONS = {
-    "Your model": ("unlearning.cli.models", ("repair", "detect")),
+    "Your model": ("unlearning.cli.models", ("repair", "detect", "convert")),
     "Experiments": ("unlearning.cli.experiments", ("run", "unlearn", "reproduce")),
     "Results": ("unlearning.cli.results", ("show", "export", "figures", "report", "validate")),
     "What there is": ("unlearning.cli.listing", ("list", "schema")),
@@ -158,7 +165,9 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
     if quiet:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    handler = logging.StreamHandler()
+    if not is_quiet():
+        click.get_current_context().with_resource(reporting(Terminal(sys.stderr))).greet("starting ...")
+    handler = MessageHandler()
     handler.setFormatter(PrintableFormatter("%(message)s"))
     library = logging.getLogger("unlearning")
     library.handlers = [handler]
@@ -174,7 +183,8 @@ def say(text: object = "", *, err: bool = False) -> None:
         text: What to print, on one line or several.
         err: Whether to standard error.
     """
-    click.echo(printable_lines(str(text)), err=err)
+    with current().aside():
+        click.echo(printable_lines(str(text)), err=err)
 
 
 def silence_progress() -> None:

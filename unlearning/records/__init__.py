@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from unlearning.records.acceptance import Accepted, MovedParameters, PairedShare
+from unlearning.records.acceptance import Accepted, Deployed, MovedParameters, PairedShare
 from unlearning.records.audits import AuditResults, EstimatedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
@@ -47,6 +47,7 @@ __all__ = [
     "CellFailure",
     "ClassScores",
     "DataConfig",
+    "Deployed",
     "DetectConfig",
     "DetectionMetrics",
     "DetectionResults",

@@ -68,3 +68,6 @@ class DetectionResults(Versioned):
     """What a person's answers say of it, or None; the suspects are then those above the cut that they speak for."""
     environment: Environment
     """Versions and device."""
+    command: Annotated[list[str] | None, since("0.2", before=None)] = None
+    """The words of the command that was given, names of files in place of their paths; None where it was none, in
+    cells, and in older files."""

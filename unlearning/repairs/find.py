@@ -25,7 +25,6 @@ from unlearning.repairs.found import Found, describe_rows
 from unlearning.repairs.settings import with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, open_data, take_data
 from unlearning.settings import check_seed
-from unlearning.task import Corrections
 
 if TYPE_CHECKING:
     import keras
@@ -125,8 +124,7 @@ def detect(
         environment=describe_environment(),
     )
     source = describe_rows(train, num_classes, names, files)
-    suspected = Corrections(found.suspects, found.suggested_labels[found.suspects])
-    return Found(suspected, record, found, source, known if len(known) else None)
+    return Found(found.suspected(), record, found, source, known if len(known) else None)
 
 
 def _take_detector(

@@ -70,7 +70,6 @@ def ensure_detected(cell: Cell, choice: DetectSettings, model: keras.Model, *, a
     if results is None:
         keep_inside(cell.setup.folder, files)
         set_aside(files.results, DetectionResults)
-        logger.info("detecting by %s: budget %d, seed %d", choice.detector, cell.budget, cell.seed)
         found = detect(
             model,
             cell.given,

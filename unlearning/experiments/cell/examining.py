@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from unlearning.data.settings import ImageReading
 from unlearning.errors import InputError
 from unlearning.experiments.cell.detecting import detected_files, ensure_detected, find_detected
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
+from unlearning.progress import stage
 from unlearning.records import DetectionResults
 from unlearning.repairs.found import describe_rows
 from unlearning.repairs.paths import check_suspects_path, detect_file, examine
@@ -36,6 +37,7 @@ def detect_rows(
     seed: int | None = None,
     force: bool = False,
     asked: ReviewSettings | None = None,
+    command: Sequence[str] | None = None,
 ) -> DetectionResults:
     """Runs a detector and writes its suspects, with record, picture and page of the same name beside them.
 
@@ -57,6 +59,7 @@ def detect_rows(
         seed: Seed of what the detector draws; None is 0.
         force: Replace existing output.
         asked: How suspects are shown to a person, and what is asked.
+        command: Words of the command that asks for it, for the record.
 
     Returns:
         The record, as written.
@@ -67,7 +70,13 @@ def detect_rows(
     asked = asked or ReviewSettings()
     if out is None:
         raise InputError("Say with --out where the suspects of a MODEL.keras go (.csv).")
-    shared: dict[str, Any] = {"all_rows": all_rows, "seed": seed or 0, "flagged": flagged, "asked": asked}
+    shared: dict[str, Any] = {
+        "all_rows": all_rows,
+        "seed": seed or 0,
+        "flagged": flagged,
+        "asked": asked,
+        "command": command,
+    }
     if not target.is_dir():
         return detect_file(
             model=target,
@@ -85,12 +94,14 @@ def detect_rows(
     if asked.answers is None:
         check_suspects_path(out, force, asked)
     chosen = detection.get(detector, overrides)
+    stage("data and model")
     cell = reopen(target, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     model, train, corruption = open_poisoned(cell)
     data = cell.setup.data
     if asked.answers is not None:
         rows = describe_rows(train, data.num_classes, data.class_names, data.train_files, asked.texts)
         return take_answers(out, rows, data.train_files, asked, force=force)
+    stage(f"detection by {detector}")
     shared |= {"bad_rows": corruption.rows, "files": data.train_files, "class_names": data.class_names}
     return examine(model, train, data.num_classes, chosen, detector, out, **shared)
 
@@ -133,10 +144,12 @@ def detect_beside(
         )
     choice = DetectSettings(detector=detector, options=dict(overrides or {}))
     choice.build()
+    stage("data and model")
     cell = reopen(run_dir, dataset=dataset, data_dir=data_dir, labels_file=labels_file)
     files = detected_files(cell, choice)
     results = None if force else find_detected(cell, choice)
     if results is None:
         model, _, _ = open_poisoned(cell)
+        stage(f"detection by {detector}")
         results = ensure_detected(cell, choice, model, anew=force).record
     return results, [path for path in (files.suspects, files.results, files.figure) if path.is_file()]
