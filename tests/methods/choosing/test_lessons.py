@@ -91,7 +91,7 @@ def test_what_is_tried_follows_from_what_is_known(guessed: UnlearningTask) -> No
     assert len(tried(known)) == 1 == len(tried(unlabelled)) and all(
         policy.pull == 0 for policy in policies(make_task(known))
     )
-    assert policies(make_task(unlabelled))[0].pull > 0 and len(policies(guessed)) == 3
+    assert policies(make_task(unlabelled))[0].pull > 0 and len(policies(guessed)) == 4
 
 
 @pytest.mark.parametrize(

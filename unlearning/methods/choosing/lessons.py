@@ -171,8 +171,9 @@ def policies(task: UnlearningTask) -> list[Policy]:
     if flagged.probabilities is not None:
         return [
             Policy(f"relabelled where surer than {SURE:.0%}, else left out", SURE, False, 5.0),
-            Policy("left out", 2.0, False, 20.0),
             Policy("relabelled by probability", SURE, True, 5.0),
+            Policy("all relabelled", 0.0, False, 5.0),
+            Policy("left out", 2.0, False, 20.0),
         ]
     if np.any(flagged.labels == REMOVED):
         return [Policy("left out", 2.0, False, 20.0)]

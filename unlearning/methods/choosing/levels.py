@@ -18,7 +18,6 @@ from unlearning.activations import MEMORY_LIMIT_BYTES, UpperPart, movable, new_t
 from unlearning.interop import as_graph, inference_arguments
 from unlearning.methods.choosing.course import Course
 from unlearning.profiling import spending
-from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream
 
 if TYPE_CHECKING:
@@ -178,6 +177,7 @@ class Level:
             The weights after the last step.
         """
         from unlearning.centroids.steps import CentroidSteps
+        from unlearning.projection.statistics import recalibrate_batch_norm
 
         take = self.take_kind("train")
         if self._steps is None:

@@ -265,13 +265,13 @@ class Search:
         return level.scores("choosing", self._choosing).argmax(-1) == self._task.choosing.labels
 
     def _put_right(self, level: Level) -> float:
-        """The share of flagged rows that the model says as it should; 0 where that is not known."""
-        flagged = self._task.corrections
-        if flagged.probabilities is not None:
-            return 0.0
-        rows, labels = flagged.rows[self._asked], flagged.labels[self._asked]
+        """The share of flagged rows that the model says as it should; of guesses, as far as these are right."""
+        flagged = self._task.corrections.subset(self._asked)
+        rows, labels = flagged.rows, flagged.labels
         said = level.scores("train", rows).argmax(-1)
         self.work += WorkCount(forward_rows=len(rows))
+        if flagged.probabilities is not None:
+            return float(np.mean(flagged.probabilities[np.arange(len(rows)), said]))
         return float(np.mean(np.where(labels == REMOVED, said != self._task.train.labels[rows], said == labels)))
 
     def _step_s(self, level: Level) -> float:
