@@ -16,6 +16,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
+from unlearning.loss import OriginalLoss
 from unlearning.records import DetectionResults, RepairResults, write_json
 from unlearning.repairs.core import repair
 from unlearning.repairs.deploying import check_deployment, deploy
@@ -60,7 +61,7 @@ def repair_file(
         detect_by: Which detector finds the flagged rows; its suspects are written beside the model, as
             `<out>-suspects.csv`, and `flagged` itself can be made of them.
         trainable_from: First layer to update.
-        overrides: Hyperparameters to change.
+        overrides: Hyperparameters to change; `loss.FIELD` states how the model was trained (`unlearning.loss`).
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
         image_size: Side in pixels of the images of a folder; by default the model's height and width.
@@ -86,6 +87,8 @@ def repair_file(
     overrides = dict(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
+    stated = {key.removeprefix("loss."): overrides.pop(key) for key in [*overrides] if key.startswith("loss.")}
+    loss = OriginalLoss.parse("loss", stated)
     chosen = methods.get(method, overrides)
     if detect_by is not None:
         chosen = detect_by.apply(chosen)
@@ -118,13 +121,16 @@ def repair_file(
         name, detector = detect_by.detector, detect_by.build()
         found = detect(trained, data, detector=detector, name=name, flagged=corrections, seed=seed)
     set_determinism(seed)
-    done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+    done = repair(
+        trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, loss=loss, seed=seed
+    )
     kept = done.corrections.labels != REMOVED
     before, after = (_corrected_accuracy(m, data.train, done.corrections, kept) for m in (trained, done.model))
     deployed = None if export_litert is None else deploy(done.model, trained, data.validation, export_litert)
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
+        loss=loss.config() if stated else {},
         flagged_rows=len(done.corrections),
         unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),
