@@ -16,6 +16,11 @@ from unlearning.data.streamed import open_rows
 _LABELS = ("labels.npy", "train_labels.npy")
 
 
+def holds_arrays(text: str) -> bool:
+    """Whether a folder has labels in a `.npy` file."""
+    return any((Path(text) / name).is_file() for name in _LABELS)
+
+
 class Npy(Source):
     """Arrays in a folder, which may be larger than memory."""
 
@@ -23,8 +28,8 @@ class Npy(Source):
     is_users_own: ClassVar[bool] = True
 
     def matches(self, text: str) -> bool:
-        """Whether a text is a folder that holds labels as an array."""
-        return any((Path(text) / name).is_file() for name in _LABELS)
+        """Whether a text is a folder that holds arrays."""
+        return holds_arrays(text)
 
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Opens the arrays, reads the labels, and divides what the folder does not."""
