@@ -7,26 +7,37 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # test processes share the cores; waiting threads would spin
 
-from unlearning.startup import import_tensorflow
-
-# ruff: noqa: E402
-import_tensorflow()  # before Keras does: test processes of pytest-xdist would show its start-up messages
-
+import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import pytest
 
 from support.command import TINY, cli
 from support.shared import once
+from unlearning.startup import import_tensorflow
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Imports TensorFlow before Keras does: test processes of pytest-xdist would show its start-up messages.
+
+    Not in the process that waits for these: they start when it is done.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import_tensorflow()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Notebooks come first: the longest tests last would leave one process alone with them."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+def pytest_collection_finish() -> None:
+    """Spares every later collection of garbage the half million objects of the libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +70,8 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture
 def float64():
     """Runs a test with float64 Keras variables and activations."""
+    import keras
+
     # The policy first: Keras makes it when it is asked for, from what floats are by then.
     before, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")

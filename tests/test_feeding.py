@@ -91,9 +91,9 @@ def test_pipelines_do_not_tune_themselves(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(model, "fit", lambda data, **options: seen.append(data))
     monkeypatch.setattr(model, "predict", lambda data, **options: seen.append(data) or np.zeros((1, 3)))
     feeding.fit(model, batches(), epochs=1)
-    predict(model, blobs(50).images)
+    predict(model, blobs(50).images, 32)
     assert [data.options().autotune.enabled for data in seen] == [False, False]
-    assert [len(data) for data in seen] == [4, 1]
+    assert [len(data) for data in seen] == [4, 2]
 
 
 @pytest.mark.parametrize("bad", [0, 3])

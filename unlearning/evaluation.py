@@ -22,6 +22,7 @@ from unlearning.interop import (
     two_classes,
     two_columns,
 )
+from unlearning.profiling import spending
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _ask(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return scores.argmax(axis=-1), probabilities(found, closed)
 
 
+@spending("scores")
 def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Is `predict` in the dtype of the model's outputs."""
     if not len(images):

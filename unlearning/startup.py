@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unlearning.errors import InputError, one_line
+from unlearning.progress import doing
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,14 @@ def import_tensorflow(threads: int | None = None) -> None:
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
+    if "tensorflow" in sys.modules:
+        _import_quietly(threads)
+        return
+    with doing("starting TensorFlow"):
+        _import_quietly(threads)
+
+
+def _import_quietly(threads: int | None) -> None:
     with quiet_errors():
         import tensorflow as tf
 

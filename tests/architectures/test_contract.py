@@ -27,7 +27,7 @@ def test_every_architecture_says_what_it_is(name: str) -> None:
 
 
 @every_architecture
-@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 31, 3)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), pytest.param((28, 28, 1), marks=pytest.mark.slow), (33, 31, 3)])
 def test_any_shape_and_class_count_gives_float32_logits(name: str, shape: tuple[int, int, int]) -> None:
     keras.config.set_dtype_policy("mixed_float16")
     try:

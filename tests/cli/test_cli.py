@@ -245,7 +245,7 @@ class TestRepair:
 
     def test_repairs_the_model(self, own: Path) -> None:
         base = ("repair", "model.keras", "--data", "data.npz", "--flagged", "flagged.csv")
-        done = process(*base, "--out", "sub/fixed.keras", "--trainable-from", "dense_1", cwd=own)
+        done = cli(*base, "--out", "sub/fixed.keras", "--trainable-from", "dense_1", cwd=own)
         assert done.returncode == 0, done.stderr
         record = json.loads((own / "sub/fixed.json").read_text())
         assert record["applied"] and record["flagged_rows"] == 60 and record["removed_rows"] == 5

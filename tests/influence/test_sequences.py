@@ -48,8 +48,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "attention": attending,
     "masking": masking,
 }
-# Gates and loops in both directions take long to differentiate twice; the plain loop is masked by the same code.
-LONG = {"gru", "lstm", "bidirectional"}
+# Gates and loops take long to differentiate twice; the plain loop is masked by the same code.
+LONG = {"gru", "lstm", "bidirectional", "dropped"}
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] * (kind in LONG)) for kind in MODELS]
 
 
@@ -97,7 +97,7 @@ class TestDerivatives:
         hessian = tf.function(objective.product("hessian"))(at, step)
         assert float(tf.norm(turned - hessian)) < 0.02 * float(tf.norm(hessian))
 
-    @pytest.mark.parametrize("kind", ["plain", "bidirectional", "pooled"])
+    @pytest.mark.parametrize("kind", ["plain", pytest.param("bidirectional", marks=pytest.mark.slow), "pooled"])
     def test_squared_gradients_are_those_of_single_rows(self, kind: str) -> None:
         model, split = MODELS[kind](), sentences(3)
         head = Head(model, "all")

@@ -34,7 +34,7 @@ def test_the_best_of_many_is_no_improvement(clean) -> None:
 
 def test_a_repair_is_one() -> None:
     """As many wrong labels as a tenth of the rows, all of them flagged."""
-    case = draw_case(1, flips=90)
+    case = draw_case(1, flips=90, epochs=40)
     found = run("second-order", methods.get("second-order"), case, "relabelled")
     assert found.verdict() == "improved" and found.flagged[1] > 10
     assert found.test[1] > found.test[2] + 5

@@ -58,11 +58,15 @@ class TestSchedule:
     @pytest.mark.parametrize("clock", ["seconds", "cpu_seconds"])
     def test_reaches_zero_when_time_ends_it(self, clock: str) -> None:
         task, _ = poisoned_task(rows=120, flips=30)
-        outcome = methods.get("fine-tuning", {clock: 4.0, "batch_size": 16}).unlearn(small_model(), task)
-        assert outcome.details == {clock: 4.0} and outcome.work.gradient_rows > 3 * 120
+        for budget in (3.0, 12.0, 48.0):  # a busy machine may need all of it to compile
+            outcome = methods.get("fine-tuning", {clock: budget, "batch_size": 16}).unlearn(small_model(), task)
+            if outcome.work.gradient_rows > 3 * 120:
+                break
+        assert outcome.details == {clock: budget} and outcome.work.gradient_rows > 3 * 120
         assert 0 <= outcome.history[1]["last_learning_rate"] < 0.2 * 1e-3  # a busy machine may take long for a step
         if clock == "seconds":
-            assert 2 < outcome.duration_s < 5  # what comes after the training is foreseen, too
+            # What comes after the training is foreseen, too.
+            assert budget / 2 < outcome.duration_s < 1.25 * budget
 
     def test_time_alone_ends_what_has_no_number_of_epochs(self) -> None:
         from unlearning.training import TrainSettings

@@ -16,11 +16,12 @@ from unlearning.task import UnlearningTask
 def eager_predict(monkeypatch) -> None:
     """Spares tiny networks the tracing of a graph; a test inside a real `fit` overrides this."""
 
-    def predict_eagerly(self, x, batch_size=None, verbose=0):
+    def predict_eagerly(self, x, batch_size=None, verbose=0) -> np.ndarray:
         images = np.concatenate([*x.as_numpy_iterator()]) if isinstance(x, tf.data.Dataset) else np.asarray(x)
         return np.asarray(self(images, **inference_arguments(self)))
 
     monkeypatch.setattr(keras.Model, "predict", predict_eagerly)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", predict_eagerly)
 
 
 @pytest.fixture(scope="module")

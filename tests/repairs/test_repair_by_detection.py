@@ -9,16 +9,19 @@ import numpy as np
 
 from support.command import cli
 from support.detection import digits
+from support.grid import registered
 
 
 class TestCommands:
     def test_run_detects_once_and_finds_it_again(self, tmp_path: Path) -> None:
         options = (
-            *("--train-rows", 400, "--epochs", 6, "--batch-size", 32, "--noise", "symmetric", "--rates", 0.3),
+            *("--model", "tiny", "--train-rows", 400, "--epochs", 6, "--batch-size", 32),
+            *("--noise", "symmetric", "--rates", 0.3),
             *("--methods", "first-order,fspmu", "--set", "fspmu.epochs=1"),
             *("--detect", "patches", "--set", "patches.filters=16", "--out", "e"),
         )
-        done = cli("run", *options, cwd=tmp_path)
+        with registered():
+            done = cli("run", *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("detecting by patches") == 1
         cell = tmp_path / "e/budget-120/seed-42"
@@ -32,7 +35,8 @@ class TestCommands:
             assert result["details"]["flagged_by"][0]["suspects"] == record["suspects"]
             assert result["unlearning_duration_s"] > record["detection_duration_s"]
             assert result["config"]["hyperparameters"]["detector"]["name"] == "patches"
-        again = cli("run", *options, cwd=tmp_path)
+        with registered():
+            again = cli("run", *options, cwd=tmp_path)
         assert again.returncode == 0 and "detecting" not in again.stderr and again.stdout == done.stdout
         checked = cli("validate", "e", cwd=tmp_path)
         assert checked.returncode == 0, checked.stdout
@@ -44,7 +48,7 @@ class TestCommands:
         np.savez(folder / "data.npz", images=split.images, labels=split.labels)
         done = cli(
             *("repair", cell / "poisoned_model.keras", "--data", "data.npz", "--detect", "loss-ranking"),
-            *("--method", "second-order", "--out", "repaired.keras", "--rounds", 2),
+            *("--method", "second-order", "--set", "steps=2", "--out", "repaired.keras", "--rounds", 2),
             cwd=folder,
         )
         assert done.returncode == 0, done.stderr

@@ -70,15 +70,31 @@ class Visit:
             self.page.locator(f"#{chart}").scroll_into_view_if_needed()
             self.page.wait_for_selector(f"#{chart}[data-drawn]")
 
+    def tidy(self) -> None:
+        """Puts back what readers can change."""
+        self.page.fill("#filter", "")
+        self.page.select_option("#filter-budget", "")
+        for button in self.page.locator("#legend button[aria-pressed=false]").all():
+            button.click()
+        self.page.mouse.move(0, 0)
+
     def close(self) -> None:
         self.context.close()
 
 
-@pytest.fixture
-def visit(browser, report) -> Iterator[Visit]:
+@pytest.fixture(scope="module")
+def opened(browser, report) -> Iterator[Visit]:
+    """One tab for all who use the page with a mouse or a keyboard: reading Plotly takes seconds."""
     opened = Visit(browser, report)
     yield opened
+    assert opened.said == []
     opened.close()
+
+
+@pytest.fixture
+def visit(opened: Visit) -> Iterator[Visit]:
+    yield opened
+    opened.tidy()
 
 
 def column(visit: Visit, name: str) -> list[str]:
@@ -187,7 +203,8 @@ def test_one_repair_is_chosen_by_selects(visit: Visit) -> None:
     assert visit.page.locator("#recall-table tbody tr").count() == 10
 
 
-def test_the_keyboard_reaches_everything(visit: Visit) -> None:
+def test_the_keyboard_reaches_everything(browser, report: Path) -> None:
+    visit = Visit(browser, report)
     visit.page.keyboard.press("Tab")
     assert visit.page.evaluate("document.activeElement.className") == "skip"
     assert visit.page.locator(".skip").bounding_box()["y"] >= 0  # it shows when it has the focus
@@ -198,6 +215,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     header(visit, "after").focus()
     visit.page.keyboard.press("Tab")
     assert visit.page.evaluate("document.activeElement.tagName") == "BUTTON" and visit.page.evaluate(outline) == "solid"
+    visit.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from matplotlib.colors import to_hex
 
 import cli
-from support.command import process
+from support.command import cli as command
 from support.paths import FIXTURES, PUBLISHED
 from unlearning.drawing import palette
 from unlearning.errors import InputError
@@ -162,7 +162,7 @@ class TestFiles:
         assert len(drawn.paths) == len(FIGURES)
 
     def test_the_command(self, experiment: Path, tmp_path: Path) -> None:
-        done = process("figures", "e", "--out", "f", "--format", "pdf", cwd=tmp_path)
+        done = command("figures", "e", "--out", "f", "--format", "pdf", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.split() == [f"f/e/{name}.pdf" for name in FIGURES]
 

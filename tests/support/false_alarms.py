@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from sklearn.datasets import load_digits
 
+from support.small import fitted
 from unlearning import acceptance
 from unlearning.evaluation import predict
 from unlearning.methods.base import Method
@@ -123,8 +124,7 @@ def draw_case(seed: int, *, flips: int = 0, epochs: int = 25) -> Case:
             layers.Dense(10),
         ]
     )
-    model.compile(keras.optimizers.Adam(0.005), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(task.train.images, task.train.labels, batch_size=32, epochs=epochs, verbose=0)
+    fitted(model, task.train, epochs=epochs, learning_rate=0.005)
     return Case(model, task, Split(images[test], labels[test]))
 
 

@@ -24,6 +24,7 @@ from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimiz
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
 from unlearning.interop import gives_probabilities, need_tensorflow, observing
+from unlearning.progress import pulse
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream, stream_seed
 from unlearning.task import REMOVED, OutcomeStatus, Split, WorkCount, check_rows, check_split
@@ -290,6 +291,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         batches.start_at(epoch)
         totals = np.zeros(4)
         for number in range(len(batches)):
+            pulse()
             images, _ = batches[number]
             totals += len(images) * np.array([float(value) for value in self._running.forget(images)])
         self._running.drop()

@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
 from unlearning.errors import InputError, printable_lines
-from unlearning.progress import PrintableFormatter
+from unlearning.progress import MessageHandler, PrintableFormatter, Terminal, current, is_quiet, reporting
 from unlearning.startup import choose_threads, open_standard_streams
 
 
@@ -165,7 +166,9 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
     if quiet:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    handler = logging.StreamHandler()
+    if not is_quiet():
+        click.get_current_context().with_resource(reporting(Terminal(sys.stderr))).greet("starting ...")
+    handler = MessageHandler()
     handler.setFormatter(PrintableFormatter("%(message)s"))
     library = logging.getLogger("unlearning")
     library.handlers = [handler]
@@ -181,7 +184,8 @@ def say(text: object = "", *, err: bool = False) -> None:
         text: What to print, on one line or several.
         err: Whether to standard error.
     """
-    click.echo(printable_lines(str(text)), err=err)
+    with current().aside():
+        click.echo(printable_lines(str(text)), err=err)
 
 
 def silence_progress() -> None:

@@ -129,13 +129,22 @@ def save(figure: Figure, path: Path, dpi: int = SCREEN_DPI) -> None:
     """
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}  # neither dates nor versions
     with styled(), writing(path) as aside:
+        _lay_out(figure)
         figure.savefig(aside, dpi=dpi, metadata=metadata)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Finds the place of everything once: left to itself, Matplotlib does so twice for each file."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
 
 
 def as_svg(figure: Figure) -> bytes:
     """Returns a figure as an SVG file."""
     buffer = io.BytesIO()
     with styled():
+        _lay_out(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

@@ -28,6 +28,7 @@ import tensorflow as tf
 from unlearning.influence.head import Head
 from unlearning.influence.rows import RowStore
 from unlearning.influence.settings import Curvature
+from unlearning.progress import pulse
 
 
 class Objective:
@@ -276,10 +277,14 @@ class Objective:
         return self._store.fetch(self._index[part]), self._labels[part], self._weights[part]
 
     def _loop(self, body, state):  # type: ignore[no-untyped-def]
+        def lively(start, total):  # type: ignore[no-untyped-def]
+            with tf.control_dependencies([tf.py_function(pulse, [], [])]):
+                return body(tf.identity(start), total)
+
         # One batch in flight: parallel iterations would keep several batches of activations in memory for no speed.
         return tf.while_loop(
             lambda start, _: start < self.rows,
-            body,
+            lively,
             (tf.constant(0, dtype=tf.int64), state),
             parallel_iterations=1,
         )

@@ -25,6 +25,7 @@ from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
 from unlearning.influence.rows import RowStore
 from unlearning.influence.settings import FeatureSettings
+from unlearning.profiling import spending
 from unlearning.task import REMOVED, UnlearningTask, WorkCount
 
 
@@ -161,6 +162,7 @@ class InfluenceProblem:
             label_smoothing=self.task.loss.label_smoothing,
         )
 
+    @spending("gradients")
     def right_hand_side(self, parameters: tf.Tensor) -> tf.Tensor:
         """Returns `r(theta)`, shape `(size,)`; at the trained parameters this is the gradient difference `d`."""
         assert self.difference is not None
@@ -192,6 +194,7 @@ class InfluenceProblem:
         """Adds to the work done."""
         self.work = self.work + WorkCount(forward_rows, gradient_rows, curvature_rows)
 
+    @spending("features")
     def _build_store(self, images: list[np.ndarray], description: str) -> RowStore:
         if self.head.is_cached:
             self.count(forward_rows=sum(len(part) for part in images))

@@ -15,6 +15,7 @@ from unlearning.interop.calling import has_graph, inference_arguments
 from unlearning.interop.columns import two_columns
 from unlearning.interop.proof import prove
 from unlearning.interop.state import move_state, paired
+from unlearning.profiling import spending
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +45,7 @@ def copy_model(model: keras.Model, rows: Any = None) -> keras.Model:
     return copied
 
 
+@spending("copies of the model")
 def rebuild(
     model: keras.Model,
     clone: Callable[[Any], Any],

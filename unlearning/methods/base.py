@@ -84,6 +84,11 @@ class Method(Settings, abc.ABC):
         return self.needs is None or bool(self.needs)
 
     @property
+    def finds_rows(self) -> bool:
+        """Whether, where no row is flagged, a detector is to find them first."""
+        return False
+
+    @property
     def needs(self) -> frozenset[str] | None:
         """What it needs to be told of bad rows where its hyperparameters decide that; None: what its entry says."""
         return None
@@ -93,6 +98,14 @@ class Method(Settings, abc.ABC):
 
         Args:
             recipe: How the model was trained.
+        """
+        return self
+
+    def after(self, seconds: float) -> Self:
+        """Returns the method with less time, where it has a limit that a detection has used some of.
+
+        Args:
+            seconds: Wall-clock seconds that the detection took.
         """
         return self
 

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from unlearning.records.acceptance import Accepted, Deployed, MovedParameters, PairedShare
+from unlearning.records.audits import AuditResults, EstimatedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
     Record,
@@ -42,6 +43,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Accepted",
     "AngleGroup",
+    "AuditResults",
     "CellFailure",
     "ClassScores",
     "DataConfig",
@@ -50,6 +52,7 @@ __all__ = [
     "DetectionMetrics",
     "DetectionResults",
     "Environment",
+    "EstimatedShare",
     "FailedStage",
     "FeatureResults",
     "MovedParameters",

@@ -8,11 +8,13 @@ from pathlib import Path
 import keras
 import pytest
 
-from support.grid import copy, setup, start
+from support.command import cli
+from support.grid import OPTIONS, copy, setup
 from support.trees import contents, unfinished
 from unlearning.errors import InputError
 from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid import plan, sweep, workers
+from unlearning.progress import describe_duration
 
 
 class TestShards:
@@ -33,9 +35,8 @@ class TestShards:
 
     def test_the_command_refuses_them(self, tmp_path: Path) -> None:
         for options, match in (("--shard=3/2", "shard"), ("--workers=0", "workers"), ("--address=auto", "address")):
-            process = start(tmp_path / "e", options)
-            _, err = process.communicate()
-            assert process.returncode == 2 and match in err and len(err.splitlines()) == 1
+            done = cli("run", *OPTIONS, "--out", "e", options, cwd=tmp_path)
+            assert done.returncode == 2 and match in done.stderr and len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "e").exists()
 
     @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ class TestPlan:
         assert sweep.fit_memory(4, needed=10, available=0) == 1
 
     def test_durations(self) -> None:
-        assert [plan.describe_duration(s) for s in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
+        assert [describe_duration(s) for s in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
 
     def test_cores(self) -> None:
         assert workers.divide_cores([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3, 4]]
