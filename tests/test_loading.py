@@ -65,11 +65,16 @@ class TestReasons:
     )
     def test_a_class_of_their_own(self, tmp_path: Path, layers) -> None:
         message = reason(saved(tmp_path / "own.keras", *layers()))
-        assert "'Doubling'" in message and "registered" in message and "unlearning.repair(" in message
+        assert (
+            "'Doubling'" in message
+            and "registers" in message
+            and "--import MODULE" in message
+            and "unlearning.repair(" in message
+        )
 
     def test_a_function_of_their_own(self, tmp_path: Path) -> None:
         message = reason(saved(tmp_path / "own.keras", LAYERS.Dense(3, activation=same)))
-        assert "'same'" in message and "registered" in message
+        assert "'same'" in message and "registers" in message and "--import MODULE" in message
 
     @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
     def test_a_lambda(self, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from .noise import corrupt as corrupt
 from .projection.callback import ScaledActivationProjection as ScaledActivationProjection
 from .repairs.core import Repair as Repair
 from .repairs.core import repair as repair
-from .repairs.find import Found as Found
 from .repairs.find import detect as detect
+from .repairs.found import Found as Found
 from .repairs.settings import DetectSettings as DetectSettings
 from .task import REMOVED as REMOVED
 from .task import Corrections as Corrections

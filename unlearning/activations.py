@@ -16,7 +16,8 @@ import numpy as np
 
 from unlearning import feeding
 from unlearning.errors import InputError
-from unlearning.interop import ALL, Parts, choose_boundary, cut, has_graph
+from unlearning.interop import ALL, Parts, between, choose_boundary, cut, has_graph
+from unlearning.profiling import spending
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -33,15 +34,25 @@ class UpperPart:
 
     Args:
         parts: The model, cut at the boundary.
+        layer: Name of the layer in front of which it is cut.
         dtype: In which activations are kept.
         memory_limit_bytes: Activations of one split above this size live on disk, for as long as this object does.
 
     Attributes:
         model: The part, which shares its weights with the whole.
+        layer: Where it is cut.
     """
 
-    def __init__(self, parts: Parts, *, dtype: str = "float16", memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        layer: str = "",
+        *,
+        dtype: str = "float16",
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+    ) -> None:
         self._below, self.model = parts
+        self.layer = layer
         self._dtype, self._limit = dtype, memory_limit_bytes
         self._folders: list[tempfile.TemporaryDirectory[str] | None] = []
 
@@ -52,6 +63,7 @@ class UpperPart:
             found, _ = self._compute(images, "float32")
         return found
 
+    @spending("features")
     def _compute(self, images: Any, dtype: str) -> tuple[np.ndarray, float]:
         rows, shape = len(images), tuple(self._below.output_shape[1:])
         table, folder = new_table((rows, *shape), dtype, self._limit)
@@ -133,8 +145,24 @@ def upper_part(model: keras.Model, layer: str, *, dtype: str = "float16") -> Upp
         return None
     if model.layers[1].name == layer and type(model.layers[0]).__name__ == "InputLayer":
         return None
-    parts = cut(model, model.get_layer(_behind_what_is_fixed(model, layer)))
-    return None if parts is None else UpperPart(parts, dtype=dtype)
+    place = _behind_what_is_fixed(model, layer)
+    parts = cut(model, model.get_layer(place))
+    return None if parts is None else UpperPart(parts, place, dtype=dtype)
+
+
+def part_between(model: keras.Model, lower: UpperPart, upper: UpperPart) -> UpperPart | None:
+    """Returns what makes the activations of an upper boundary out of those of a lower one.
+
+    Args:
+        model: The whole model.
+        lower: Its part above the lower boundary.
+        upper: Its part above the upper boundary.
+
+    Returns:
+        The upper part, on the activations of the lower one; None where the two are no such pair.
+    """
+    below = between(model, lower.layer, upper.layer)
+    return None if below is None else UpperPart(Parts(below, upper.model), upper.layer)
 
 
 def _behind_what_is_fixed(model: keras.Model, layer: str) -> str:

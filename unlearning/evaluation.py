@@ -14,7 +14,15 @@ import numpy as np
 
 from unlearning import feeding
 from unlearning.errors import InputError
-from unlearning.interop import as_logit_model, gives_probabilities, outputs_probabilities, probability_floor
+from unlearning.interop import (
+    as_logit_model,
+    gives_probabilities,
+    outputs_probabilities,
+    probability_floor,
+    two_classes,
+    two_columns,
+)
+from unlearning.profiling import spending
 from unlearning.task import Split
 
 if TYPE_CHECKING:
@@ -31,7 +39,8 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 512) -> np
         batch_size: Rows a forward pass.
 
     Returns:
-        float32 array of shape `(rows, classes)`: logits or probabilities, whichever the model outputs.
+        float32 array of shape `(rows, classes)`: logits or probabilities, whichever the model outputs. One output of a
+        binary classifier gives two columns.
     """
     return _predict(model, images, batch_size).astype(np.float32, copy=False)
 
@@ -57,6 +66,7 @@ def predict_probabilities(model: keras.Model, images: np.ndarray, batch_size: in
 def _opened(model: keras.Model, images: np.ndarray) -> tuple[keras.Model, bool]:
     """Returns a model with the same probabilities, and whether it puts these out, if possible one with logits."""
     few = np.asarray(images[:8])
+    model = two_classes(model, few)
     closed = bool(len(few)) and gives_probabilities(model, few)
     if closed:
         with contextlib.suppress(InputError):  # of which no copy can be made
@@ -74,6 +84,7 @@ def _ask(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return scores.argmax(axis=-1), probabilities(found, closed)
 
 
+@spending("scores")
 def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Is `predict` in the dtype of the model's outputs."""
     if not len(images):
@@ -82,7 +93,7 @@ def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndar
     def read(index: int) -> np.ndarray:
         return np.asarray(images[index * batch_size : (index + 1) * batch_size])
 
-    return np.asarray(feeding.predict(model, read, -(-len(images) // batch_size)))
+    return two_columns(np.asarray(feeding.predict(model, read, -(-len(images) // batch_size))), model)
 
 
 def accuracy(model: keras.Model, split: Split, batch_size: int = 512) -> float:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearning.profiling import spending
+from unlearning.progress import pulse
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _AHEAD = 2
 
 
+@spending("training")
 def fit(
     model: keras.Model, data: Any, *, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any
 ) -> keras.callbacks.History:
@@ -39,7 +43,7 @@ def fit(
     """
     import keras
 
-    hooks = list(callbacks)
+    hooks = [*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: pulse())]
     with _own_errors() as guard:
         first = _plain_batch(data) if keras.backend.backend() == "tensorflow" else None
         if first is not None:
@@ -67,6 +71,7 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
     first = read(0)  # tells its shape; reading it again may mean decoding files again
 
     def reread(index: int) -> Any:
+        pulse()
         return read(index) if index else first
 
     if count == 1:

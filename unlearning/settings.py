@@ -52,6 +52,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 """A fraction of something, both ends included."""
 OpenShare = Annotated[float, Gt(0), Lt(1)]
 """A fraction of something, neither nothing nor all."""
+KnownShare = Annotated[float, Gt(0), Le(1)]
+"""A fraction of something that is there."""
 Seconds = Annotated[float, Ge(0)]
 """A duration."""
 Count = Annotated[int, Ge(0)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from unlearning.errors import InputError
+from unlearning.errors import InputError, one_line
+from unlearning.progress import doing
 
 logger = logging.getLogger(__name__)
 
@@ -67,18 +70,33 @@ def import_tensorflow(threads: int | None = None) -> None:
     if threads is None and "tensorflow" in sys.modules:
         return
     choose_threads(threads)
+    if "tensorflow" in sys.modules:
+        _import_quietly(threads)
+        return
+    with doing("starting TensorFlow"):
+        _import_quietly(threads)
+
+
+def _import_quietly(threads: int | None) -> None:
+    with quiet_errors():
+        import tensorflow as tf
+
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+
+
+@contextlib.contextmanager
+def quiet_errors() -> Iterator[None]:
+    """Keeps what libraries in C++ write to standard error from it, unless what is done within fails."""
     with contextlib.suppress(OSError):  # nobody reads any more
         sys.stderr.flush()
     visible = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            if threads is not None:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
-            tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
+            yield
         except BaseException:
             hidden.seek(0)
             os.write(visible, hidden.read())
@@ -86,6 +104,34 @@ def import_tensorflow(threads: int | None = None) -> None:
         finally:
             os.dup2(visible, 2)
             os.close(visible)
+
+
+def import_own(module: str) -> None:
+    """Imports a module of the user's, which registers layers and functions with Keras. That runs its code.
+
+    Args:
+        module: Its name, found as Python finds it or in the working directory; or the path of a `.py` file.
+
+    Raises:
+        InputError: If there is none, or it fails.
+    """
+    import_tensorflow()
+    try:
+        if not module.endswith(".py"):
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            importlib.import_module(module)
+            return
+        spec = importlib.util.spec_from_file_location(Path(module).stem, module)
+        if spec is None or spec.loader is None or not Path(module).is_file():
+            raise InputError("import", "a module's name or an existing .py file", module)
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = loaded
+        spec.loader.exec_module(loaded)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the module does
+        raise InputError(f"Cannot import {module}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def check_keras() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from unlearning.acceptance import Acceptance, choosing_rows
 from unlearning.errors import InputError
 from unlearning.interop import Moved
+from unlearning.loss import PLAIN, OriginalLoss
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,14 @@ class Corrections:
         rows: int64 array `(flagged,)` of distinct row numbers into the training split.
         labels: int64 array `(flagged,)` of corrected labels; `REMOVED` (-1) takes the row out.
         images: Corrected images, shape `(flagged, height, width, channels)`, or None where the images stay.
+        probabilities: float array `(flagged, K)`: how probable each label is, where the right one is not known for
+            sure; None where it is. Methods that take no probabilities go by `labels`.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     images: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("rows", "labels"):
@@ -80,9 +84,20 @@ class Corrections:
             raise InputError("rows", "distinct row numbers", "repeated rows")
         if self.images is not None and len(self.images) != len(self.rows):
             raise InputError("images", f"one corrected image per flagged row ({len(self.rows)})", len(self.images))
+        if self.probabilities is not None:
+            object.__setattr__(self, "probabilities", _check_probabilities(self.probabilities, len(self.rows)))
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def subset(self, chosen: np.ndarray) -> Corrections:
+        """Returns the flagged rows at some positions, or under a mask."""
+        return Corrections(
+            self.rows[chosen],
+            self.labels[chosen],
+            None if self.images is None else self.images[chosen],
+            None if self.probabilities is None else self.probabilities[chosen],
+        )
 
     @classmethod
     def none(cls) -> Corrections:
@@ -107,6 +122,7 @@ class UnlearningTask:
         known: Where a detector flags, the rows that were known before, right ones (with their given label) included.
         is_stage: Whether this is a part of a larger repair. The rows that choose then say whether what came out is
             taken, and the larger repair is judged as a whole.
+        loss: What the model was trained to minimise.
     """
 
     train: Split
@@ -118,6 +134,7 @@ class UnlearningTask:
     suspects: Corrections | None = None
     known: Corrections | None = None
     is_stage: bool = False
+    loss: OriginalLoss = PLAIN
 
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
@@ -128,6 +145,7 @@ class UnlearningTask:
         for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
             if labels.min() < 0 or labels.max() >= classes:
                 raise InputError(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+        self.loss.check(classes)
         self._check_flagged("corrections", self.corrections)
         self._drop_unchanged()
         if np.count_nonzero(self.corrections.labels == REMOVED) == rows:
@@ -178,8 +196,7 @@ class UnlearningTask:
             np.count_nonzero(same),
             len(same),
         )
-        images = None if flagged.images is None else flagged.images[~same]
-        object.__setattr__(self, "corrections", Corrections(flagged.rows[~same], flagged.labels[~same], images))
+        object.__setattr__(self, "corrections", flagged.subset(~same))
 
     def _check_flagged(self, name: str, flagged: Corrections) -> None:
         rows, classes, shape = len(self.train), self.num_classes, self.train.images.shape[1:]
@@ -192,6 +209,21 @@ class UnlearningTask:
             raise InputError(f"{name}.labels", expected, _outside(flagged.labels, REMOVED, classes))
         if flagged.images is not None and flagged.images.shape[1:] != shape:
             raise InputError(f"{name}.images", f"images of shape {shape}", flagged.images.shape[1:])
+        if flagged.probabilities is not None and flagged.probabilities.shape[1] != classes:
+            raise InputError(f"{name}.probabilities", f"{classes} classes", flagged.probabilities.shape[1])
+
+
+def _check_probabilities(found: Any, rows: int) -> np.ndarray:
+    """Returns probabilities as float64 `(rows, K)`, and raises `InputError` unless each row's sum to one."""
+    values = np.asarray(found, dtype=np.float64)
+    if values.ndim != 2 or len(values) != rows:
+        raise InputError("probabilities", f"one probability a class for each of {rows} flagged rows", values.shape)
+    if not np.isfinite(values).all() or values.min(initial=0) < 0:
+        raise InputError("probabilities", "finite numbers of at least 0", values.min(initial=0))
+    sums = values.sum(axis=1, keepdims=True)
+    if rows and np.abs(sums - 1).max() > 0.01:
+        raise InputError("probabilities", "rows that sum to one", float(sums[np.abs(sums - 1).argmax()][0]))
+    return values / np.where(sums > 0, sums, 1.0)
 
 
 def check_split(name: str, part: Split | tuple[np.ndarray, np.ndarray]) -> Split:

@@ -17,6 +17,7 @@ from support.small import blobs, small_model
 from unlearning.detection import DETECTORS, Detection, DetectionStatus, Detector, Evidence, available, get, register
 from unlearning.detection.cuts import AnyCut
 from unlearning.errors import InputError
+from unlearning.progress import Reporter, reporting
 from unlearning.registry import Role
 from unlearning.task import Split
 
@@ -25,6 +26,8 @@ SHORT = {
     "probe": {"epochs": 8, "batch_size": 16, "learning_rate": 0.01},
     "pooled": {"filters": 16, "epochs": 2},
 }
+SILENT_ROWS = 512
+"""At least one sign of life comes from so many rows, beside the one at the start."""
 every_detector = pytest.mark.parametrize("name", DETECTORS.names())
 
 
@@ -74,7 +77,10 @@ class TestEveryDetector:
     def test_ranks_every_row_and_repeats_itself(self, planted, name: str) -> None:
         model, split, _ = planted
         before = [w.copy() for w in model.get_weights()]
-        found, again = self.find(name, planted), runnable(name).detect(model, split, 3, 5)
+        found = self.find(name, planted)
+        with reporting(Reporter()) as heard:
+            again = runnable(name).detect(model, split, 3, 5)
+        assert heard.signs > 1 + len(split) / SILENT_ROWS, "of a minute's work on more rows nobody would hear"
         assert found.scores.shape == found.suggested_labels.shape == (len(split),)
         assert np.isfinite(found.scores).all() and np.ptp(found.scores) > 0
         assert ((found.suggested_labels >= 0) & (found.suggested_labels < 3)).all()

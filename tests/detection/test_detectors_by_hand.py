@@ -112,7 +112,14 @@ def test_images_are_mirrored_where_more_labels_are_predicted_so(mirrored: list[i
     monkeypatch.setattr(PatchRidge, "_ridge", predicted)
     labels = np.ones(4, np.int64)
     evidence = SimpleNamespace(labels=labels, split=Split(np.zeros((4, 1, 1, 1)), labels), num_classes=2, seed=0)
-    assert PatchRidge()._mirror(lambda images, mirror: images, evidence) is helps
+
+    class Bank:
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            return images
+
+        mirrored = __call__
+
+    assert PatchRidge()._mirror(Bank(), evidence) is helps
 
 
 @pytest.mark.parametrize(("average", "expected"), [(True, [0.5, 0.5]), (False, [0.1, 0.9])])

@@ -8,7 +8,7 @@ import pytest
 from unlearning.detection.patches import PatchFeatures
 from unlearning.errors import InputError
 
-BANK = {"filters": 8, "size": 4, "threshold": 0.25, "grid": 2, "seed": 0}
+BANK = {"filters": 8, "size": 4, "threshold": 0.25, "grid": 2, "kept": 1.0, "seed": 0}
 
 
 def noise(rows: int, height: int = 12, width: int = 12, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -19,7 +19,8 @@ class TestPatchFeatures:
     def test_equals_normalising_patch_by_patch(self) -> None:
         images = noise(40)
         bank = PatchFeatures(images, **BANK)
-        kernel = bank._kernel.reshape(-1, 8)
+        kernel = bank._bases[0][:-1].astype(np.float64) @ bank._filters
+        offset = -bank._bases[0][-1].astype(np.float64) @ bank._filters
         scale, low = 255 / (images.max() - images.min()), images.min()
         image = (images[3].astype(np.float64) - low) * scale
         responses = np.empty((9, 9, 8))
@@ -27,7 +28,7 @@ class TestPatchFeatures:
             for left in range(9):
                 patch = image[top : top + 4, left : left + 4].ravel()
                 patch = (patch - patch.mean()) / np.sqrt(patch.var() + 10)
-                responses[top, left] = patch @ kernel - bank._offset
+                responses[top, left] = patch @ kernel - offset
         active = np.concatenate([np.maximum(responses - 0.25, 0), np.maximum(-responses - 0.25, 0)], -1)
         regions = [slice(0, 5), slice(5, 9)]
         expected = [[active[r, c].mean((0, 1)) for c in regions] for r in regions]
@@ -39,6 +40,32 @@ class TestPatchFeatures:
         one, other = bank(images[:5], mirror=True), bank(images[:5, :, ::-1], mirror=True)
         np.testing.assert_allclose(one, other, rtol=1e-5)
         assert not np.allclose(bank(images[:5]), bank(images[:5, :, ::-1]), rtol=1e-2)
+
+    def test_mirror_images_are_those_of_mirrored_pixels(self) -> None:
+        images = noise(30, 12, 11)
+        bank = PatchFeatures(images, **BANK)
+        np.testing.assert_allclose(bank.mirrored(images[:5]), bank(images[:5, :, ::-1]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            bank(images[:5], mirror=True), bank(images[:5]) + bank.mirrored(images[:5]), rtol=1e-5
+        )
+
+    def test_few_directions_see_nearly_the_same(self) -> None:
+        rng = np.random.default_rng(1)
+        smooth = rng.normal(size=(60, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2) + rng.normal(
+            0, 0.05, (60, 16, 16, 3)
+        )
+        whole, part = (PatchFeatures(smooth, **BANK | {"kept": kept, "filters": 40}) for kept in (1.0, 0.95))
+        assert part._filters.shape[0] < whole._filters.shape[0]
+        a, b = whole(smooth), part(smooth)
+        alike = [np.corrcoef(x, y)[0, 1] for x, y in zip(a.T, b.T, strict=True) if x.std() > 0]
+        assert np.median(alike) > 0.95
+
+    def test_threads_change_nothing(self, monkeypatch) -> None:
+        images = noise(30)
+        bank = PatchFeatures(images, **BANK)
+        alone = bank(images, mirror=True)
+        monkeypatch.setattr("unlearning.detection.patches.pool_size", lambda: 3)
+        np.testing.assert_array_equal(bank(images, mirror=True), alone)
 
     def test_brightness_and_contrast_of_the_whole_set_do_not_matter(self) -> None:
         images = noise(30)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
 from support.small import blobs, fitted, poisoned_task, small_model
 from unlearning import detect, methods, repair
 from unlearning.errors import InputError
-from unlearning.repairs.settings import DetectSettings
-from unlearning.task import UnlearningTask
+from unlearning.repairs.settings import DetectSettings, take_time
+from unlearning.task import Split, UnlearningTask
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ class TestKnownRows:
     def test_it_is_the_method_on_a_task(self, poisoned) -> None:
         model, task = poisoned
         before = weights(model)
-        done = repair(model, task.train, flagged=task.corrections, validation=task.validation)
+        done = repair(model, task.train, flagged=task.corrections, validation=task.validation, method="second-order")
         plain = methods.get("second-order").unlearn(model, UnlearningTask(*_parts(task), num_classes=3))
         assert same(done.model, plain.model) and done.outcome.applied and done.found is None
         assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True)), "never changed"
@@ -46,6 +47,43 @@ class TestKnownRows:
             model, task.train, flagged=task.corrections, validation=task.validation, method=methods.get("first-order")
         )
         assert same(arrays.model, splits.model)
+
+
+class TestWithoutAMethod:
+    def test_it_chooses_and_without_flagged_rows_it_detects(self, poisoned) -> None:
+        model, task = poisoned
+        known = repair(model, task.train, flagged=task.corrections, validation=task.validation, time_budget=60)
+        assert known.outcome.applied and known.found is None
+        assert known.outcome.details["auto"]["time_limit_s"] == 60
+        vectors = keras.Sequential([keras.Input((36,)), keras.layers.Reshape((6, 6, 1)), *model.layers])
+        flat, seen = (Split(part.images.reshape(-1, 36), part.labels) for part in (task.train, task.validation))
+        found = repair(vectors, flat, validation=seen, time_budget="300 passes")
+        assert found.found is not None and found.found.record.detector == "neighbours"
+        assert found.outcome.details["auto"]["flagged"] > 0
+
+    @pytest.mark.parametrize(
+        ("text", "taken"),
+        [
+            (90, {"seconds": 90}),
+            ("90", {"seconds": 90}),
+            ("1.5 s", {"seconds": 1.5}),
+            ("3 passes", {"passes": 3}),
+            ("1 pass", {"passes": 1}),
+            ("2e1 seconds", {"seconds": 20}),
+        ],
+    )
+    def test_time_is_seconds_or_passes(self, text, taken: dict) -> None:
+        assert take_time(text) == taken
+
+    @pytest.mark.parametrize("text", ["", "soon", "-3", 0, "inf", "nan", "3 hours", "passes", True])
+    def test_other_times_are_refused(self, text) -> None:
+        with pytest.raises(InputError, match="3 passes"):
+            take_time(text)
+
+    def test_time_for_a_method_that_takes_none_is_refused(self, poisoned) -> None:
+        model, task = poisoned
+        with pytest.raises(InputError, match="passes"):
+            repair(model, task.train, flagged=task.corrections, method="second-order", time_budget="3 passes")
 
 
 class TestDetectedRows:
@@ -91,14 +129,14 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("options", "match"),
         [
-            ({}, "needs flagged rows"),
+            ({"method": "second-order"}, "needs flagged rows"),
             ({"detect": "neighbours", "eyes": "own"}, "a detector that looks with them, such as pretrained"),
-            ({"method": 3}, "one of first-order"),
+            ({"method": 3}, "one of auto, first-order"),
             ({"detect": 3}, "a detector of a registered kind, or one of loss-mixture"),
             ({"method": "sap", "validation": blobs(9).images}, r"`validation`.*a tuple \(images, labels\)"),
             ({"method": methods.get("sap"), "options": {"rounds": 2}}, "none beside a method"),
             ({"method": "sap", "options": {"no_such": 2}}, "one of the settings"),
-            ({"method": "no-such"}, "one of first-order"),
+            ({"method": "no-such"}, "one of auto, first-order"),
             ({"detect": "no-such"}, "one of loss-mixture"),
             ({"method": "sap", "validation": (np.empty((0, 6, 6, 1)), np.empty(0, int))}, "at least one row"),
         ],

@@ -23,7 +23,8 @@ from unlearning.centroids.terms import Terms
 from unlearning.centroids.wrapping import feature_layer, wrap_loss, wrap_optimizer
 from unlearning.errors import InputError
 from unlearning.evaluation import accuracy
-from unlearning.interop import gives_probabilities, observing
+from unlearning.interop import gives_probabilities, need_tensorflow, observing
+from unlearning.progress import pulse
 from unlearning.projection.statistics import recalibrate_batch_norm
 from unlearning.streams import stream, stream_seed
 from unlearning.task import REMOVED, OutcomeStatus, Split, WorkCount, check_rows, check_split
@@ -132,6 +133,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Takes the teacher and the centroids from the model, and wraps its loss; Keras calls this."""
+        need_tensorflow("FeatureSpaceUnlearning")
         self.release()
         self._budget = self._given_budget or Budget()
         self._pace: Pace | None = None
@@ -289,6 +291,7 @@ class FeatureSpaceUnlearning(keras.callbacks.Callback):
         batches.start_at(epoch)
         totals = np.zeros(4)
         for number in range(len(batches)):
+            pulse()
             images, _ = batches[number]
             totals += len(images) * np.array([float(value) for value in self._running.forget(images)])
         self._running.drop()

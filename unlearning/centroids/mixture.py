@@ -21,6 +21,7 @@ from unlearning.centroids.settings import View
 from unlearning.detection.mixture import Mixture, fit_mixture
 from unlearning.errors import InputError
 from unlearning.interop import gives_probabilities, inference_arguments, read_logits
+from unlearning.progress import progress_bar
 from unlearning.streams import stream
 from unlearning.task import Split
 from unlearning.training.batches import shift_and_mirror
@@ -174,7 +175,7 @@ def row_losses(
     rng = stream(seed, "method", "loss batches")
     order = rng.permutation(len(rows)) if view == "training" else np.arange(len(rows))
     losses = np.empty(len(rows))
-    for start in range(0, len(rows), batch_size):
+    for start in progress_bar(range(0, len(rows), batch_size), description="losses", unit="batch"):
         chosen = order[start : start + batch_size]
         images = np.asarray(rows.images[chosen])
         logits = forward(shift_and_mirror(images, rng) if augment else images)

@@ -17,6 +17,7 @@ from unlearning.centroids import losses
 from unlearning.centroids.settings import CentroidSettings
 from unlearning.errors import InputError
 from unlearning.interop import inference_arguments, read_logits
+from unlearning.progress import pulse
 
 
 class Terms:
@@ -86,6 +87,7 @@ class Terms:
 
         total: Any = 0.0
         for images, labels in batches:
+            pulse()
             total += sums(images, labels)
         found = tf.math.l2_normalize(total, axis=-1)
         if not hasattr(self, "centroids"):

@@ -75,7 +75,7 @@ _method_options = together(
         "NAME` show them.",
     ),
     _variant_option,
-    options_of(RunSettings, {"validation"}),
+    options_of(RunSettings, {"validation", "known_share"}),
     heading="Repairs",
 )
 _sweep_options = together(
@@ -222,7 +222,7 @@ def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, 
 )
 @click.argument("method", metavar="METHOD")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@together(set_option, _variant_option, options_of(RunSettings, {"validation"}), heading="Repair")
+@together(set_option, _variant_option, options_of(RunSettings, {"validation", "known_share"}), heading="Repair")
 @detect_options
 @together(own_data_option, data_dir_option, labels_file_option, heading="Data")
 @together(tensorboard_option, json_option, quiet_option, heading="Output")

@@ -6,6 +6,9 @@ import importlib
 import json
 import logging
 import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import click
 
 from unlearning.cli.looks import WIDTH, Command, Context, option
 from unlearning.errors import InputError, printable_lines
-from unlearning.progress import PrintableFormatter
+from unlearning.progress import MessageHandler, PrintableFormatter, Terminal, current, is_quiet, reporting
 from unlearning.startup import choose_threads, open_standard_streams
 
 
@@ -49,7 +52,14 @@ set_option = option(
     callback=assignments,
     metavar="FIELD=VALUE",
     help="Change a setting of the method, or with DETECTOR.FIELD=VALUE of the detector; repeatable. "
-    "`list methods NAME` and `list detectors NAME` show them.",
+    "`list methods NAME` and `list detectors NAME` show them. `repair` takes loss.label_smoothing and "
+    "loss.class_weights, too: what the model was trained with.",
+)
+import_option = option(
+    "--import",
+    "own_code",
+    metavar="MODULE",
+    help="Python module (a name or a .py file) that registers your own layers; its code is run.",
 )
 tensorboard_option = option(
     "--tensorboard",
@@ -58,7 +68,7 @@ tensorboard_option = option(
     help="Write event files for TensorBoard of what is computed now; needs the package tensorboard.",
 )
 _SECTIONS = {
-    "Your model": ("unlearning.cli.models", ("repair", "detect")),
+    "Your model": ("unlearning.cli.models", ("repair", "detect", "convert")),
     "Experiments": ("unlearning.cli.experiments", ("run", "unlearn", "reproduce")),
     "Results": ("unlearning.cli.results", ("show", "export", "figures", "report", "validate")),
     "What there is": ("unlearning.cli.listing", ("list", "schema")),
@@ -119,8 +129,16 @@ class Group(click.Group):
             raise  # `show | head`: click ends the program quietly
         except (InputError, OSError) as error:
             message = " ".join(str(error).split())
-        say(f"Error: {message}", err=True)
+        say("\n".join(_wrapped(f"Error: {message}")), err=True)
         ctx.exit(2)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence on as many lines as a terminal needs; in a file or a pipe, where it may be looked for, on one."""
+    if not sys.stderr.isatty():
+        return [text]
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -158,7 +176,9 @@ def prepare(quiet: bool, threads: int | None = None) -> None:
     if quiet:
         silence_progress()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    handler = logging.StreamHandler()
+    if not is_quiet():
+        click.get_current_context().with_resource(reporting(Terminal(sys.stderr))).greet("starting ...")
+    handler = MessageHandler()
     handler.setFormatter(PrintableFormatter("%(message)s"))
     library = logging.getLogger("unlearning")
     library.handlers = [handler]
@@ -174,7 +194,8 @@ def say(text: object = "", *, err: bool = False) -> None:
         text: What to print, on one line or several.
         err: Whether to standard error.
     """
-    click.echo(printable_lines(str(text)), err=err)
+    with current().aside():
+        click.echo(printable_lines(str(text)), err=err)
 
 
 def silence_progress() -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+
+from unlearning.errors import InputError
 
 REST = "Output"
 """The heading of options that have none."""
 WIDTH = 80
 """Columns of a terminal that help may take."""
+
+_NO_RESULT = {"force", "as_json", "quiet", "tensorboard", "data_dir"}
 
 Decorator = Callable[[Callable], Callable]
 
@@ -159,7 +165,7 @@ class Names(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns a name that there is."""
         if value not in self.names:
-            self.fail(f"expected one of {', '.join(self.names)}, received {value!r}", param, ctx)
+            self.fail(str(InputError("name", received=value, known=self.names)), param, ctx)
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -167,6 +173,35 @@ class Names(click.ParamType):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
+
+
+def given_words() -> list[str]:
+    """Returns the words of the present command as a record keeps them: what was said, and names of files for paths.
+
+    What changes no result is left out, and so are folders of prepared data.
+    """
+    ctx = click.get_current_context()
+    words = [ctx.info_name or ""]
+    for param in ctx.command.get_params(ctx):
+        name = param.name or ""
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE or name in _NO_RESULT:
+            continue
+        value = ctx.params.get(name)
+        if isinstance(param, click.Argument):
+            words.append(_name_of(value))
+        elif isinstance(param, click.Option) and param.is_flag:
+            words.append(param.opts[-1] if value else param.secondary_opts[-1])
+        else:
+            values = [f"{k}={_name_of(v)}" for k, v in value.items()] if isinstance(value, dict) else [_name_of(value)]
+            words += [word for one in values for word in (param.opts[-1], one)]
+    return words
+
+
+def _name_of(value: Any) -> str:
+    """A value as text; of what is a path here, the name."""
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    is_path = isinstance(value, Path) or os.sep in text or (text and Path(text[:255]).exists())
+    return Path(text).name or text if is_path else text
 
 
 def load_registry(place: str) -> Any:

@@ -39,41 +39,45 @@ _data_options = together(own_data_option, data_dir_option, labels_file_option, h
 )
 @together(json_option, heading="Output")
 def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
-    """Print the results in DIRECTORY: an experiment, a cell, or a method's folder."""
+    """Print the results in DIRECTORY: an experiment, a cell, a method's folder, or what `repair` and `detect` wrote."""
     from unlearning.experiments.results.reader import read_folders
     from unlearning.records import UnlearningResults
 
     tree = read_folders([directory], strict=True)
-    entries, trained = tree.repairs(), tree.trainings()
+    entries, trained, own = tree.repairs(), tree.trainings(), tree.own()
     if compare:
+        if own and not entries:
+            raise InputError(f"{directory} holds repairs of your own models, which have no control to compare with.")
         _compare(entries, control, as_json)
         return
-    if not entries and not trained:
-        raise InputError(f"{directory} holds no train_results.json and no unlearning_results.json.")
+    if not entries and not trained and not own:
+        raise InputError(f"{directory} holds no results of run, unlearn, repair or detect.")
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
     foreign = [entry for entry in entries if not isinstance(entry.results, UnlearningResults)]
     if as_json:
         from unlearning.experiments.results.export import tidy_row
 
-        print_json([*results, *(tidy_row(entry) for entry in foreign)])
+        print_json([*results, *(tidy_row(entry) for entry in foreign), *(one.results for one in own)])
         return
-    from unlearning.reporting.tables import format_entries, format_reference, terminal_width
+    from unlearning.reporting.tables import format_entries, format_own, format_reference, terminal_width
 
     if trained:
         print_training(directory, trained)
         say()
-    if results or not foreign:
+    if own:
+        say(format_own(own, width=terminal_width()))
+    if results or (trained and not foreign):
         say(format_entries(entries, width=terminal_width()))
     if foreign:
-        say(format_reference(foreign))
+        say(format_reference(foreign, width=terminal_width()))
 
 
 def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
     from unlearning.experiments.results.compare import compare_methods
-    from unlearning.reporting.tables import format_comparison
+    from unlearning.reporting.tables import format_comparison, terminal_width
 
     comparison = compare_methods(entries, control)
-    print_json(comparison) if as_json else say(format_comparison(comparison))
+    print_json(comparison) if as_json else say(format_comparison(comparison, terminal_width()))
 
 
 @main.command(
@@ -112,12 +116,11 @@ def export(folders: tuple[Path, ...], out: Path | None, form: Any, force: bool, 
         _export_labels(folders, out, force, data)
         return
     from unlearning.experiments.results.export import export_results
-    from unlearning.records import UnlearningResults
-    from unlearning.records.reference import NOTES
+    from unlearning.records.reference import NOTES, ReferenceResults
 
     entries = export_results(folders, out, form=form, force=force)
     say(f"{len(entries)} rows: {out}")
-    if not all(isinstance(entry.results, UnlearningResults) for entry in entries):
+    if any(isinstance(entry.results, ReferenceResults) for entry in entries):
         say("Of the published implementation's results:\n- " + "\n- ".join(NOTES), err=True)
 
 
@@ -225,16 +228,20 @@ def _draw_features(
 )
 @together(own_data_option, data_dir_option, heading="Data")
 def report(folders: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Write one HTML page on the experiments in FOLDERS: tables, charts, commands.
+    """Write one HTML page on the results in FOLDERS: tables, charts, commands.
 
-    The page needs no network and no second file. A sweep that is still running can be reported, too.
+    FOLDERS are of experiments, or hold what `repair` and `detect` wrote about your own models. The page needs no
+    network and no second file. A sweep that is still running can be reported, too.
     """
     prepare(quiet=True)
     from unlearning.reporting.page import write_report
 
     written = write_report(folders, out, **options)
-    states = ", ".join(f"{number} {state}" for state, number in written.cells.items())
-    say(f"{written.repairs} repairs in cells: {states}; {written.problems} files could not be read.")
+    parts = [f"{written.own} repairs and detections of your own models"] if written.own else []
+    if any(written.cells.values()) or not written.own:
+        states = ", ".join(f"{number} {state}" for state, number in written.cells.items())
+        parts.append(f"{written.repairs} repairs in cells: {states}")
+    say(f"{'; '.join(parts)}; {written.problems} files could not be read.")
     say(f"{out}: {written.size / 1e6:.1f} MB")
 
 
@@ -252,9 +259,9 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        from unlearning.reporting.tables import format_validation
+        from unlearning.reporting.tables import format_validation, terminal_width
 
-        say(format_validation(report))
+        say(format_validation(report, terminal_width()))
     if report.problems:
         click.get_current_context().exit(1)
 
@@ -268,7 +275,7 @@ def show_training(directory: Path, as_json: bool = False) -> None:
 
 def print_training(directory: Path, trained: Sequence[Training], as_json: bool = False) -> None:
     """Prints the scores of trained models; they are named by their folders below `directory`."""
-    from unlearning.reporting.tables import format_training
+    from unlearning.reporting.tables import format_training, terminal_width
 
     found = []
     for model in trained:
@@ -279,4 +286,4 @@ def print_training(directory: Path, trained: Sequence[Training], as_json: bool =
     if as_json:
         print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
         return
-    say(format_training(found))
+    say(format_training(found, terminal_width()))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.progress import pulse
 from unlearning.settings import Settings
 from unlearning.task import REMOVED, Corrections, Split, check_rows
 
@@ -56,6 +57,8 @@ class Detection:
             no single number decides.
         status: Whether the suspects deserve trust. Anything but `ok` has been logged as a warning.
         details: What else the detector found, as JSON-ready values.
+        probabilities: float64 `(rows, K)`: how probable each class is to be the true one, by what the detector judges
+            with; None where it has no probabilities that the rows' own labels have not shaped.
     """
 
     scores: np.ndarray
@@ -64,6 +67,13 @@ class Detection:
     threshold: float | None
     status: DetectionStatus
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    probabilities: np.ndarray | None = None
+
+    def suspected(self) -> Corrections:
+        """Returns the suspects with their suggested labels, and how probable each label is."""
+        rows = self.suspects
+        probable = None if self.probabilities is None else self.probabilities[rows]
+        return Corrections(rows, self.suggested_labels[rows], probabilities=probable)
 
     def __post_init__(self) -> None:
         scores = np.asarray(self.scores, dtype=np.float64)
@@ -168,19 +178,22 @@ class Detector(Settings, abc.ABC):
         Raises:
             InputError: If model, rows and options do not fit each other.
         """
-        from unlearning.interop import check_classifier
+        from unlearning.interop import check_classifier, need_tensorflow, two_classes
 
+        need_tensorflow("A detection")
         if len(split) < 2:
             raise InputError("split", "at least two rows", len(split))
         if split.labels.min() < 0 or split.labels.max() >= num_classes:
             received = f"{split.labels.min()}..{split.labels.max()}"
             raise InputError("split.labels", f"classes 0..{num_classes - 1}", received)
+        model = two_classes(model, split.images)
         check_classifier(model, split.images, num_classes)
         if known is not None and len(known):
             check_rows("known.rows", known.rows, len(split))
             if known.labels.min() < REMOVED or known.labels.max() >= num_classes:
                 received = f"{known.labels.min()}..{known.labels.max()}"
                 raise InputError("known.labels", f"classes 0..{num_classes - 1}, or -1 (removed)", received)
+        pulse()
         detection = self.examine(Evidence(model, split, num_classes, seed, known))
         if known is not None:
             detection = dataclasses.replace(detection, suspects=np.setdiff1d(detection.suspects, known.rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -191,19 +192,21 @@ class AnchoredCut(AnyCut):
     def _judge(self, probabilities: np.ndarray, details: Mapping[str, Any], evidence: Evidence) -> Detection:
         """Ranks rows by log-odds against their given labels and draws the line."""
         labels, suggested = evidence.labels, probabilities.argmax(-1)
-        scores = log_odds(probabilities, labels)
+        scores, probable = log_odds(probabilities, labels), probabilities
         if self.transition and can_estimate(*probabilities.shape) and not is_constant(scores):
             found = estimate_transition(probabilities, labels, evidence.possible)
-            scores, suggested = found.scores(labels), found.suggested()
+            scores, suggested, probable = found.scores(labels), found.suggested(), found.judging
             rate = share_by_known(scores, labels, found.share, evidence.known)
             details = {**details, **found.describe(labels)}
         else:
             rate = estimate_noise_rate(probabilities, labels, self.anchor_share)
         details = {**details, "estimated_noise_rate": rate}
         if self.cut != "anchors":
-            return self._cut(scores, labels, suggested, evidence.seed, details)
-        count = min(round(rate * len(labels)), int(np.count_nonzero(scores > 0)))
-        return self._counted(scores, suggested, count, details)
+            cut = self._cut(scores, labels, suggested, evidence.seed, details)
+        else:
+            count = min(round(rate * len(labels)), int(np.count_nonzero(scores > 0)))
+            cut = self._counted(scores, suggested, count, details)
+        return dataclasses.replace(cut, probabilities=probable)
 
 
 def nothing(

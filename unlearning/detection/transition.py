@@ -34,6 +34,7 @@ from scipy.special import expit, logit, softmax
 from scipy.stats import rankdata
 
 from unlearning.detection.scoring import log_odds
+from unlearning.progress import pulse
 
 Structure = Literal["uniform", "confusable", "structured"]
 
@@ -71,13 +72,18 @@ class Transition:
     spread: float
     share: float
 
+    @property
+    def judging(self) -> np.ndarray:
+        """The probabilities by which the structure says to judge, float64 `(rows, K)`."""
+        return self.posterior if self.structure == "structured" else self.classes
+
     def scores(self, labels: np.ndarray) -> np.ndarray:
-        """Returns log-odds against the given labels, float64 `(rows,)`, by what the structure says to judge by."""
-        return log_odds(self.posterior if self.structure == "structured" else self.classes, labels)
+        """Returns log-odds against the given labels, float64 `(rows,)`."""
+        return log_odds(self.judging, labels)
 
     def suggested(self) -> np.ndarray:
         """Returns the likeliest class of every row, int64 `(rows,)`."""
-        return (self.posterior if self.structure == "structured" else self.classes).argmax(axis=1)
+        return self.judging.argmax(axis=1)
 
     def describe(self, labels: np.ndarray) -> dict[str, Any]:
         """Returns structure, gain and spread, and the pairs of classes with most wrong labels, as JSON-ready values."""
@@ -161,6 +167,7 @@ class _Fit:
 
     def weigh(self, q: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, float]:
         """The posterior, and the mean log-likelihood."""
+        pulse()
         joint = q * matrix.T[self.labels] * self.possible
         total = np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
         return joint / total, float(np.log(total).mean())

@@ -38,6 +38,7 @@ from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
 from unlearning.influence.settings import Curvature
 from unlearning.interop import observing
+from unlearning.profiling import spending
 
 EXACT_CLASSES = 16
 """Most classes for which every term of the output curvature is passed back."""
@@ -91,6 +92,7 @@ class KroneckerFactors:
         self.passes = 0
         self._sums = tf.function(self._measure, autograph=False)
 
+    @spending("curvature")
     def measure(self, parameters: tf.Tensor) -> list[Block]:
         """Returns the factors at some parameters, shape `(size,)`, one block a layer."""
         inputs, outputs, weight = self._sums(parameters)

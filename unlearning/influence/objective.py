@@ -28,6 +28,7 @@ import tensorflow as tf
 from unlearning.influence.head import Head
 from unlearning.influence.rows import RowStore
 from unlearning.influence.settings import Curvature
+from unlearning.progress import pulse
 
 
 class Objective:
@@ -43,6 +44,7 @@ class Objective:
         batch_rows: Rows a pass; results do not depend on it beyond rounding.
         penalised: Whether the model's own weight penalties are part of the objective.
         smoothing: Share of the uniform distribution in the probabilities of the Gauss-Newton matrix, in [0, 1].
+        label_smoothing: Share of the uniform distribution in the labels; see `unlearning.loss`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Objective:
         batch_rows: int = 1024,
         penalised: bool = True,
         smoothing: float = 0.0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.head = head
         self.rows = len(rows)
@@ -67,7 +70,7 @@ class Objective:
         self._scale = tf.constant(1.0 / (normaliser or len(rows)), dtype=head.dtype)
         self._batch_rows = batch_rows
         self._penalised = penalised and head.is_regularised
-        self._smoothing = smoothing
+        self._smoothing, self._label_smoothing = smoothing, label_smoothing
         self._loops = False  # whether forward mode has met one
         self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss, autograph=False)
         """Compiled: parameters `(size,)` to the scalar objective."""
@@ -153,7 +156,11 @@ class Objective:
     def _batch_loss(
         self, tensors: list[tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tf.Tensor:
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.head.logits(tensors, inputs))
+        logits = self.head.logits(tensors, inputs)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if self._label_smoothing:
+            uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+            losses += self._label_smoothing * (uniform - losses)
         return tf.reduce_sum(weights * losses)
 
     def _squared_batch(
@@ -270,10 +277,14 @@ class Objective:
         return self._store.fetch(self._index[part]), self._labels[part], self._weights[part]
 
     def _loop(self, body, state):  # type: ignore[no-untyped-def]
+        def lively(start, total):  # type: ignore[no-untyped-def]
+            with tf.control_dependencies([tf.py_function(pulse, [], [])]):
+                return body(tf.identity(start), total)
+
         # One batch in flight: parallel iterations would keep several batches of activations in memory for no speed.
         return tf.while_loop(
             lambda start, _: start < self.rows,
-            body,
+            lively,
             (tf.constant(0, dtype=tf.int64), state),
             parallel_iterations=1,
         )

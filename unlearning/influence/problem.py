@@ -25,6 +25,7 @@ from unlearning.influence.head import Head
 from unlearning.influence.objective import Objective
 from unlearning.influence.rows import RowStore
 from unlearning.influence.settings import FeatureSettings
+from unlearning.profiling import spending
 from unlearning.task import REMOVED, UnlearningTask, WorkCount
 
 
@@ -59,6 +60,8 @@ class InfluenceProblem:
         labels[flagged.rows] = np.where(flagged.labels == REMOVED, labels[flagged.rows], flagged.labels)
         weights = np.ones(rows)
         weights[flagged.rows] = flagged.labels != REMOVED
+        weights *= task.loss.weights(labels)
+        smoothing = task.loss.label_smoothing
         # Corrected images were appended below the training rows; the originals stay for the gradient difference.
         self._corrected_index = np.arange(rows)
         if flagged.images is not None:
@@ -74,10 +77,11 @@ class InfluenceProblem:
                 self._store,
                 np.concatenate([self._corrected_index[flagged.rows], flagged.rows]),
                 np.concatenate([labels[flagged.rows], task.train.labels[flagged.rows]]),
-                np.concatenate([weights[flagged.rows], -np.ones(len(flagged))]),
+                np.concatenate([weights[flagged.rows], -task.loss.weights(task.train.labels[flagged.rows])]),
                 normaliser=rows,
                 batch_rows=settings.batch_rows,
                 penalised=False,
+                label_smoothing=smoothing,
             )
         validation = task.choosing
         store = self._build_store([validation.images], "features of the validation rows")
@@ -104,6 +108,7 @@ class InfluenceProblem:
             normaliser=normaliser,
             batch_rows=self._settings.batch_rows,
             smoothing=smoothing,
+            label_smoothing=self.task.loss.label_smoothing,
         )
 
     def errors_objective(self, rng: np.random.Generator, parameters: tf.Tensor, most: int) -> Objective | None:
@@ -150,12 +155,14 @@ class InfluenceProblem:
             self._store,
             np.concatenate([self._corrected_index[taught], untaught]),
             np.concatenate([self.corrected_labels[taught], unwanted]),
-            np.concatenate([self._corrected_weights[taught], -np.ones(len(taught))]),
+            np.concatenate([self._corrected_weights[taught], -self.task.loss.weights(unwanted)]),
             normaliser=1.0,
             batch_rows=self._settings.batch_rows,
             penalised=False,
+            label_smoothing=self.task.loss.label_smoothing,
         )
 
+    @spending("gradients")
     def right_hand_side(self, parameters: tf.Tensor) -> tf.Tensor:
         """Returns `r(theta)`, shape `(size,)`; at the trained parameters this is the gradient difference `d`."""
         assert self.difference is not None
@@ -187,6 +194,7 @@ class InfluenceProblem:
         """Adds to the work done."""
         self.work = self.work + WorkCount(forward_rows, gradient_rows, curvature_rows)
 
+    @spending("features")
     def _build_store(self, images: list[np.ndarray], description: str) -> RowStore:
         if self.head.is_cached:
             self.count(forward_rows=sum(len(part) for part in images))

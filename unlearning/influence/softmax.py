@@ -19,6 +19,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
+from unlearning.progress import pulse
+
 _BLOCK = 4096
 _CONSTANT = 1e-8  # a feature whose spread is below this share of the largest one says nothing
 
@@ -106,6 +108,7 @@ def fit_softmax(
         def objective(
             flat: np.ndarray, factor: np.ndarray = factor, penalty: float = penalty
         ) -> tuple[float, np.ndarray]:
+            pulse()
             turned, offset = flat[:-classes].reshape(columns, classes), flat[-classes:]
             weights = solve_triangular(factor, turned, lower=True, trans="T")
             logs = log_softmax(features.rows @ weights.astype(np.float32) + offset.astype(np.float32), axis=1)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from unlearning.errors import InputError
 from unlearning.influence.objective import Objective
 from unlearning.influence.solutions import Product, Solution, dot
+from unlearning.progress import pulse
 from unlearning.streams import stream
 from unlearning.task import SolveReport, SolveStatus
 
@@ -97,7 +98,8 @@ class Lissa:
                 return tf.logical_and(going, i < limit)
 
             def step(i, u, best, since, going, norms):  # type: ignore[no-untyped-def]
-                block = tf.math.floormod(tf.cast(i, tf.int64) * batch, rows) // batch
+                with tf.control_dependencies([tf.py_function(pulse, [], [])]):
+                    block = tf.math.floormod(tf.cast(i, tf.int64) * batch, rows) // batch
                 positions = permutation[block * batch : (block + 1) * batch]
                 product = objective.batch_hessian_product(parameters, u, positions)
                 new = rhs + (1 - self.damping) * u - product / self.scale

@@ -5,19 +5,29 @@ computed: same weights, inference-friendly float32 arithmetic, and logits instea
 what needs it, not by this module; so is TensorFlow, for the few things that Keras has no name for.
 """
 
-from unlearning.interop.backend import as_graph, differentiate, joint_norm, on_all_gpus, set_determinism
+from unlearning.interop.backend import (
+    as_graph,
+    differentiate,
+    joint_norm,
+    need_tensorflow,
+    on_all_gpus,
+    set_determinism,
+)
+from unlearning.interop.binary import one_output, two_classes
 from unlearning.interop.boundary import (
     ALL,
     HEAD,
     MIDDLE,
     Moved,
     Parts,
+    between,
     boundaries,
     choose_boundary,
     cut,
     moved_parameters,
 )
 from unlearning.interop.calling import has_graph, inference_arguments, observing
+from unlearning.interop.columns import two_columns
 from unlearning.interop.files import check_model_path, load_model, save_model
 from unlearning.interop.logits import (
     as_logit_model,
@@ -37,6 +47,7 @@ __all__ = [
     "Parts",
     "as_graph",
     "as_logit_model",
+    "between",
     "boundaries",
     "check_classifier",
     "check_model_path",
@@ -52,8 +63,10 @@ __all__ = [
     "load_model",
     "move_state",
     "moved_parameters",
+    "need_tensorflow",
     "observing",
     "on_all_gpus",
+    "one_output",
     "outputs_probabilities",
     "probability_floor",
     "read_logits",
@@ -61,4 +74,6 @@ __all__ = [
     "save_model",
     "score_few",
     "set_determinism",
+    "two_classes",
+    "two_columns",
 ]

@@ -7,8 +7,29 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from unlearning.errors import InputError
+
 if TYPE_CHECKING:
     import keras
+
+
+def need_tensorflow(what: str) -> None:
+    """Says in one line that something needs another backend.
+
+    Args:
+        what: What it is, as the beginning of a sentence.
+
+    Raises:
+        InputError: If Keras computes with another one than TensorFlow.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise InputError(
+            f"{what} needs TensorFlow, and Keras computes with {backend}: set KERAS_BACKEND=tensorflow for it. The "
+            ".keras files that come of it can be used with any backend."
+        )
 
 
 def set_determinism(seed: int, deterministic: bool = False) -> None:

@@ -211,6 +211,27 @@ def moved_parameters(before: keras.Model, after: keras.Model) -> Moved | None:
     return Moved(moved, sum(int(np.prod(v.shape)) for v in before.trainable_variables), layer)
 
 
+def between(model: keras.Model, lower: str, upper: str) -> keras.Model | None:
+    """Returns the part of a model between two of the places where it can be cut.
+
+    Args:
+        model: A model with a graph.
+        lower: Name of the first layer of the part.
+        upper: Name of the first layer behind it.
+
+    Returns:
+        A model from what enters the one to what enters the other; None where the second is not behind the first.
+    """
+    import keras
+
+    if lower == upper:
+        return None
+    try:
+        return keras.Model(model.get_layer(lower).input, model.get_layer(upper).input)
+    except (ValueError, AttributeError):
+        return None
+
+
 def cut(model: keras.Model, layer: keras.layers.Layer) -> Parts | None:
     """Splits a graph into the part before a layer and the part from it on; None where a mask crosses the cut.
 

@@ -12,7 +12,7 @@ import json
 import math
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from unlearning.memory import available_memory
@@ -48,19 +48,31 @@ def read_config(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def check_claims(archive: zipfile.ZipFile) -> None:
-    """Looks at what building a model would take. Passes on what Keras raises for a configuration that is none.
+    """Looks at what building a model would take; see `check_making`.
 
     Args:
         archive: An open `.keras` file.
+    """
+    import keras
+
+    config = {**read_config(archive), "compile_config": None}
+    held = sum(info.file_size for info in archive.infolist() if info.filename == WEIGHTS)
+    check_making(lambda: keras.saving.deserialize_keras_object(config, safe_mode=True), held)
+
+
+def check_making(make: Callable[[], Any], held: int) -> None:
+    """Looks at what making a model would take. Passes on what making it raises.
+
+    Args:
+        make: Makes the model.
+        held: Bytes of weights that the file holds.
 
     Raises:
-        ValueError: If the configuration claims far more weights than the file holds, or an output that does not fit
-            into memory.
+        ValueError: If the model has far more weights than the file holds, or an output that does not fit into memory.
     """
-    model = _without_values({**read_config(archive), "compile_config": None})
+    model = _without_values(make)
     if model is None:
         return
-    held = sum(info.file_size for info in archive.infolist() if info.filename == WEIGHTS)
     weights = sum(_bytes(variable.shape, variable.dtype) for variable in model.variables)
     if weights > _SLACK * held + _SPARE:
         raise ValueError(f"its configuration claims {weights} bytes of weights, and the file holds {held}")
@@ -72,7 +84,7 @@ def check_claims(archive: zipfile.ZipFile) -> None:
             raise ValueError(f"the layer {name!r} puts out {size} bytes for {_ROWS} rows, and {free} are free")
 
 
-def _without_values(config: dict[str, Any]) -> Any:
+def _without_values(making: Callable[[], Any]) -> Any:
     """Returns a model whose variables have shapes and no values; None where a layer cannot be made so."""
     import keras
 
@@ -82,7 +94,7 @@ def _without_values(config: dict[str, Any]) -> Any:
     def make() -> None:
         try:
             with keras.StatelessScope(initialize_variables=False):
-                made.append(keras.saving.deserialize_keras_object(config, safe_mode=True))
+                made.append(making())
         except BaseException as error:
             failed.append(error)
 

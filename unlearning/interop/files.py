@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     import keras
 
 _LONGEST_METADATA = 2**16
+_CONVERT = "unlearning convert {} NEW.keras"
 
 logger = logging.getLogger(__name__)
 
 
 def check_model_path(path: str | os.PathLike[str]) -> Path:
-    """Returns the path of a model, and raises `InputError` unless it ends in `.keras` and is a file."""
+    """Returns the path of a model.
+
+    Raises:
+        InputError: Unless it ends in `.keras` and is a file; of older formats it says how to convert them.
+    """
     path = Path(path)
+    if path.suffix in (".h5", ".hdf5") or (path / "saved_model.pb").is_file():
+        raise InputError(f"{path} is in an older format: make a .keras file of it with `{_CONVERT.format(path)}`.")
     if path.suffix != ".keras":
         raise InputError("model", "a path ending in .keras, as model.save('name.keras') writes it", str(path))
     if not path.is_file():
@@ -86,15 +93,17 @@ def _remedy(path: Path, reason: str) -> str:
     """Returns what to do, as a sentence, where that is known."""
     with path.open("rb") as file:
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
-            return " It is an HDF5 file: load it in Keras under its old ending, and save it as .keras."
+            return f" It is an HDF5 file: give it its old ending, .h5, and call `{_CONVERT.format('OLD.h5')}`."
+    version = _version(path)
+    if version is not None and version.startswith("2."):
+        return f" It was saved by Keras {version}: make a new one of it with `{_CONVERT.format(path)}`."
     if any(word in reason for word in ("Could not locate", "Could not interpret", "Lambda", "lambda")):
         return (
-            " A model with code of its own is loaded in Python, where its classes and functions are registered, and "
-            "repaired with unlearning.repair(model, data)."
+            " A model with code of its own needs the module that registers its classes and functions: --import MODULE, "
+            "which runs that module. In Python, import it, and call unlearning.repair(model, data)."
         )
     import keras
 
-    version = _version(path)
     if version is not None and version != keras.__version__:
         return f" It was saved by Keras {version}, and this is {keras.__version__}."
     return ""

@@ -85,7 +85,9 @@ def as_logit_model(model: keras.Model, rows: Any = None) -> keras.Model:
         raise InputError("model", "one output of shape (rows, classes) with at least two classes", shape)
     ending = find_ending(model)
     if ending.output is Output.SIGMOID:
-        raise InputError("model", "a softmax or logit output", "a sigmoid output")
+        raise InputError(
+            "model", "a softmax or logit output", "a sigmoid output, of which each column is a label alone"
+        )
     path = ending.path
     opened: list[Any] = []
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from unlearning.errors import InputError, first_line
 from unlearning.interop.calling import has_graph, inference_arguments
+from unlearning.interop.columns import two_columns
 from unlearning.interop.proof import prove
 from unlearning.interop.state import move_state, paired
+from unlearning.profiling import spending
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +45,7 @@ def copy_model(model: keras.Model, rows: Any = None) -> keras.Model:
     return copied
 
 
+@spending("copies of the model")
 def rebuild(
     model: keras.Model,
     clone: Callable[[Any], Any],
@@ -180,7 +183,7 @@ def score_few(model: keras.Model, images: np.ndarray, num_classes: int | None) -
     ):
         raise InputError("images", f"images of the model's input shape {expected}", f"images of shape {shape}")
     few = np.asarray(images[:8], dtype=np.float32)
-    scores = keras.ops.convert_to_numpy(model(few, **inference_arguments(model)))
+    scores = two_columns(keras.ops.convert_to_numpy(model(few, **inference_arguments(model))), model)
     if num_classes is not None and (scores.ndim != 2 or scores.shape[1] != num_classes):
         raise InputError(
             "model", f"a classifier with {num_classes} outputs, one a class", f"outputs of shape {scores.shape[1:]}"

@@ -60,7 +60,7 @@ def move_state(source: Any, target: Any) -> None:
     """
     for one, other in paired(source, target):
         try:
-            _load(one, other)
+            load_state(one, other)
         except Exception as error:  # layers of others may raise anything
             reason = first_line(error)
             raise ValueError(f"the state of layer {one.name!r} cannot be moved: {reason}") from error
@@ -96,7 +96,13 @@ def _is_data(layer: Any) -> bool:
     return own and not isinstance(layer, keras.Model) and not layer.trainable_weights and not _parts(layer)
 
 
-def _load(source: Any, target: Any) -> None:
+def load_state(source: Any, target: Any) -> None:
+    """Gives one layer what another of its kind computes with; not what is in layers within them.
+
+    Args:
+        source: A built layer.
+        target: A layer of the same shape.
+    """
     import keras
 
     kept: dict[str, Any] = {}

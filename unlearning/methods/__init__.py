@@ -38,6 +38,13 @@ METHODS = Registry(
     "unlearning.methods",
     (
         Entry(
+            "auto",
+            "unlearning.methods.choosing:Auto",
+            "chooses what to train, and from which layer on, by what is known and by the time there is",
+            family="auto",
+            needs=RIGHT_LABELS,
+        ),
+        Entry(
             "first-order",
             "unlearning.methods.first_order:FirstOrder",
             "one gradient-difference step, its length chosen on validation",

@@ -9,8 +9,10 @@ chance explains, and the unmodified model where it is not; see `unlearning.accep
 from __future__ import annotations
 
 import abc
+import dataclasses
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -55,6 +57,12 @@ class Took(NamedTuple):
 class Method(Settings, abc.ABC):
     """An unlearning method. Its fields are the hyperparameters; see `unlearning.settings`."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Lets every method see a binary classifier with one output as one of two classes."""
+        super().__init_subclass__(**options)
+        if "unlearn" in vars(cls):
+            cls.unlearn = _for_any_classifier(cls.unlearn)  # type: ignore[method-assign]
+
     @abc.abstractmethod
     def unlearn(self, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
         """Corrects a trained model.
@@ -76,6 +84,11 @@ class Method(Settings, abc.ABC):
         return self.needs is None or bool(self.needs)
 
     @property
+    def finds_rows(self) -> bool:
+        """Whether, where no row is flagged, a detector is to find them first."""
+        return False
+
+    @property
     def needs(self) -> frozenset[str] | None:
         """What it needs to be told of bad rows where its hyperparameters decide that; None: what its entry says."""
         return None
@@ -85,6 +98,14 @@ class Method(Settings, abc.ABC):
 
         Args:
             recipe: How the model was trained.
+        """
+        return self
+
+    def after(self, seconds: float) -> Self:
+        """Returns the method with less time, where it has a limit that a detection has used some of.
+
+        Args:
+            seconds: Wall-clock seconds that the detection took.
         """
         return self
 
@@ -99,6 +120,25 @@ class Method(Settings, abc.ABC):
             durations: What the others took, by name.
         """
         return self
+
+
+def _for_any_classifier(unlearn: Callable[..., UnlearningOutcome]) -> Callable[..., UnlearningOutcome]:
+    """A method's `unlearn` that gives a model with one output back in that form."""
+
+    @functools.wraps(unlearn)
+    def unlearned(self: Method, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
+        from unlearning.interop import moved_parameters, need_tensorflow, one_output, two_classes
+
+        need_tensorflow("A repair")
+        seen = two_classes(model, task.train.images)
+        outcome = unlearn(self, seen, task)
+        if seen is model:
+            return outcome
+        repaired = one_output(outcome.model, model)
+        moved = moved_parameters(model, repaired) if outcome.applied else outcome.moved
+        return dataclasses.replace(outcome, model=repaired, moved=moved)
+
+    return unlearned
 
 
 def told_to(name: str, method: Method) -> frozenset[str]:

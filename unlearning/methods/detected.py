@@ -91,6 +91,10 @@ class Detected(Method):
         """See `Method.adapt`."""
         return self.changed(method=self.method.adapt(recipe))
 
+    def after(self, seconds: float) -> Detected:
+        """See `Method.after`."""
+        return self.changed(method=self.method.after(seconds))
+
     def waits_for(self) -> tuple[str, ...]:
         """See `Method.waits_for`."""
         return self.method.waits_for()
@@ -119,7 +123,7 @@ class Detected(Method):
             if suspects is None:
                 more = () if task.known is None else (task.known,)  # detectors of others may take none
                 found = detector.detect(seen, task.train, task.num_classes, task.seed, *more)
-                suspects = Corrections(found.suspects, found.suggested_labels[found.suspects])
+                suspects = found.suspected()
                 work += WorkCount(forward_rows=len(task.train))  # at least; probes count their own training nowhere
             flagged = with_known(
                 suspected_corrections(suspects, task.train.labels, self.suspects), task.train.labels, task.known
@@ -169,8 +173,10 @@ def suspected_corrections(suspected: Corrections, given: np.ndarray, suspects: S
     Returns:
         The same rows; a suggestion that is the given label corrects nothing, so that the row is removed.
     """
+    if suspects == "remove":
+        return Corrections(suspected.rows, np.full(len(suspected), REMOVED))
     labels = np.where(suspected.labels == given[suspected.rows], REMOVED, suspected.labels)
-    return Corrections(suspected.rows, np.full_like(labels, REMOVED) if suspects == "remove" else labels)
+    return dataclasses.replace(suspected, labels=labels)
 
 
 def with_known(suspected: Corrections, given: np.ndarray, known: Corrections | None) -> Corrections:
@@ -186,9 +192,16 @@ def with_known(suspected: Corrections, given: np.ndarray, known: Corrections | N
     """
     if known is None or not len(known):
         return suspected
-    wrong = known.labels != given[known.rows]
-    others = ~np.isin(suspected.rows, known.rows)
+    wrong = known.subset(known.labels != given[known.rows])
+    others = suspected.subset(~np.isin(suspected.rows, known.rows))
+    probabilities = None
+    if others.probabilities is not None:
+        told = np.eye(others.probabilities.shape[1])[wrong.labels]
+        unlabelled = wrong.labels == REMOVED
+        told[unlabelled] = 1.0 / told.shape[1]  # below any line at which a guess is taken
+        probabilities = np.concatenate([told, others.probabilities])
     return Corrections(
-        np.concatenate([known.rows[wrong], suspected.rows[others]]),
-        np.concatenate([known.labels[wrong], suspected.labels[others]]),
+        np.concatenate([wrong.rows, others.rows]),
+        np.concatenate([wrong.labels, others.labels]),
+        probabilities=probabilities,
     )

@@ -15,6 +15,7 @@ import numpy as np
 from unlearning import acceptance
 from unlearning.errors import InputError
 from unlearning.methods import FLAGGED, RIGHT_LABELS
+from unlearning.profiling import spending
 from unlearning.task import REMOVED, UnlearningTask
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Answers:
         return acceptance.judge(acceptance.compare(self._deciding, proposed._deciding), everything, flagged)
 
 
+@spending("the verdict")
 def ask(
     model: keras.Model, proposal: keras.Model | None, task: UnlearningTask, told: frozenset[str]
 ) -> tuple[Answers, Answers | None]:

@@ -17,6 +17,7 @@ from scipy.linalg.blas import dsyrk
 
 from unlearning.errors import InputError
 from unlearning.interop import inference_arguments, observing
+from unlearning.progress import progress_bar
 from unlearning.projection.sites import Site
 from unlearning.streams import stream
 
@@ -148,7 +149,7 @@ def collect(
 
     inference = inference_arguments(model)
     with observing([site.layer for site in sites], wrap):
-        for start in range(0, len(images), batch_size):
+        for start in progress_bar(range(0, len(images), batch_size), description="what layers receive", unit="batch"):
             for accumulator in accumulators.values():
                 accumulator.call = 0
             model(np.asarray(images[start : start + batch_size]), **inference)
@@ -188,7 +189,7 @@ def recalibrate_batch_norm(model: keras.Model, images: np.ndarray, batch_size: i
     starts = range(0, max(len(images) - batch_size + 1, 1), batch_size)
     try:
         with observing(layers, wrap):
-            for number, start in enumerate(starts):
+            for number, start in enumerate(progress_bar(starts, description="batch normalisation", unit="batch")):
                 for layer in layers:
                     layer.momentum = number / (number + 1)  # makes the moving average a plain one
                 model(np.asarray(images[start : start + batch_size]), **inference)

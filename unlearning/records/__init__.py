@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel
 
-from unlearning.records.acceptance import Accepted, MovedParameters, PairedShare
+from unlearning.records.acceptance import Accepted, Deployed, MovedParameters, PairedShare
+from unlearning.records.audits import AuditResults, EstimatedShare
 from unlearning.records.base import (
     SCHEMA_VERSION,
     Record,
@@ -42,13 +43,16 @@ __all__ = [
     "SCHEMA_VERSION",
     "Accepted",
     "AngleGroup",
+    "AuditResults",
     "CellFailure",
     "ClassScores",
     "DataConfig",
+    "Deployed",
     "DetectConfig",
     "DetectionMetrics",
     "DetectionResults",
     "Environment",
+    "EstimatedShare",
     "FailedStage",
     "FeatureResults",
     "MovedParameters",

@@ -69,6 +69,33 @@ class Accepted(Record):
         return lines
 
 
+class Deployed(Record):
+    """A LiteRT file of a repaired model, checked on the validation rows."""
+
+    sha256: str
+    """SHA-256 of the file."""
+    rows: Count
+    """Number of validation rows that were asked about."""
+    accuracy_before: Share
+    """Share of them that the given model has right."""
+    accuracy_model: Share
+    """The same of the repaired model in Keras."""
+    accuracy_file: Share
+    """The same of the LiteRT file."""
+    agreement: Share
+    """Share of them for which the file and the repaired model name the same class."""
+    largest_difference: Annotated[float, Ge(0)]
+    """Largest difference of any output of the two."""
+
+    def line(self) -> str:
+        """Returns the check in lines of at most 80 columns."""
+        before, file = 100 * self.accuracy_before, 100 * self.accuracy_file
+        return (
+            f"LiteRT file: {before:.1f} -> {file:.1f} % right of {self.rows} validation rows, the model's class\n"
+            f"for {100 * self.agreement:.1f} % of them (outputs differ by at most {self.largest_difference:.1g})"
+        )
+
+
 class MovedParameters(Record):
     """Which parameters a proposed model changed."""
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticUndefined
 
 from unlearning.data.settings import ImageSize, Interpolation
 from unlearning.records.base import SCHEMA_VERSION, Record, Versioned
-from unlearning.settings import Count, Positive, Seed, Sha256, Since, since
+from unlearning.settings import Count, KnownShare, Positive, Seed, Sha256, Since, since
 from unlearning.streams import stream_seed
 from unlearning.training.settings import ModelRecipe
 
@@ -103,5 +103,7 @@ class UnlearnConfig(Versioned):
     """All hyperparameters of the method, by field name; by stage in a chain."""
     validation: Literal["noisy", "clean"]
     """Labels of the validation rows that the method saw: wrong like the training rows', or true."""
+    known_share: Annotated[KnownShare, since("0.2", before=1.0)] = 1.0
+    """Share of the bad rows that was flagged."""
     seed: Seed
     """Seed of what the method draws."""

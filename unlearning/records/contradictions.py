@@ -35,5 +35,23 @@ def contradictions(record: BaseModel) -> Iterator[str]:
             yield f"acceptance says {taken.verdict}, but applied is {str(record.applied).lower()}"
         if taken is not None and taken.verdict != record.status:
             yield f"acceptance says {taken.verdict}, but the status is {record.status}"
+    if isinstance(record, RepairResults):
+        yield from _miscounted(record)
     if isinstance(record, TrainResults) and record.corrupted_rows > record.rows:
         yield f"{record.corrupted_rows} of {record.rows} rows are corrupted"
+
+
+def _miscounted(record: RepairResults) -> Iterator[str]:
+    """What is wrong with the counts by class of a user's own model."""
+    counted = (
+        ("before", record.confusion_before, record.test_accuracy_before),
+        ("after", record.confusion_after, record.test_accuracy_after),
+    )
+    for when, counts, accuracy in counted:
+        if counts is None:
+            continue
+        rows = sum(map(sum, counts))
+        if any(len(row) != len(counts) for row in counts) or not rows:
+            yield f"confusion_{when} is no square of counts"
+        elif not math.isclose(sum(row[k] for k, row in enumerate(counts)) / rows, accuracy, abs_tol=_TOLERANCE):
+            yield f"test_accuracy_{when} is not that of confusion_{when}"

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from unlearning.records.audits import AuditResults
 from unlearning.records.base import Record, Versioned
 from unlearning.records.trainings import Environment
-from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share
+from unlearning.settings import Classes, Count, Seconds, Seed, Sha256, Share, since
 
 
 class DetectionMetrics(Record):
@@ -63,5 +64,10 @@ class DetectionResults(Versioned):
     """Processor seconds; None in files from before they were measured."""
     config_hash: Sha256 | None = None
     """Of what a cell's detection was made from; None outside of cells."""
+    audit: Annotated[AuditResults | None, since("0.2", before=None)] = None
+    """What a person's answers say of it, or None; the suspects are then those above the cut that they speak for."""
     environment: Environment
     """Versions and device."""
+    command: Annotated[list[str] | None, since("0.2", before=None)] = None
+    """The words of the command that was given, names of files in place of their paths; None where it was none, in
+    cells, and in older files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from unlearning.records.acceptance import Accepted, MovedParameters
+from unlearning.records.acceptance import Accepted, Deployed, MovedParameters
 from unlearning.records.base import Record, Versioned
 from unlearning.records.configs import UnlearnConfig
 from unlearning.records.detections import DetectionResults
@@ -164,6 +164,8 @@ class RepairResults(Versioned):
     """Registered name."""
     hyperparameters: dict[str, Any]
     """Its hyperparameters."""
+    loss: Annotated[dict[str, Any], since("0.2", before={})] = {}
+    """What the user said of the model's own loss (`label_smoothing`, `class_weights`); empty: cross-entropy."""
     flagged_rows: Count
     """Rows named in the CSV, without those whose corrected label is the given one."""
     unchanged_rows: Annotated[Count, since("0.2", before=0)] = 0
@@ -190,6 +192,8 @@ class RepairResults(Versioned):
     """Work counts."""
     unlearning_duration_s: Seconds
     """Wall-clock seconds."""
+    unlearning_cpu_s: Annotated[Seconds | None, since("0.2", before=None)] = None
+    """Process CPU seconds of detection and method; None in older files."""
     solves: list[Solve]
     """One entry a linear solve."""
     history: list[dict[str, float | int | str | None]]
@@ -204,6 +208,18 @@ class RepairResults(Versioned):
     """Which parameters the proposed model changed; None where nothing was proposed, and in older files."""
     detection: DetectionResults | None = None
     """How the flagged rows were found; None where they were given or not needed."""
+    class_names: Annotated[list[str] | None, since("0.2", before=None)] = None
+    """Names of the classes in label order; None with more than 100, and in older files."""
+    confusion_before: Annotated[list[list[Count]] | None, since("0.2", before=None)] = None
+    """Rows of the data's test split by their label as found (rows) and predicted class (columns), before; None with
+    more than 100 classes, and in older files."""
+    confusion_after: Annotated[list[list[Count]] | None, since("0.2", before=None)] = None
+    """The same after the repair."""
+    command: Annotated[list[str] | None, since("0.2", before=None)] = None
+    """The words of the command that was given, names of files in place of their paths; None where it was no command,
+    and in older files."""
+    deployed: Annotated[Deployed | None, since("0.2", before=None)] = None
+    """The check of the LiteRT file; None where none was asked for, and in older files."""
     environment: Environment
     """Versions and device."""
 

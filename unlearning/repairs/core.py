@@ -24,12 +24,13 @@ import numpy as np
 
 from unlearning import methods
 from unlearning.errors import InputError
+from unlearning.loss import PLAIN, OriginalLoss
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected, suspected_corrections, with_known
-from unlearning.repairs.find import Found
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
-from unlearning.repairs.settings import DetectSettings, take_detection, with_eyes
+from unlearning.repairs.found import Found
+from unlearning.repairs.settings import DetectSettings, default_detection, take_detection, take_time, with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.settings import check_seed
 from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
@@ -68,13 +69,15 @@ def repair(
     data: Data,
     *,
     flagged: Flagged | None = None,
-    method: str | Method = "second-order",
+    method: str | Method = "auto",
+    time_budget: float | str | None = None,
     options: Mapping[str, Any] | None = None,
     detect: str | Detector | DetectSettings | None = None,
     eyes: str | os.PathLike[str] | None = None,
     found: Found | None = None,
     validation: Split | tuple[Any, Any] | None = None,
     num_classes: int | None = None,
+    loss: OriginalLoss | None = None,
     seed: int = 0,
 ) -> Repair:
     """Corrects a trained classifier; the given model is not changed.
@@ -93,6 +96,8 @@ def repair(
             `Corrections`, a table with the columns `row` and `corrected_label`, or the path of such a CSV file. The
             label -1 (in a table an empty one) takes the row out. None where they are to be detected or not needed.
         method: A registered name (see `unlearning.methods.available`), a chain such as `sap+second-order`, or a method.
+        time_budget: For `auto`: seconds (a number, detection included), or passes over the training rows, such as
+            `"3 passes"`. By default two passes, and what a detection takes.
         options: Hyperparameters of the method named, where they are not its defaults; see `unlearning.methods.get`.
         detect: Let a detector find the bad rows: its registered name (see `unlearning.detection.available`), a
             registered detector with options of its own, or `DetectSettings`. With flagged rows beside it these are
@@ -102,6 +107,7 @@ def repair(
         validation: Held-out rows on which hyperparameters are chosen and the repair is judged. By default those of an
             image set or source; of arrays see above.
         num_classes: Number of classes; by default that of the image set, or the model's outputs.
+        loss: What the model was trained to minimise, where that was not plain cross-entropy; see `unlearning.loss`.
         seed: Seed of what detector and method draw.
 
     Returns:
@@ -113,8 +119,9 @@ def repair(
     seed = check_seed(seed)
     if eyes is not None:
         detect = _see(detect, eyes)
-    chosen = _take_method(method, options, detect)
-    if flagged is None and chosen.needs_flagged:
+    chosen = _take_method(method, options, detect, time_budget)
+    finds = flagged is None and chosen.finds_rows and not isinstance(chosen, Detected)
+    if flagged is None and chosen.needs_flagged and not finds:
         raise InputError(
             "This method needs flagged rows: give flagged={row: label}, let a detector find them (detect='patches'), "
             "or use a method that needs none, such as sap."
@@ -124,24 +131,34 @@ def repair(
     train, own_validation, own_classes = take_data(data)
     own_validation = own_validation if validation is None else take_rows("validation", validation)
     num_classes = num_classes or own_classes or count_classes(model, train)
-    corrections, suspects = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None)), None
+    corrections, suspects = _take_flagged(flagged, data, train, num_classes), None
+    if finds:
+        chosen = default_detection(train.images).apply(chosen)
     known = None
     if isinstance(chosen, Detected):
         if found is None:
             detector, name = chosen.build_detector(), chosen.detector
             found = detect_rows(
                 model,
-                train,
+                data,
                 detector=detector,
                 name=name,
                 num_classes=num_classes,
                 flagged=corrections if len(corrections) else None,
                 seed=seed,
             )
+        chosen = chosen.after(found.record.detection_duration_s)
         suspects, known = found.suspected, corrections
         corrections = with_known(suspected_corrections(suspects, train.labels, chosen.suspects), train.labels, known)
     task = UnlearningTask(
-        train, corrections, own_validation or train, num_classes, seed=seed, suspects=suspects, known=known
+        train,
+        corrections,
+        own_validation or train,
+        num_classes,
+        seed=seed,
+        suspects=suspects,
+        known=known,
+        loss=loss or PLAIN,
     )
     flagged_rows, corrections = len(corrections), task.corrections
     held_out = None if own_validation is not None else hold_out(train.labels, corrections.rows, seed)
@@ -157,15 +174,25 @@ def repair(
     return Repair(outcome.model, outcome, corrections, found, cpu, held_out, flagged_rows - len(corrections))
 
 
+def _take_flagged(flagged: Flagged | None, data: Data, train: Split, num_classes: int) -> Corrections:
+    files, names = getattr(data, "train_files", None), getattr(data, "class_names", None)
+    return take_flagged(flagged, train, num_classes, files, names)
+
+
 def _take_method(
-    method: str | Method, options: Mapping[str, Any] | None, detect: str | Detector | DetectSettings | None
+    method: str | Method,
+    options: Mapping[str, Any] | None,
+    detect: str | Detector | DetectSettings | None,
+    time_budget: float | str | None,
 ) -> Method:
     """Returns the method, with its flagged rows from a detector where one is to find them."""
     if not isinstance(method, str | Method):
         raise InputError("method", f"a method or one of {', '.join(methods.available())}", method)
     if options and not isinstance(method, str):
         raise InputError("options", "none beside a method that has its own", sorted(options))
-    chosen = methods.get(method, options) if isinstance(method, str) else method
+    if time_budget is not None:
+        options = {**(options or {}), **take_time(time_budget)}
+    chosen = methods.get(method, options) if isinstance(method, str) else method.changed(**(options or {}))
     if detect is None or isinstance(chosen, Detected):
         return chosen
     return take_detection(detect).apply(chosen)
@@ -190,8 +217,7 @@ def _without(task: UnlearningTask, held_out: np.ndarray) -> UnlearningTask:
 
 def _kept(rows: Corrections, held_out: np.ndarray) -> Corrections:
     """Those that are not held out: a row that is known to be right may be."""
-    left = ~np.isin(rows.rows, held_out)
-    return Corrections(rows.rows[left], rows.labels[left])
+    return rows.subset(~np.isin(rows.rows, held_out))
 
 
 def _see(detect: str | Detector | DetectSettings | None, eyes: str | os.PathLike[str]) -> DetectSettings:

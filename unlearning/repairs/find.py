@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
@@ -22,10 +21,10 @@ from unlearning.interop import set_determinism
 from unlearning.records import DetectionMetrics, DetectionResults, finite
 from unlearning.repairs.environment import describe_environment
 from unlearning.repairs.flagged import Flagged, take_flagged
+from unlearning.repairs.found import Found, describe_rows
 from unlearning.repairs.settings import with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, open_data, take_data
 from unlearning.settings import check_seed
-from unlearning.task import Corrections
 
 if TYPE_CHECKING:
     import keras
@@ -34,21 +33,6 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT = "patches"
 _WEAK = 0.8  # share of the rows that are named right, as far as that can be told; below it eyes are recommended
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Found:
-    """What a detection found and what it cost.
-
-    Attributes:
-        suspected: Suspects with suggested labels.
-        record: The numbers, as result files keep them.
-        detection: All scores; None where the detection was read back from files.
-    """
-
-    suspected: Corrections
-    record: DetectionResults
-    detection: Detection | None = None
 
 
 def detect(
@@ -103,7 +87,8 @@ def detect(
     train, _, own_classes = take_data(data)
     num_classes = num_classes or own_classes or count_classes(model, train)
     names = getattr(data, "class_names", None) or class_names
-    known = take_flagged(flagged, train, num_classes, getattr(data, "train_files", None))
+    files = getattr(data, "train_files", None)
+    known = take_flagged(flagged, train, num_classes, files, names)
     set_determinism(seed)
     started, cpu = time.perf_counter(), time.process_time()
     told = (known,) if len(known) else ()  # detectors of others may take none
@@ -138,7 +123,8 @@ def detect(
         config_hash=config_hash,
         environment=describe_environment(),
     )
-    return Found(Corrections(found.suspects, found.suggested_labels[found.suspects]), record, found)
+    source = describe_rows(train, num_classes, names, files)
+    return Found(found.suspected(), record, found, source, known if len(known) else None)
 
 
 def _take_detector(

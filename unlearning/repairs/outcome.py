@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from unlearning.acceptance import Acceptance, Paired
+from unlearning.errors import printable
 from unlearning.records import Accepted, MovedParameters, PairedShare, Solve, Work, finite, write_rows
 from unlearning.task import OutcomeStatus, SolveStatus, UnlearningOutcome
+
+if TYPE_CHECKING:
+    import keras
+
+    from unlearning.data import ImageData
+
+MOST_COUNTED_CLASSES = 100
+"""Of more, the counts of a confusion matrix would be most of a record."""
 
 
 def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
@@ -45,6 +56,19 @@ def _paired(found: Paired) -> PairedShare:
         p_better=found.p_better,
         p_worse=found.p_worse,
     )
+
+
+def score_classes(before: keras.Model, after: keras.Model, data: ImageData) -> dict[str, Any]:
+    """Returns the fields of a record that say what two models make of the test rows, class by class."""
+    from unlearning.evaluation import confusion
+
+    fields: dict[str, Any] = {}
+    small = data.num_classes <= MOST_COUNTED_CLASSES
+    for when, model in (("before", before), ("after", after)):
+        counts = confusion(model, data.test, data.num_classes)
+        fields[f"test_accuracy_{when}"] = float(np.trace(counts) / counts.sum())
+        fields[f"confusion_{when}"] = counts.tolist() if small else None
+    return fields | {"class_names": [printable(name) for name in data.class_names] if small else None}
 
 
 def write_row_lists(path: Path, outcome: UnlearningOutcome) -> dict[str, Any]:

@@ -41,6 +41,40 @@ class DetectSettings(Settings):
         )
 
 
+def default_detection(images: Any) -> DetectSettings:
+    """Returns how rows are detected where nobody says how: by patches of images, or by neighbours of other rows.
+
+    Args:
+        images: The training rows' images, or vectors.
+    """
+    return DetectSettings(detector="patches" if len(images.shape) == 4 else "neighbours")
+
+
+def take_time(budget: float | str) -> dict[str, float]:
+    """Returns a time budget as a setting of methods that have one.
+
+    Args:
+        budget: Seconds, as a number or text such as `"90"` or `"90 s"`, or passes over the training rows, such as
+            `"3 passes"`.
+
+    Returns:
+        `{"seconds": ...}` or `{"passes": ...}`.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    text = str(budget).strip().lower()
+    number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789.eE+- ").strip()
+    name = {"": "seconds", "s": "seconds", "seconds": "seconds", "pass": "passes", "passes": "passes"}.get(unit)
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if name is None or not 0 < value < float("inf"):
+        raise InputError("time_budget", "seconds such as 90, or passes over the data such as '3 passes'", budget)
+    return {name: value}
+
+
 def with_eyes(
     detector: str | None, options: Mapping[str, Any], eyes: str | os.PathLike[str] | None
 ) -> tuple[str | None, dict[str, Any]]:

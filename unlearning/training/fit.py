@@ -18,7 +18,7 @@ import keras
 from unlearning import feeding
 from unlearning.errors import InputError
 from unlearning.interop import on_all_gpus, save_model
-from unlearning.progress import progress_bar
+from unlearning.progress import progress_bar, pulse
 from unlearning.training.backup import Keeper, write_log
 from unlearning.training.compiling import compile_model
 from unlearning.training.objectives import registry as objectives
@@ -137,7 +137,7 @@ def train(
 
 
 class _Bar(keras.callbacks.Callback):
-    """One progress bar over the epochs."""
+    """Counts the epochs, and gives a sign of life a batch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -146,9 +146,11 @@ class _Bar(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         self._bar = progress_bar(total=self._epochs, description="training", unit="epoch")
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        pulse()
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._bar.update(epoch + 1 - self._bar.n)
-        self._bar.set_postfix({k: f"{v:.3f}" for k, v in (logs or {}).items()})
+        self._bar.update(epoch + 1 - self._bar.done)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._bar.close()

@@ -13,6 +13,7 @@ from support import grid
 from support.trees import contents
 from unlearning import repair
 from unlearning.errors import InputError
+from unlearning.experiments.cell.detecting import detected_files, ensure_detected
 from unlearning.experiments.cell.line import check_grid, run_grid, run_repairs, write_configs
 from unlearning.experiments.cell.reopening import open_poisoned, recorded_settings, reopen
 from unlearning.experiments.cell.repairing import ensure_repaired, find_repaired
@@ -137,6 +138,35 @@ def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) 
         np.testing.assert_array_equal(ours, theirs)
     poisoned = load_model(folder.parent / "poisoned_model.keras").get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(first, poisoned, strict=True)), "nothing was repaired"
+
+
+def test_guessed_labels_are_read_back_to_the_last_bit(finished: Setup, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "e")
+    settings = SETTINGS.changed(output=tmp_path / "e", methods=())
+    (cell,) = cells(Setup(settings))
+    model, _, _ = open_poisoned(cell)
+    how = DetectSettings(detector="pretrained", options={"cut": "share"})
+    now, later = (ensure_detected(cell, how, model).suspected for _ in range(2))
+    assert now.probabilities is not None and np.array_equal(now.probabilities, later.probabilities)
+    np.testing.assert_allclose(now.probabilities.sum(axis=1), 1)
+    files = detected_files(cell, how)
+    files.guesses.write_bytes(b"no archive")
+    again = ensure_detected(cell, how, model).suspected
+    assert np.array_equal(again.probabilities, now.probabilities), "what is damaged is detected again"
+
+
+@pytest.mark.parametrize("detect", [None, DetectSettings(detector="neighbours", options={"neighbours": 10})])
+def test_a_part_of_the_bad_rows_is_flagged(finished: Setup, tmp_path: Path, detect) -> None:
+    shutil.copytree(finished.folder, tmp_path / "e")
+    changes = {"known_share": 0.25, "detect": detect, "methods": (MethodChoice(name="auto"),)}
+    (cell,) = cells(Setup(SETTINGS.changed(output=tmp_path / "e", **changes)))
+    some, more = cell.known(0.25), cell.known(0.5)
+    assert len(some) == 10 and len(more) == 20 and set(some.rows) <= set(more.rows) <= set(cell.corruption.rows)
+    (result,) = run_grid(cell.setup)
+    assert result.config.known_share == 0.25 and "known-25" in result.variant
+    told = result.details["auto"]
+    assert told["flagged"] == 10 if detect is None else told["flagged"] > 10
+    assert result.corrected_accuracy_after is not None, "of all bad rows, not of the flagged ones alone"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from support.trees import contents, unfinished
 from unlearning.errors import InputError
 from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.grid import plan, sweep, workers
+from unlearning.progress import describe_duration
 
 
 class TestShards:
@@ -105,7 +106,7 @@ class TestPlan:
         assert sweep.fit_memory(4, needed=10, available=0) == 1
 
     def test_durations(self) -> None:
-        assert [plan.describe_duration(s) for s in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
+        assert [describe_duration(s) for s in (3.2, 600, 7200)] == ["3 s", "10 min", "2.0 h"]
 
     def test_cores(self) -> None:
         assert workers.divide_cores([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3, 4]]

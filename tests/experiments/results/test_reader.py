@@ -11,7 +11,7 @@ import pytest
 
 from support.paths import FIXTURES, KEPT
 from unlearning.errors import InputError
-from unlearning.experiments.results import walk
+from unlearning.experiments.results import reading
 from unlearning.experiments.results.reader import read_folders
 from unlearning.experiments.results.tree import Tree
 from unlearning.records import DetectionResults, TrainConfig, UnlearningResults
@@ -160,6 +160,6 @@ class TestWalk:
         assert [kind for _, kind in problems(tree, experiment)] == ["path", "path"]
 
     def test_no_end_of_files(self, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(walk, "MOST_FILES", 5)
+        monkeypatch.setattr(reading, "MOST_FILES", 5)
         tree = read_folders([experiment])
         assert len(tree.files) == 5 and "more than 5 files" in tree.problems[0].message

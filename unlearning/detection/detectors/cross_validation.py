@@ -15,6 +15,7 @@ from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
 from unlearning.errors import InputError
 from unlearning.evaluation import label_loss
+from unlearning.progress import progress_bar
 from unlearning.settings import Positive, PositiveFloat, Settings
 from unlearning.streams import stream_seed
 
@@ -33,9 +34,10 @@ class Unseen(Settings):
 
     def judge_unseen(self, evidence: Evidence, features: np.ndarray | None = None) -> np.ndarray:
         """Returns cross-validated class probabilities, float64 `(rows, K)`, by penultimate features or by others."""
+        from sklearn.base import clone
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.model_selection import StratifiedKFold
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -57,14 +59,15 @@ class Unseen(Settings):
             judge = KNeighborsClassifier(n_neighbors=self.neighbours, metric="cosine")
         seed = stream_seed(evidence.seed, "detector", "folds")
         splitter = StratifiedKFold(self.folds, shuffle=True, random_state=seed)
+        probabilities = np.zeros((len(labels), evidence.num_classes))
         with warnings.catch_warnings():
             # Rare classes miss from some folds, where their probability is zero; and an unconverged probe still ranks.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", ConvergenceWarning)
-            judged = cross_val_predict(judge, features, labels, cv=splitter, method="predict_proba")
-        probabilities = np.zeros((len(labels), evidence.num_classes))
-        probabilities[:, present] = judged
+            for seen, asked in progress_bar(list(splitter.split(features, labels)), description="judging", unit="fold"):
+                fitted = clone(judge).fit(features[seen], labels[seen])
+                probabilities[np.ix_(asked, fitted.classes_)] = fitted.predict_proba(features[asked])
         return probabilities
 
 

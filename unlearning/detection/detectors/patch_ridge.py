@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import Gt, Le, MinLen
 
 from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.patches import PatchFeatures
 from unlearning.detection.ridge import LeaveOneOut, calibrate, leave_one_out
-from unlearning.settings import NonNegative, Positive, PositiveFloat
+from unlearning.settings import NonNegative, Positive, PositiveFloat, since
 from unlearning.streams import stream
 
 _MIRROR_ROWS = 2000  # that decide whether images may be mirrored
@@ -34,6 +34,9 @@ class PatchRidge(AnchoredCut):
     """Side of a patch, in pixels of the image shrunk to 32."""
     grid: Positive = 2
     """Responses are averaged over `grid x grid` regions."""
+    kept: Annotated[float, Gt(0), Le(1), since("0.2", before=1.0)] = 0.98
+    """Share of the variance of filter responses that the directions of patches must account for; with fewer directions
+    filtering is cheaper."""
     activation: NonNegative = 0.25
     """Filter responses below it count as none."""
     mirror: bool | None = None
@@ -51,6 +54,7 @@ class PatchRidge(AnchoredCut):
             size=self.patch,
             threshold=self.activation,
             grid=self.grid,
+            kept=self.kept,
             seed=evidence.seed,
         )
         mirror = self._mirror(features, evidence) if self.mirror is None else self.mirror
@@ -73,8 +77,10 @@ class PatchRidge(AnchoredCut):
         """Whether mirrored images help to predict the given labels of some rows."""
         rows = stream(evidence.seed, "detector", "mirror rows").permutation(len(evidence.labels))[:_MIRROR_ROWS]
         some = evidence.split.subset(np.sort(rows))
-        plain, mirrored = (
-            self._ridge(features(some.images, mirror=mirror), some.labels, evidence.num_classes).predictions.argmax(-1)
-            for mirror in (False, True)
-        )
-        return bool(np.mean(mirrored == some.labels) > np.mean(plain == some.labels))
+        plain = features(some.images)
+        mirrored = plain + features.mirrored(some.images)
+        hits = [
+            np.mean(self._ridge(seen, some.labels, evidence.num_classes).predictions.argmax(-1) == some.labels)
+            for seen in (plain, mirrored)
+        ]
+        return bool(hits[1] > hits[0])

@@ -11,6 +11,7 @@ from unlearning.detection.base import Detection, Evidence
 from unlearning.detection.cuts import AnyCut
 from unlearning.detection.features import last_dense
 from unlearning.errors import InputError
+from unlearning.progress import progress_bar
 from unlearning.settings import PositiveFloat
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class SelfInfluence(AnyCut):
                     "damping", "enough to make the second moment positive definite", self.damping
                 ) from error
         lengths = np.empty(len(labels))
-        for block in blocks:
+        for block in progress_bar(blocks, description="self-influence", unit="block"):
             values = features(block)
             turned = values if factor is None else cho_solve(factor, values.T).T
             lengths[block] = np.einsum("nd,nd->n", values, turned)

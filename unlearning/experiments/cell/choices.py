@@ -26,12 +26,14 @@ class PlannedRepair:
         protocol: How rows are found and judged, where not in the plain way: known and detected rows, and the two
             kinds of validation, live side by side.
         validation: `noisy` or `clean`.
+        known_share: Share of the bad rows that is flagged.
     """
 
     choice: MethodChoice
     method: Method
     protocol: str
     validation: Literal["noisy", "clean"]
+    known_share: float = 1.0
 
     @property
     def variant(self) -> str:
@@ -60,6 +62,7 @@ class PlannedRepair:
             variant=self.variant,
             hyperparameters=self.method.config(),
             validation=self.validation,
+            known_share=self.known_share,
             seed=seed,
         )
 
@@ -85,13 +88,15 @@ def plan_repairs(settings: RunSettings, recipe: TrainSettings) -> tuple[PlannedR
         One planned repair a method and variant.
     """
     clean = "clean-validation" if settings.validation == "clean" else ""
-    protocol = "-".join(part for part in (_detect_name(settings.detect), clean) if part)
+    known = f"known-{100 * settings.known_share:g}" if settings.known_share < 1 else ""
+    protocol = "-".join(part for part in (_detect_name(settings.detect), known, clean) if part)
     planned = []
     for choice in settings.methods:
         method = methods.get(choice.name, choice.overrides)
         if settings.detect is not None:
             method = settings.detect.apply(method)
-        planned.append(PlannedRepair(choice, method.adapt(recipe), protocol, settings.validation))
+        adapted = method.adapt(recipe)
+        planned.append(PlannedRepair(choice, adapted, protocol, settings.validation, settings.known_share))
     return tuple(planned)
 
 

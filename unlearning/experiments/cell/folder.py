@@ -175,6 +175,11 @@ class DetectionFiles:
         return self.folder / "suspects.csv"
 
     @property
+    def guesses(self) -> Path:
+        """How probable each label of a suspect is, where the detector has probabilities."""
+        return self.folder / "guesses.npz"
+
+    @property
     def results(self) -> Path:
         """What was found; written last."""
         return self.folder / "detection_results.json"

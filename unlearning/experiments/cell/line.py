@@ -13,6 +13,7 @@ from unlearning.experiments.cell.scoring import Scorer
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import claim
 from unlearning.experiments.cell.training import check_clean, ensure_clean, ensure_poisoned
+from unlearning.progress import stage, stages
 from unlearning.records import UnlearningResults
 
 
@@ -27,9 +28,12 @@ def run_grid(setup: Setup) -> list[UnlearningResults]:
     check_grid(setup)
     results = []
     for cell in cells(setup):
-        ensure_clean(setup, cell.seed)
-        ensure_poisoned(cell)
-        done = dict(run_repairs(cell))
+        with stages(2 + len(setup.order), f"budget {cell.budget}, seed {cell.seed}"):
+            stage("clean model")
+            ensure_clean(setup, cell.seed)
+            stage("poisoned model")
+            ensure_poisoned(cell)
+            done = dict(run_repairs(cell))
         results += [done[planned] for planned in setup.repairs]
     return results
 
@@ -38,6 +42,7 @@ def run_repairs(cell: Cell) -> Iterator[tuple[PlannedRepair, UnlearningResults]]
     """Makes the repairs of a cell, the gold standard first; yields each when it is there."""
     scorer = Scorer(cell)
     for planned in cell.setup.order:
+        stage(planned.label)
         yield planned, ensure_repaired(cell, planned, scorer)
 
 

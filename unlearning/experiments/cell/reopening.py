@@ -29,6 +29,7 @@ def reopen(
     *,
     variant: str = "",
     validation: Literal["noisy", "clean"] = "noisy",
+    known_share: float = 1.0,
     detect: DetectSettings | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
@@ -43,6 +44,7 @@ def reopen(
         overrides: Its changed hyperparameters.
         variant: Text added to the method's folder name.
         validation: Labels of the validation rows.
+        known_share: Share of the bad rows that is flagged.
         detect: How flagged rows are found; None: they are known.
         dataset: Path of the data, where it is a file or folder (paths are not recorded).
         data_dir: Folder of prepared tensorflow-datasets sets.
@@ -72,6 +74,7 @@ def reopen(
         "labels_file": labels_file,
         "methods": tuple(choices),
         "validation": validation,
+        "known_share": known_share,
         "detect": detect,
         "output": folder,
         "tensorboard": tensorboard,

@@ -20,11 +20,9 @@ from unlearning.records import UnlearningResults, config_hash, read_json, write_
 from unlearning.repairs.environment import describe_environment
 
 if TYPE_CHECKING:
-    from unlearning.task import UnlearningOutcome
+    from unlearning.task import Corrections, UnlearningOutcome
 
 logger = logging.getLogger(__name__)
-
-_MOST_COUNTED_CLASSES = 100  # beyond, the counts of a confusion matrix would be most of a record
 
 
 def find_repaired(cell: Cell, planned: PlannedRepair) -> UnlearningResults | None:
@@ -88,19 +86,21 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     from unlearning.evaluation import name_scores, restored_share, score_model
     from unlearning.interop import load_model, save_model, set_determinism
     from unlearning.repairs.core import repair
-    from unlearning.repairs.outcome import has_diverged, outcome_fields, write_row_lists
+    from unlearning.repairs.outcome import MOST_COUNTED_CLASSES, has_diverged, outcome_fields, write_row_lists
 
     setup, settings, data = cell.setup, cell.setup.settings, cell.setup.data
     clean, poisoned = ensure_clean(setup, cell.seed), ensure_poisoned(cell, need_model=True)
     set_determinism(cell.seed, settings.deterministic)
     setup.check_data(poisoned)
     model = load_model(cell.files.model)
-    logger.info("%s: budget %d, seed %d", planned.name, cell.budget, cell.seed)
-    suspects = None if settings.detect is None else ensure_detected(cell, settings.detect, model)
+    flagged: Corrections | None = cell.known(planned.known_share)
+    suspects = None
+    if settings.detect is not None and planned.known_share == 1:  # nothing is known; one detection serves all repairs
+        flagged, suspects = None, ensure_detected(cell, settings.detect, model)
     done = repair(
         model,
         cell.given,
-        flagged=cell.corruption.corrections(data.train) if suspects is None else None,
+        flagged=flagged,
         method=method,
         found=suspects,
         validation=cell.validation,
@@ -111,7 +111,7 @@ def ensure_repaired(cell: Cell, planned: PlannedRepair, scorer: Scorer | None = 
     before = (scorer or Scorer(cell)).before(planned, model, poisoned.model_sha256)
     scores = name_scores(before.scores, score_model(done.model, before.rows))
     confusions = scores.pop("confusions")
-    small = data.num_classes <= _MOST_COUNTED_CLASSES
+    small = data.num_classes <= MOST_COUNTED_CLASSES
     save_model(done.model, files.model)
     _write_logs(cell, files, outcome)
     _draw(files, outcome, confusions, data.class_names)

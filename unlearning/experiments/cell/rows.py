@@ -12,10 +12,11 @@ from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.cell.stages import finished, read_own
 from unlearning.links import real_below
 from unlearning.records import PoisonConfig, TrainConfig, TrainResults, config_hash
+from unlearning.streams import stream
 
 if TYPE_CHECKING:
     from unlearning.noise import Corruption, Rows
-    from unlearning.task import Split
+    from unlearning.task import Corrections, Split
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,20 @@ class Cell:
     def given(self) -> Split:
         """The training rows as the model is trained on them."""
         return self.corruption.apply(self.setup.data.train)
+
+    def known(self, share: float) -> Corrections:
+        """Returns the bad rows that are flagged, with their right labels.
+
+        Args:
+            share: Which part of them, at least one row; rounded, and drawn at random.
+        """
+        import numpy as np
+
+        everything = self.corruption.corrections(self.setup.data.train)
+        if share == 1:
+            return everything
+        order = stream(self.seed, "known rows").permutation(len(everything))
+        return everything.subset(np.sort(order[: max(1, round(share * len(everything)))]))
 
     @functools.cached_property
     def noisy_validation(self) -> Split:

@@ -11,7 +11,7 @@ from unlearning.data.settings import DataSettings
 from unlearning.errors import InputError
 from unlearning.noise.settings import NoiseSettings
 from unlearning.repairs.settings import DetectSettings
-from unlearning.settings import OpenShare, Option, Positive, Seed, Settings
+from unlearning.settings import KnownShare, OpenShare, Option, Positive, Seed, Settings
 from unlearning.training.settings import ModelRecipe
 
 
@@ -46,6 +46,8 @@ class RunSettings(GridSettings, NoiseSettings, ModelRecipe, DataSettings):
     """How flagged rows are found; None: they are known."""
     validation: Literal["noisy", "clean"] = "noisy"
     """Labels of the validation rows: wrong like the training rows', or true."""
+    known_share: Annotated[KnownShare, Option(metavar="SHARE")] = 1.0
+    """Share of the bad rows that is flagged, drawn at random; with a detector they teach it, and it finds others."""
     output: Annotated[Path | None, Option(flag="--out", metavar="DIR", old=("--output",))] = None
     """Experiment folder [default: under models/]."""
     tensorboard: Annotated[Path | None, Option(metavar="DIR")] = None

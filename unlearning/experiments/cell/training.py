@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from unlearning import data as sources
 from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
@@ -13,8 +11,6 @@ from unlearning.experiments.cell.stages import agrees, claim, finished, is_intac
 from unlearning.files import file_sha256
 from unlearning.records import TrainConfig, TrainResults, config_hash, finite, read_json, write_json
 from unlearning.repairs.environment import describe_environment
-
-logger = logging.getLogger(__name__)
 
 
 def find_clean(setup: Setup, seed: int) -> TrainResults | None:
@@ -129,7 +125,6 @@ def _train(
             seed=config.seed,
         )
     set_aside(files.results, TrainResults)
-    logger.info("training %s", files.folder)
     callbacks = []
     if setup.settings.tensorboard is not None:
         from unlearning.drawing.training_board import TrainingBoard

@@ -22,6 +22,7 @@ from unlearning.experiments.cell.training import ensure_clean, ensure_poisoned, 
 from unlearning.experiments.grid.locks import LockedError, lock_cell, lock_clean
 from unlearning.files import PARTIAL
 from unlearning.links import still_real
+from unlearning.progress import stage, stages
 from unlearning.records import CellFailure, FailedStage, UnlearningResults, write_json
 from unlearning.repairs.environment import describe_environment
 from unlearning.startup import import_tensorflow
@@ -96,12 +97,14 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
     no_space = False
     clean_s = 0.0
     cell = Cell(setup, budget, seed)
-    with lock_cell(setup.folder, budget, seed):
+    with lock_cell(setup.folder, budget, seed), stages(2 + len(setup.order), f"budget {budget}, seed {seed}"):
         files = cell.files
         clear_leftovers(files.folder)
         try:
+            stage("clean model")
             with contextlib.suppress(LockedError):
                 clean_s = train_clean(setup, seed, timeout=0)
+            stage("poisoned model")
             ensure_poisoned(cell)
             clean_s += train_clean(setup, seed)
         except Exception as error:
@@ -110,6 +113,7 @@ def run_cell(setup: Setup, budget: int, seed: int) -> CellOutcome:
         else:
             scorer = Scorer(cell)
             for planned in setup.order:
+                stage(planned.label)
                 try:
                     ensure_repaired(cell, planned, scorer)
                 except Exception as error:
@@ -140,8 +144,11 @@ def run_repair(cell: Cell) -> UnlearningResults:
             for name in planned.method.waits_for():
                 awaited_duration(cell, planned, name)  # that it is there, before anything is trained
             import_tensorflow()
+        with stages(2, f"budget {cell.budget}, seed {cell.seed}"):
+            stage("clean model")
             train_clean(cell.setup, cell.seed)
-        return ensure_repaired(cell, planned)
+            stage(planned.label)
+            return ensure_repaired(cell, planned)
 
 
 def record_failure(experiment: Path, budget: int, seed: int, failures: Sequence[FailedStage]) -> CellFailure:
@@ -197,8 +204,8 @@ def clear_leftovers(folder: Path) -> None:
     Args:
         folder: Of a cell or a clean model.
     """
-    stages = [folder, *_real_folders(folder)]
-    for place in [*stages, *(inner for stage in stages[1:] for inner in _real_folders(stage))]:
+    own = [folder, *_real_folders(folder)]
+    for place in [*own, *(inner for one in own[1:] for inner in _real_folders(one))]:
         if not place.is_dir():
             continue
         with os.scandir(place) as entries:

@@ -236,12 +236,3 @@ def forward_operations(model: keras.Model) -> float:
             places = math.prod(d for d in layer.output.shape[1:-1] if d is not None)
             total += 2.0 * math.prod(kernel.shape) * places
     return total
-
-
-def describe_duration(seconds: float) -> str:
-    """Returns a duration in words of about two digits, such as `3 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -27,7 +27,6 @@ from unlearning.experiments.grid.locks import LockedError, clear_stale, lock_cel
 from unlearning.experiments.grid.plan import (
     CellState,
     Plan,
-    describe_duration,
     find_cell,
     make_plan,
     memory_of_a_process,
@@ -35,7 +34,7 @@ from unlearning.experiments.grid.plan import (
 from unlearning.experiments.grid.workers import HerePool, LocalPool, Pool
 from unlearning.links import still_real
 from unlearning.memory import available_memory
-from unlearning.progress import progress_bar
+from unlearning.progress import current, describe_duration
 from unlearning.records import CellFailure, UnlearningResults
 from unlearning.startup import import_tensorflow, pool_size
 
@@ -254,9 +253,7 @@ class _Progress:
         self._clean_s = [state.clean_s for state in states.values() if state.clean_s is not None]
         self._trained_s = 0.0
         self._started = time.perf_counter()
-        self._bar = progress_bar(total=self._total, description="cells", unit="cell")
-        self._bar.delay = 0
-        self._bar.bar_format = "{desc}"
+        self._reporter = current()
         self.show(())
 
     def count(self, cell: Place, outcome: CellOutcome) -> None:
@@ -271,14 +268,16 @@ class _Progress:
         name = f"budget {cell[0]}, seed {cell[1]}"
         if failure is not None:
             logger.warning("%s failed: %s", name, summarise(failure))
-        elif self._bar.disable:  # a file or a pipe: lines that stay
+        elif not self._reporter.live:  # a file or a pipe: lines that stay
             logger.info("%s: done in %.0f s (%s)", name, outcome.duration_s, self._text(()))
 
     def show(self, running: Sequence[Place]) -> None:
-        self._bar.set_description_str(self._text(running))
+        self._reporter.beside = self._text(running) if self._total > 1 else ""
+        self._reporter.sign()
 
     def close(self) -> None:
-        self._bar.close()
+        self._reporter.beside = ""
+        self._reporter.sign()
 
     def _text(self, running: Sequence[Place]) -> str:
         parts = [f"cells: {self._done}/{self._total} done"]

@@ -25,8 +25,6 @@ from collections.abc import Generator, Iterator, Sequence
 from multiprocessing import connection as pipes
 from typing import Any
 
-from tqdm import tqdm
-
 from unlearning.experiments.cell.settings import RunSettings
 from unlearning.experiments.cell.setup import Setup
 from unlearning.experiments.grid.cells import CellOutcome, Place, record_death, run_cell
@@ -222,7 +220,6 @@ def start_worker(settings: RunSettings, threads: int, level: int) -> Setup:
     """Readies a process for running cells: quiet, with TensorFlow, and with an experiment of its own."""
     os.environ["TQDM_DISABLE"] = "1"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    tqdm.set_lock(threading.RLock())  # its own is shared among processes, and lost when one is killed
     import_tensorflow(threads)
     library = logging.getLogger("unlearning")
     library.handlers = [logging.StreamHandler()]

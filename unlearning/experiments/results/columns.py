@@ -93,6 +93,13 @@ COLUMNS = {
         gap,
         derived=True,
     ),
+    "healed": Column(
+        "healed",
+        "healed, %",
+        "share of all bad rows that are predicted as their true label, in %",
+        lambda r, _: r.corrected_accuracy_after,
+        digits=0,
+    ),
     "said": Column(
         "said",
         "wrong label still said, %",

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from unlearning.errors import InputError
 from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
 from unlearning.experiments.results.reader import read_folders
-from unlearning.experiments.results.tree import Repair
+from unlearning.experiments.results.tree import Own, Repair
 from unlearning.files import check_outputs, write_text
 from unlearning.methods.described import information
-from unlearning.records import UnlearningResults
+from unlearning.records import RepairResults, UnlearningResults
 from unlearning.records.reference import NOTES, SOURCE, ReferenceResults
 
 OURS = "keras-unlearning"
@@ -27,7 +27,7 @@ _REFERENCE_COLUMNS = ("# Poisoned Labels", "method", "seed", "acc_before", "ACC 
 
 def export_results(
     folders: Sequence[Path], out: Path, *, form: Literal["tidy", "reference"] = "tidy", force: bool = False
-) -> list[Repair]:
+) -> list[Repair | Own]:
     """Writes the repairs below folders as CSV.
 
     The form `tidy` has a column for every scalar field of the records, named by its path with dots
@@ -36,7 +36,8 @@ def export_results(
     `bad rows` or their `right labels`. `seeds` counts the seeds in which the repair was made in the same experiment and
     with the same budget; `gain`, `gap` and `training_share` are those of `columns.COLUMNS`, as fractions. Rows of the
     published implementation say so in the column `source` and carry `note`, since some of their fields mean something
-    else (see `reference.NOTES`).
+    else (see `reference.NOTES`). Repairs of own models have a row, too, by the path of their record; what is said of
+    experiments only is empty there.
 
     The form `reference` has the columns that the published implementation exports, unnamed row number included. There,
     accuracies of our repairs are on the test split.
@@ -56,11 +57,20 @@ def export_results(
     if out.suffix != ".csv":
         raise InputError("out", "a path ending in .csv, after the folders", str(out))
     check_outputs((out,), force)
-    repairs = read_folders(folders, strict=True).repairs()
-    if not repairs:
-        raise InputError(f"There is no unlearning_results.json below {', '.join(map(str, folders))}.")
-    write_text(out, _tidy(repairs) if form == "tidy" else _as_reference(repairs))
-    return repairs
+    tree = read_folders(folders, strict=True)
+    repairs, own = tree.repairs(), [one for one in tree.own() if isinstance(one.results, RepairResults)]
+    where = ", ".join(map(str, folders))
+    if not repairs and not own:
+        detected = " What `detect` found is in its own CSV file." if tree.own() else ""
+        raise InputError(f"There is no unlearning_results.json, and no record of `repair`, below {where}.{detected}")
+    if form == "reference":
+        if not repairs:
+            raise InputError(
+                f"Below {where} are repairs of own models only, for which --format reference has no columns."
+            )
+        own = []
+    write_text(out, _tidy(repairs, own) if form == "tidy" else _as_reference(repairs))
+    return [*repairs, *own]
 
 
 def tidy_row(repair: Repair) -> dict[str, Any]:
@@ -95,6 +105,14 @@ def tidy_row(repair: Repair) -> dict[str, Any]:
     return row
 
 
+def own_row(own: Own) -> dict[str, Any]:
+    """Returns the scalar fields of the repair of a user's own model under flat names."""
+    results = own.results
+    assert isinstance(results, RepairResults)
+    told = information(results.method, results.hyperparameters)
+    return {"source": OURS, "folder": own.name, "information": told} | _flatten(results)
+
+
 def _derive(repairs: Sequence[Repair]) -> list[dict[str, Any]]:
     """What a row holds that the record alone does not say; see `columns`."""
     gold = gold_of(((r.experiment, r.budget, r.seed), r.ours) for r in repairs if r.ours is not None)
@@ -123,8 +141,9 @@ def _flatten(record: BaseModel) -> dict[str, Any]:
     return flat
 
 
-def _tidy(repairs: Sequence[Repair]) -> str:
+def _tidy(repairs: Sequence[Repair], own: Sequence[Own]) -> str:
     rows = [tidy_row(repair) | derived for repair, derived in zip(repairs, _derive(repairs), strict=True)]
+    rows += map(own_row, own)
     order = [*_LEAD, *(name for name in UnlearningResults.model_fields if name not in _LEAD), "train", "poison", "note"]
     position = {name: number for number, name in enumerate(order)}
     names = {name for row in rows for name in row}

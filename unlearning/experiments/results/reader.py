@@ -14,8 +14,9 @@ from pathlib import Path
 from unlearning.errors import InputError, printable
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.places import Place, place, room
-from unlearning.experiments.results.tree import Cell, Detection, Experiment, Files, Repair, Training, Tree
-from unlearning.experiments.results.walk import walk_files
+from unlearning.experiments.results.reading import Files, walk_files
+from unlearning.experiments.results.tree import Cell, Detection, Experiment, Own, Repair, Training, Tree
+from unlearning.files import is_plain
 from unlearning.links import real_path
 from unlearning.records import KINDS
 
@@ -57,7 +58,19 @@ def read_folders(folders: Sequence[Path], *, strict: bool = False) -> Tree:
             files.append((path, root))
             if path.suffix == ".json" and "backup" not in path.relative_to(root).parts[:-1]:
                 _add(finder, path, real_path(root), read)
-    return Tree(finder.experiments(read), tuple(files), read)
+    own = [
+        Own(printable(path.relative_to(root).with_suffix("").as_posix()), path, read)
+        for path, root in files
+        if _is_own(path)
+    ]
+    return Tree(finder.experiments(read), tuple(files), tuple(own), read)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file may be the record of a user's own model: beside what was written with it, in no experiment."""
+    if path.suffix != ".json" or path.stem in KINDS or place(path) is not None:
+        return False
+    return any(is_plain(path.with_suffix(suffix)) for suffix in (".keras", ".csv"))
 
 
 def _add(finder: _Finder, path: Path, root: Path, read: Files) -> None:

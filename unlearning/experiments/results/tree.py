@@ -3,141 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel
-
-from unlearning.errors import InputError, printable
+from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
-from unlearning.files import read_below
-from unlearning.links import real_below, real_path
+from unlearning.experiments.results.reading import Files
+from unlearning.links import real_path
 from unlearning.methods.described import label
 from unlearning.records import (
     CellFailure,
     DetectionResults,
     FeatureResults,
     PoisonConfig,
+    RepairResults,
     TrainConfig,
     TrainResults,
     UnlearnConfig,
     UnlearningResults,
-    parse_record,
-    read_raw,
 )
-from unlearning.records.base import LARGEST_FILE
-from unlearning.records.reference import ReferenceResults, ReferenceTraining, is_reference
+from unlearning.records.reference import ReferenceResults, ReferenceTraining
 from unlearning.records.validation import Problem
-
-R = TypeVar("R", bound=BaseModel)
-S = TypeVar("S", bound=BaseModel)
-
-
-class Files:
-    """Reads records, each once. What cannot be read becomes a problem, or an `InputError` where it is strict."""
-
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
-        self.reached: dict[Path, Path] = {}
-        """How the files found were reached from the folder given, by their real paths."""
-        self.foreign: set[Path] = set()
-        """Records of the published implementation that were read."""
-        self.roots: set[Path] = set()
-        """The folders given and the experiments found; nothing is read outside of them, or through a link in them."""
-        self._raw: dict[Path, Any] = {}
-        self._read: dict[tuple[Path, type[BaseModel]], BaseModel | None] = {}
-        self._problems: dict[tuple[str, str, str], Problem] = {}
-
-    @property
-    def problems(self) -> list[Problem]:
-        """What was wrong with what was read so far, by path."""
-        return [self._problems[key] for key in sorted(self._problems)]
-
-    def problem(self, path: Path, kind: str, message: str) -> None:
-        """Notes what is wrong with a file."""
-        shown = self.reached.get(_key(path), path)
-        found = Problem.model_validate(
-            {"path": printable(shown.as_posix()), "kind": kind, "message": printable(message)}
-        )
-        self._problems[found.path, found.kind, found.message] = found
-
-    def fail(self, path: Path, kind: str, error: Exception) -> None:
-        """Notes an error as a problem, or raises it where this is strict."""
-        if self.strict:
-            raise error if isinstance(error, InputError) else InputError(f"Cannot read {path}: {error}") from error
-        self.problem(path, kind, reason(error, path))
-
-    def real(self, path: Path) -> Path:
-        """Returns a path that may be read; raises `InputError` for links and what is no file, see `real_below`."""
-        around = [root for root in self.roots if path.is_relative_to(root)]
-        return real_below(max(around, key=lambda root: len(root.parts), default=path.parent), path)
-
-    def raw(self, path: Path) -> Any:
-        """Returns the JSON in a file, or None where it is missing or cannot be read."""
-        key = _key(path)
-        if key not in self._raw:
-            self._raw[key] = None
-            try:
-                real = self.real(path)
-            except InputError as error:
-                self.fail(path, "path", error)
-                return None
-            try:
-                if real.exists():
-                    self._raw[key] = read_raw(path)
-                    if self._raw[key] is None:
-                        raise InputError(f"{path} holds nothing but null.")
-            except (InputError, OSError) as error:
-                self.fail(path, "record", error)
-        return self._raw[key]
-
-    def record(self, path: Path, kind: type[R]) -> R | None:
-        """Returns a record, or None where it is missing or damaged."""
-        key = _key(path), kind
-        if key not in self._read:
-            self._read[key] = None
-            content = self.raw(path)
-            if content is not None:
-                try:
-                    self._read[key] = parse_record(path, content, kind)
-                except InputError as error:
-                    self.fail(path, "record", error)
-        found = self._read[key]
-        return found if isinstance(found, kind) else None
-
-    def config(self, path: Path, kind: type[R]) -> R | None:
-        """As `record`; None for a configuration of the published implementation, too, which names its file."""
-        content = self.raw(path)
-        return None if isinstance(content, dict) and "_filename" in content else self.record(path, kind)
-
-    def results(self, path: Path, kind: type[R], reference: type[S]) -> R | S | None:
-        """As `record`, of either program."""
-        if not is_reference(self.raw(path)):
-            return self.record(path, kind)
-        self.foreign.add(_key(path))
-        return self.record(path, reference)
-
-    def content(self, path: Path, kind: str, limit: int = LARGEST_FILE) -> bytes | None:
-        """Returns a whole log (`kind` is then `log`) or picture (`figure`), or None where there is none to be read."""
-        try:
-            real = self.real(path)
-            return read_below(real.parent, real, limit) if real.exists() else None
-        except (InputError, OSError) as error:
-            self.fail(path, kind, error)
-            return None
-
-
-def _key(path: Path) -> Path:
-    """What tells files apart, however they are reached; a link, even one to itself, is a file of its own."""
-    return Path(os.path.realpath(path.parent), path.name)
-
-
-def reason(error: Exception, path: Path) -> str:
-    """The message of an error without the path, which stands beside it."""
-    text = " ".join(str(error).split()).replace(f"{path} ", "").replace(str(path), path.name)
-    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +156,51 @@ class Detection:
 
 
 @dataclasses.dataclass(frozen=True)
+class Own:
+    """What `repair` or `detect` wrote about a user's own model: a record, and files named like it beside it.
+
+    Attributes:
+        name: The record's path below the folder given, without its ending.
+        record: The record.
+        read: What reads it.
+    """
+
+    name: str
+    record: Path
+    read: Files = dataclasses.field(repr=False)
+
+    @property
+    def results(self) -> RepairResults | DetectionResults | None:
+        """The record; None where it cannot be read, or is none of the two."""
+        kind = own_kind(self.read.raw(self.record))
+        return None if kind is None else self.read.record(self.record, kind)
+
+    @property
+    def suspects(self) -> Path:
+        """CSV of the suspects; may be missing."""
+        repaired = own_kind(self.read.raw(self.record)) is RepairResults
+        return (
+            self.record.with_name(f"{self.record.stem}-suspects.csv") if repaired else self.figure.with_suffix(".csv")
+        )
+
+    @property
+    def review(self) -> Path:
+        """Page on which a person decides about the suspects; may be missing."""
+        return self.suspects.with_suffix(".html")
+
+    @property
+    def figure(self) -> Path:
+        """Picture of the detector's scores; may be missing."""
+        return self.record.with_suffix(".png")
+
+
+def own_kind(content: Any) -> type[RepairResults] | type[DetectionResults] | None:
+    """Returns of what kind the record of `repair` or `detect` is, by its keys; None of what is neither."""
+    keys = set(content) if isinstance(content, dict) else set()
+    return DetectionResults if "detector" in keys else RepairResults if "flagged_rows" in keys else None
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """One budget and seed.
 
@@ -325,11 +257,13 @@ class Tree:
     Attributes:
         experiments: The experiments, by label.
         files: Every real file, with the folder it was found below.
+        found_own: What may be records of a user's own models, outside of experiments.
         read: What reads records.
     """
 
     experiments: tuple[Experiment, ...]
     files: tuple[tuple[Path, Path], ...]
+    found_own: tuple[Own, ...]
     read: Files = dataclasses.field(repr=False)
 
     @property
@@ -350,6 +284,10 @@ class Tree:
     def repairs(self) -> list[Repair]:
         """Returns all repairs that have results, by experiment, budget, seed and name."""
         return [repair for cell in self.cells() for repair in cell.repairs if repair.results is not None]
+
+    def own(self) -> list[Own]:
+        """Returns all records of a user's own models that can be read, by name."""
+        return [one for one in self.found_own if one.results is not None]
 
     def trainings(self) -> list[Training]:
         """Returns all trained models that have results, clean ones first, then by path; in any folder."""

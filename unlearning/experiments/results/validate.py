@@ -18,8 +18,8 @@ from unlearning.errors import InputError
 from unlearning.experiments.cell import folder as layout
 from unlearning.experiments.results.places import names, room
 from unlearning.experiments.results.reader import read_folders
-from unlearning.experiments.results.tree import Files, reason
-from unlearning.experiments.results.walk import is_left_over
+from unlearning.experiments.results.reading import Files, is_left_over, reason
+from unlearning.experiments.results.tree import own_kind
 from unlearning.experiments.results.whole import check_log, check_picture, diagnose_archive
 from unlearning.files import file_sha256, is_plain
 from unlearning.links import real_path
@@ -146,8 +146,7 @@ class _Check:
 
     def own_record(self, path: Path, content: Any) -> None:
         """Checks the record of `repair` or `detect`, which stands beside the file it belongs to."""
-        keys = set(content) if isinstance(content, dict) else set()
-        kind = DetectionResults if "detector" in keys else RepairResults if "flagged_rows" in keys else None
+        kind = own_kind(content)
         if kind is None:
             self.problem(path, "foreign", "no record has this name, and its content is none of repair or detect")
             return
@@ -162,10 +161,9 @@ class _Check:
         """Whether a file is the output of `repair` or `detect`: their record has its name and says so."""
         stem = path.stem.removesuffix("-suspects").removesuffix("-rows")  # further files that `repair` writes
         owner = path.with_name(f"{stem}.json")
-        if path.suffix not in (".csv", ".keras", ".png", ".npz") or owner.stem in KINDS or not owner.is_file():
+        if path.suffix not in (".csv", ".keras", ".png", ".npz", ".html") or owner.stem in KINDS or not owner.is_file():
             return False
-        content = self.read.raw(owner)
-        return isinstance(content, dict) and bool({"detector", "flagged_rows"} & set(content))
+        return own_kind(self.read.raw(owner)) is not None
 
     def training(self, path: Path, record: BaseModel, files: layout.TrainedFiles) -> None:
         """Checks a file of a clean or a poisoned model against its path, its configurations and its weights."""

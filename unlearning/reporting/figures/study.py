@@ -22,6 +22,7 @@ from unlearning.progress import progress_bar
 from unlearning.reporting.figures.accuracy import draw_accuracy
 from unlearning.reporting.figures.classes import draw_classes
 from unlearning.reporting.figures.experiment import Experiment, list_experiments
+from unlearning.reporting.figures.known import draw_known
 from unlearning.reporting.figures.seconds import draw_seconds
 from unlearning.reporting.figures.shares import draw_shares
 from unlearning.reporting.figures.solver import draw_solver
@@ -32,6 +33,7 @@ DRAWN: dict[str, tuple[Callable[[Experiment], Any], str]] = {
     "accuracy-over-budget": (draw_accuracy, "no repairs"),
     "restored-over-seconds": (draw_seconds, "no accuracy was lost"),
     "restored-by-method": (draw_shares, "no accuracy was lost"),
+    "healed-over-known": (draw_known, "one share of the bad rows is known in all repairs"),
     "recall-by-class": (draw_classes, "no record has reports by class"),
     "solver-convergence": (draw_solver, "no method solved a linear system"),
 }

@@ -22,7 +22,7 @@ from unlearning.links import real_path
 from unlearning.records import DetectionResults, TrainResults
 from unlearning.records.reference import ReferenceResults
 from unlearning.records.validation import Problem
-from unlearning.reporting.page.shown import Cell, Curve, Detected, Gathered, Repair, Shown, State, Suspect
+from unlearning.reporting.page.shown import Cell, Curve, Detected, Gathered, OwnFiles, Repair, Shown, State, Suspect
 from unlearning.reporting.solves import Solve, read_solves, whole
 
 _LARGEST_FIGURE = 4 * 2**20
@@ -53,12 +53,15 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
         if one.cells or one.clean or one.clean_configs:
             shown.append(one)
     roots = [root for folder in folders for root in (real_path(folder).parent, folder.parent)]
+    own = tuple(gatherer.own(one) for one in found.own())
     # That a record contradicts itself is for `validate` to say; it can be shown.
     problems = [_join(one) for one in found.problems if one.kind != "disagreement"] + gatherer.problems
     lines = sorted({shorten_paths(text, roots) for text in problems})
-    if not shown and not lines:
-        raise InputError("folders", "folders with results of run, train or unlearn", ", ".join(map(str, folders)))
-    return Gathered(tuple(shown), tuple(lines), found.foreign)
+    if not shown and not own and not lines:
+        raise InputError(
+            "folders", "folders with results of run, unlearn, repair or detect", ", ".join(map(str, folders))
+        )
+    return Gathered(tuple(shown), tuple(lines), found.foreign, own)
 
 
 def shorten_paths(text: str, roots: Sequence[Path]) -> str:
@@ -172,7 +175,12 @@ class _Gatherer:
             figure=found.read.content(found.figure, "figure", _LARGEST_FIGURE),
         )
 
-    def _suspect_rows(self, found: tree.Detection) -> list[Suspect]:
+    def own(self, found: tree.Own) -> OwnFiles:
+        rows = self._suspect_rows(found) if found.suspects.is_file() else []
+        rows = sorted((row for row in rows if row.suspect), key=lambda row: -row.score)
+        return OwnFiles(found, tuple(rows), found.read.content(found.figure, "figure", _LARGEST_FIGURE))
+
+    def _suspect_rows(self, found: tree.Detection | tree.Own) -> list[Suspect]:
         path = found.suspects
         try:
             return [_parse_suspect(row) for row in read_table(found.read.real(path))]
@@ -196,6 +204,7 @@ def _parse_suspect(row: dict[str, str]) -> Suspect:
         suggested=whole(row["suggested_label"]),
         corrected=whole(corrected) if corrected else None,
         score=float(row["score"]),
+        suspect=row.get("suspect", "1") != "0",
     )
 
 

@@ -23,9 +23,11 @@ from unlearning.reporting.page.commands import reproduce
 from unlearning.reporting.page.gallery import Galleries, draw_galleries
 from unlearning.reporting.page.gather import gather
 from unlearning.reporting.page.headline import count_cells, headline
+from unlearning.reporting.page.own import ShownOwn, show_own
 from unlearning.reporting.page.payload import describe_look, make_payload
 from unlearning.reporting.page.shown import Cell, Gathered, Shown, State
 
+_FEWEST_ROWS = 50  # of a list of suspects without pictures
 _SCRIPTS = ("table.js", "charts.js", "overview.js", "repair.js", "detection.js")  # parts of one function, in order
 
 
@@ -36,12 +38,14 @@ class Written:
     Attributes:
         size: Bytes.
         repairs: Finished repairs on the page.
+        own: Repairs and detections of a user's own models.
         cells: Cells by state.
         problems: Files that could not be read.
     """
 
     size: int
     repairs: int
+    own: int
     cells: dict[State, int]
     problems: int
 
@@ -78,22 +82,24 @@ def write_report(
     check_outputs((out,), force)
     gathered = gather(folders, images)
     galleries = [draw_galleries(shown, images, dataset=dataset, data_dir=data_dir) for shown in gathered.experiments]
-    page = render(gathered, galleries)
+    page = render(gathered, galleries, [show_own(found, max(images, _FEWEST_ROWS), out) for found in gathered.own])
     write_text(out, page)
     return Written(
         size=len(page.encode()),
         repairs=sum(1 for shown in gathered.experiments for _ in shown.repairs()),
+        own=len(gathered.own),
         cells=count_cells(gathered),
         problems=len(gathered.problems),
     )
 
 
-def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
+def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[ShownOwn] = ()) -> str:
     """Returns the page.
 
     Args:
         gathered: What to show.
         galleries: Pictures, one entry an experiment.
+        own: What was done to a user's own models.
 
     Returns:
         The HTML text; the same for the same input.
@@ -102,6 +108,7 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         InputError: If the installed plotly cannot be embedded.
     """
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     names = [_class_names(shown, drawn) for shown, drawn in zip(gathered.experiments, galleries, strict=True)]
@@ -116,6 +123,8 @@ def render(gathered: Gathered, galleries: Sequence[Galleries]) -> str:
         raise InputError("The installed plotly cannot be embedded in a page: its bundle ends a script element.")
     return environment.from_string(_asset("page.html")).render(
         gathered=gathered,
+        own=own,
+        own_sections=Markup(environment.from_string(_asset("own.html")).render(own=own)),
         experiments=[
             {
                 "number": number,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from unlearning.experiments.cell import folder as layout
+from unlearning.experiments.results.tree import Own
 from unlearning.records import (
     CellFailure,
     DetectionResults,
@@ -75,6 +76,7 @@ class Suspect:
         suggested: The label that the detector would give it.
         corrected: The label that a repair gives it; None where it is taken out.
         score: The higher, the more suspicious.
+        suspect: Whether the detector suspects it; other rows may be listed, too.
     """
 
     row: int
@@ -82,6 +84,7 @@ class Suspect:
     suggested: int
     corrected: int | None
     score: float
+    suspect: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +105,21 @@ class Detected:
     suspects: tuple[Suspect, ...]
     counts: tuple[int, ...]
     edges: tuple[float, ...]
+    figure: bytes | None
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnFiles:
+    """What was done to a model of a user's own.
+
+    Attributes:
+        own: The record, which can be read.
+        suspects: What stands in the list of suspects beside it, most suspicious first.
+        figure: The picture of the scores as a PNG file, or None.
+    """
+
+    own: Own
+    suspects: tuple[Suspect, ...]
     figure: bytes | None
 
 
@@ -174,8 +192,10 @@ class Gathered:
         experiments: The experiments, by label.
         problems: What could not be read, one line a file.
         foreign: Number of results of the published implementation, which the page does not show.
+        own: What was done to a user's own models, by name.
     """
 
     experiments: tuple[Shown, ...]
     problems: tuple[str, ...]
     foreign: int
+    own: tuple[OwnFiles, ...] = ()

@@ -3,6 +3,7 @@ from .detections import format_detection as format_detection
 from .models import format_angles as format_angles
 from .models import format_repair as format_repair
 from .models import format_training as format_training
+from .own import format_own as format_own
 from .plans import format_plan as format_plan
 from .problems import format_validation as format_validation
 from .published import describe_comparison as describe_comparison

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from unlearning.experiments.grid.plan import Estimate, Plan, describe_duration
+from unlearning.experiments.grid.plan import Estimate, Plan
+from unlearning.progress import describe_duration
 from unlearning.reporting.tables.text import WIDTH
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -26,12 +28,17 @@ class RowFiles:
         """Returns the file of a row, as tables write it."""
         return self._names[row]
 
-    def row(self, text: str, where: str) -> int:
+    def names(self) -> list[str]:
+        """Returns the files of all rows, as tables write them."""
+        return self._names
+
+    def row(self, text: str, where: str, *, loosely: bool = False) -> int:
         """Returns the row of a file.
 
         Args:
             text: Its path.
             where: What to begin a message with.
+            loosely: Whether a path without its suffix, or the mere name, will do where only one file has it.
 
         Raises:
             InputError: If it is no training row, or several.
@@ -41,10 +48,22 @@ class RowFiles:
                 raise InputError(f"{where}: {self._counts[name]} training rows are the file {name!r}: say which row.")
             if name in self._rows:
                 return self._rows[name]
+        if loosely and self._loose.get(text, -1) >= 0:
+            return self._loose[text]
         raise InputError(
             f"{where}: the file {text[:200]!r} is no training row; they are paths within the data set's folder such "
             f"as {self._names[0]!r}. Of a folder without train/ and test/, some files are held out."
         )
+
+    @functools.cached_property
+    def _loose(self) -> dict[str, int]:
+        """Rows by what other programs leave of a path; -1 where several files leave the same."""
+        found: dict[str, int] = {}
+        for name, row in self._rows.items():
+            path = PurePosixPath(name)
+            for left in {str(path.with_suffix("")), path.name, path.stem} - {name}:
+                found[left] = -1 if left in found else row
+        return found
 
     def check(self, row: int, text: str, where: str) -> None:
         """Raises `InputError` unless a row is the file that stands beside it."""
