@@ -18,7 +18,7 @@ def colours() -> Registry:
 def test_lookup(colours: Registry) -> None:
     assert colours.names() == ("red",) and "red" in colours and list(colours) == ["red"]
     assert colours.load("red") is str and colours.entry("red").role is Role.RECOMMENDED
-    with pytest.raises(InputError, match=r"one of red\. Received: 'blue'"):
+    with pytest.raises(InputError, match=r"Received: 'blue'\. Expected one of red\."):
         colours.entry("blue")
 
 

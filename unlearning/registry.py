@@ -138,7 +138,7 @@ class Registry:
         """
         found = self._all().get(name)
         if found is None:
-            raise InputError(self.what, f"one of {', '.join(self._all())}", name)
+            raise InputError(self.what, received=name, known=self._all())
         return found
 
     def load(self, name: str) -> Any:

@@ -49,9 +49,8 @@ class TestPage:
 
     def test_suspects_and_the_way_to_decide_on_them(self, own: Path) -> None:
         _, page = write_page(own, own.parent / "report.html")
-        assert [
-            attributes["href"] for tag, attributes in page.tags if tag == "a" and attributes.get("class") == "go"
-        ] == ["own/suspects.html"]
+        links = [attributes for tag, attributes in page.tags if tag == "a" and attributes.get("class") == "go"]
+        assert [link["href"] for link in links] == ["own/suspects.html"]
         assert any(tag == "img" and (a["src"] or "").startswith("data:image/png") for tag, a in page.tags)
         said = told(page)
         assert "cat → dog: 1" in said and "frog → removed: 1" in said

@@ -32,5 +32,5 @@ def test_columns_are_the_records_in_percent(results) -> None:
 def test_gains_are_printed_with_their_sign(results) -> None:
     better = results[0].model_copy(update={"validation_accuracy_before": 0.5, "validation_accuracy_after": 0.6234})
     worse = results[1].model_copy(update={"validation_accuracy_before": 0.6, "validation_accuracy_after": 0.5})
-    lines = format_results([better, worse], width=140).splitlines()
-    assert "+12.3" in lines[1] and "-10.0" in lines[2]
+    text = format_results([better, worse], width=140)
+    assert " +12.3 " in text and " -10.0 " in text

@@ -14,9 +14,7 @@ BEFORE = [[30, 10, 0], [0, 40, 0], [15, 5, 20]]
 AFTER = [[38, 2, 0], [1, 39, 0], [0, 4, 36]]
 """Test rows of three classes by label and prediction; only the second became worse."""
 NAMES = ["cat", "dog", "frog"]
-_WITH = Environment(
-    python="3.11", tensorflow="2.21", keras="3.15", numpy="2", device="CPU", threads=1, floats="float32"
-)
+_WITH = Environment(python="3.11", tensorflow="2.21", keras="3.15", numpy="2", device="CPU", threads=1)
 
 
 def detection(**changed) -> DetectionResults:

@@ -6,7 +6,9 @@ import importlib
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,8 @@ set_option = option(
     callback=assignments,
     metavar="FIELD=VALUE",
     help="Change a setting of the method, or with DETECTOR.FIELD=VALUE of the detector; repeatable. "
-    "`list methods NAME` and `list detectors NAME` show them.",
+    "`list methods NAME` and `list detectors NAME` show them. `repair` takes loss.label_smoothing and "
+    "loss.class_weights, too: what the model was trained with.",
 )
 import_option = option(
     "--import",
@@ -126,8 +129,16 @@ class Group(click.Group):
             raise  # `show | head`: click ends the program quietly
         except (InputError, OSError) as error:
             message = " ".join(str(error).split())
-        say(f"Error: {message}", err=True)
+        say("\n".join(_wrapped(f"Error: {message}")), err=True)
         ctx.exit(2)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence on as many lines as a terminal needs; in a file or a pipe, where it may be looked for, on one."""
+    if not sys.stderr.isatty():
+        return [text]
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

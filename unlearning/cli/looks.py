@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from unlearning.errors import InputError
+
 REST = "Output"
 """The heading of options that have none."""
 WIDTH = 80
@@ -163,7 +165,7 @@ class Names(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns a name that there is."""
         if value not in self.names:
-            self.fail(f"expected one of {', '.join(self.names)}, received {value!r}", param, ctx)
+            self.fail(str(InputError("name", received=value, known=self.names)), param, ctx)
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:

@@ -232,9 +232,9 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     if as_json:
         print_json([result])
         return
-    from unlearning.reporting.tables import format_detection
+    from unlearning.reporting.tables import format_detection, terminal_width
 
-    say(format_detection(result))
+    say(format_detection(result, terminal_width()))
     if result.audit is not None:
         say("\n" + "\n".join(result.audit.lines()))
     say(f"\nFiles: {', '.join(map(str, files))}")

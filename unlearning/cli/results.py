@@ -69,15 +69,15 @@ def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
     if results or (trained and not foreign):
         say(format_entries(entries, width=terminal_width()))
     if foreign:
-        say(format_reference(foreign))
+        say(format_reference(foreign, width=terminal_width()))
 
 
 def _compare(entries: Sequence[Repair], control: str, as_json: bool) -> None:
     from unlearning.experiments.results.compare import compare_methods
-    from unlearning.reporting.tables import format_comparison
+    from unlearning.reporting.tables import format_comparison, terminal_width
 
     comparison = compare_methods(entries, control)
-    print_json(comparison) if as_json else say(format_comparison(comparison))
+    print_json(comparison) if as_json else say(format_comparison(comparison, terminal_width()))
 
 
 @main.command(
@@ -259,9 +259,9 @@ def validate(folders: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        from unlearning.reporting.tables import format_validation
+        from unlearning.reporting.tables import format_validation, terminal_width
 
-        say(format_validation(report))
+        say(format_validation(report, terminal_width()))
     if report.problems:
         click.get_current_context().exit(1)
 
@@ -275,7 +275,7 @@ def show_training(directory: Path, as_json: bool = False) -> None:
 
 def print_training(directory: Path, trained: Sequence[Training], as_json: bool = False) -> None:
     """Prints the scores of trained models; they are named by their folders below `directory`."""
-    from unlearning.reporting.tables import format_training
+    from unlearning.reporting.tables import format_training, terminal_width
 
     found = []
     for model in trained:
@@ -286,4 +286,4 @@ def print_training(directory: Path, trained: Sequence[Training], as_json: bool =
     if as_json:
         print_json([{"model": name, **result.model_dump(mode="json", by_alias=True)} for name, result in found])
         return
-    say(format_training(found))
+    say(format_training(found, terminal_width()))

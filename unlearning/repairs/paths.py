@@ -17,6 +17,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
+from unlearning.loss import OriginalLoss
 from unlearning.profiling import profiled, spending
 from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
@@ -72,7 +73,7 @@ def repair_file(
         trainable_from: First layer to update.
         time_budget: See `unlearning.repair`.
         profile: Record what the processor time was spent on.
-        overrides: Hyperparameters to change.
+        overrides: Hyperparameters to change; `loss.FIELD` states how the model was trained (`unlearning.loss`).
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
         image_size: Side in pixels of the images of a folder; by default the model's height and width.
@@ -100,6 +101,8 @@ def repair_file(
     overrides = dict(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
+    stated = {key.removeprefix("loss."): overrides.pop(key) for key in [*overrides] if key.startswith("loss.")}
+    loss = OriginalLoss.parse("loss", stated)
     if time_budget is not None:
         overrides |= take_time(time_budget)
     chosen = methods.get(method, overrides)
@@ -145,7 +148,9 @@ def repair_file(
             found = dataclasses.replace(found, source=rows)
         stage(f"repair by {method}")
         set_determinism(seed)
-        done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+        done = repair(
+            trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, loss=loss, seed=seed
+        )
     if profile:
         details = {**done.outcome.details, "processor_seconds": shares}
         done = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, details=details))
@@ -156,6 +161,7 @@ def repair_file(
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
+        loss=loss.config() if stated else {},
         flagged_rows=len(done.corrections),
         unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from unlearning.records import DetectionResults
-from unlearning.reporting.tables.text import WIDTH, render
+from unlearning.reporting.tables.text import WIDTH, prose, render
 
 _MOST_PAIRS = 8
 
 
-def format_detection(result: DetectionResults) -> str:
+def format_detection(result: DetectionResults, width: int = WIDTH) -> str:
     """Formats a detection as a table of one row, with its scores where the bad rows are known."""
     row: dict[str, str] = {
         "detector": result.detector,
@@ -34,11 +34,11 @@ def format_detection(result: DetectionResults) -> str:
             row[name] = "-" if value is None else f"{100 * value:.1f}"
         legend += "; precision to av. prec.: against the known bad rows, in %"
     table = pd.DataFrame([row]).to_string(index=False)
-    if max(map(len, table.splitlines())) > WIDTH:
+    if max(map(len, table.splitlines())) > width:
         names = list(row)
         parts = (names[:6], names[6:])
-        table = "\n\n".join(render(pd.DataFrame([{n: row[n] for n in part}]), part[0]) for part in parts)
-    return f"{table}\n\n{legend}.{_pairs(result)}"
+        table = "\n\n".join(render(pd.DataFrame([{n: row[n] for n in part}]), part[0], width) for part in parts if part)
+    return "\n".join([table, "", *prose(f"{legend}.", width), *prose(_pairs(result), width)])
 
 
 def _pairs(result: DetectionResults) -> str:
@@ -52,4 +52,4 @@ def _pairs(result: DetectionResults) -> str:
         f"{name(pair['true'])} said {name(pair['given'])}: {pair['rows']:.0f}"
         for pair in result.details.get("pairs", ())[:_MOST_PAIRS]
     ]
-    return f"\nMost mistaken, in rows by estimate: {', '.join(told)}." if told else ""
+    return f"Most mistaken, in rows by estimate: {', '.join(told)}." if told else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -11,10 +10,10 @@ from unlearning.profiling import format_shares
 from unlearning.records import FeatureResults, RepairResults, TrainResults
 from unlearning.records.card import card
 from unlearning.records.reference import ReferenceTraining
-from unlearning.reporting.tables.text import NARROWEST, render
+from unlearning.reporting.tables.text import WIDTH, prose, render
 
 
-def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]]) -> str:
+def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTraining]], width: int = WIDTH) -> str:
     """Formats trained models as a table, from `(name, results)` pairs; `epoch` is the best one, accuracy is in %."""
     frame = pd.DataFrame(
         [
@@ -31,7 +30,7 @@ def format_training(results: Sequence[tuple[str, TrainResults | ReferenceTrainin
             for name, r in results
         ]
     )
-    return render(frame, "model")
+    return render(frame, "model", width, ("train loss", "epoch", "rows", "test loss"))
 
 
 def format_repair(result: RepairResults) -> str:
@@ -50,7 +49,7 @@ def format_repair(result: RepairResults) -> str:
         f"{result.method}: {result.status.replace('_', ' ')}, {result.unlearning_duration_s:.1f} s, "
         f"{result.flagged_rows} rows flagged, {result.removed_rows} of them removed.",
         *([f"{result.unchanged_rows} rows with their given label left out."] if result.unchanged_rows else []),
-        *(part for line in card(result) for part in textwrap.wrap(line, NARROWEST, subsequent_indent="  ")),
+        *(part for line in card(result) for part in prose(line, 80, following="  ")),
         *([] if result.deployed is None else [result.deployed.line()]),
         *([] if "processor_seconds" not in result.details else [format_shares(result.details["processor_seconds"])]),
         "accuracy in %, validation and test with labels as found; corrected: flagged rows with their corrected label.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +12,7 @@ from unlearning.records import RepairResults
 from unlearning.reporting.classes import changed_mistakes, class_changes
 from unlearning.reporting.tables.detections import format_detection
 from unlearning.reporting.tables.models import format_repair
-from unlearning.reporting.tables.text import WIDTH, number, render, shorten
+from unlearning.reporting.tables.text import WIDTH, number, prose, render, shorten
 
 _MOST_CLASSES = 10
 
@@ -27,11 +26,13 @@ def _one(own: Own, width: int) -> list[str]:
     record = own.results
     assert record is not None  # only what can be read is listed
     lines = [f"{shorten(own.name, width - 1)}:"]
-    lines += (format_repair(record) if isinstance(record, RepairResults) else format_detection(record)).splitlines()
+    told = format_repair(record) if isinstance(record, RepairResults) else format_detection(record, width)
+    for line in told.splitlines():
+        lines += prose(line, width) if len(line) > width else [line]
     if isinstance(record, RepairResults):
         lines += _classes(record, width)
     beside = [path.name for path in (own.suspects, own.review, own.figure) if path.is_file()]
-    lines += textwrap.wrap(f"Beside it: {', '.join(beside)}.", width, break_on_hyphens=False) if beside else []
+    lines += prose(f"Beside it: {', '.join(beside)}.", width) if beside else []
     if record.command:
         lines += ["", *_command(record.command, width)]
     return lines
@@ -51,12 +52,12 @@ def _classes(record: RepairResults, width: int) -> list[str]:
         }
         for one in changes[:_MOST_CLASSES]
     ]
-    lines = ["", "Test rows told right by class, in %, those that changed most first:"]
+    lines = ["", *prose("Test rows told right by class, in %, those that changed most first:", width)]
     lines += render(pd.DataFrame(rows), "class", width).splitlines()
     left = len(changes) - len(rows)
     lines += [f"{left} more classes changed by at most {number(100 * abs(changes[len(rows)].change))}."] if left else []
     mistakes = [f"{one.label} taken for {one.said}: {one.before} -> {one.after}" for one in changed_mistakes(record)]
-    return lines + (textwrap.wrap(f"Mistakes, in rows: {'; '.join(mistakes)}.", width) if mistakes else [])
+    return lines + (prose(f"Mistakes, in rows: {'; '.join(mistakes)}.", width) if mistakes else [])
 
 
 def _command(words: Sequence[str], width: int) -> list[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from unlearning.experiments.results.validate import ValidationReport
-from unlearning.reporting.tables.text import WIDTH
+from unlearning.reporting.tables.text import WIDTH, prose
 
 
-def format_validation(report: ValidationReport) -> str:
+def format_validation(report: ValidationReport, width: int = WIDTH) -> str:
     """Formats a validation: a line of counts, and two lines a problem."""
     lines = []
     for problem in report.problems:
         lines.append(f"{problem.kind:<12}  {problem.path}")
-        lines += textwrap.wrap(problem.message, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 14)
+        lines += prose(problem.message, width, " " * 14)
     if lines:
         lines = [f"{'problem':<12}  file", *lines, ""]
     counts = (
@@ -23,4 +21,4 @@ def format_validation(report: ValidationReport) -> str:
     )
     if report.reference_records:
         counts += f" {report.reference_records} records are the published implementation's: only their form is checked."
-    return "\n".join([*lines, *textwrap.wrap(counts, WIDTH)])
+    return "\n".join([*lines, *prose(counts, width)])

@@ -12,8 +12,9 @@ import pandas as pd
 from unlearning.experiments.published.config import PublishedTable, Run
 from unlearning.experiments.published.reproducing import Compared, Step
 from unlearning.experiments.results.columns import COLUMNS
-from unlearning.reporting.tables.text import NARROWEST, WIDTH, fit, render, spread
+from unlearning.reporting.tables.text import WIDTH, render, spread
 
+_TEXT = 80  # columns of prose
 _SHARED = ("methods", "seeds", "budgets", "within", "detect")
 
 
@@ -23,7 +24,7 @@ def format_tables(tables: Mapping[str, PublishedTable]) -> str:
     for name, table in tables.items():
         sets = ", ".join(dict.fromkeys(run.dataset for run in table.runs))
         lines.append(f"{name:<20}  {sets}, {_duration(table)}")
-        lines += textwrap.wrap(table.title, NARROWEST, initial_indent="  ", subsequent_indent="  ")
+        lines += textwrap.wrap(table.title, _TEXT, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines) or "There are no published tables here."
 
 
@@ -74,9 +75,8 @@ def format_comparison_with_published(compared: Sequence[Compared], width: int = 
                 "verdict": one.verdict,
             }
         )
-    frame = fit(pd.DataFrame(rows), "method", width, ("spread", "seeds", "difference"))
     counts = Counter(one.verdict for one in compared)
-    lines = [render(frame, "method", width), ""]
+    lines = [render(pd.DataFrame(rows), "method", width, ("spread", "seeds", "difference")), ""]
     others = "".join(f", {number} {verdict}" for verdict, number in counts.items() if verdict != "within")
     lines.append(f"{counts['within']} of {len(compared)} numbers are within the spread of the published ones{others}.")
     for one in compared:
@@ -129,7 +129,7 @@ def _text(value: object) -> str:
 def _wrap(text: str, first: str = "", following: str | None = None) -> list[str]:
     return textwrap.wrap(
         " ".join(text.split()),
-        NARROWEST,
+        _TEXT,
         initial_indent=first,
         subsequent_indent=first if following is None else following,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
@@ -13,7 +13,8 @@ from unlearning.experiments.results.tree import Repair
 from unlearning.methods.described import information, label
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, ReferenceResults
-from unlearning.reporting.tables.text import NARROWEST, WIDTH, fit, number, render, spread
+from unlearning.reporting.page.headline import find_tag
+from unlearning.reporting.tables.text import BEST, WIDTH, fit, number, prose, render, set_apart, spread
 
 _SHOWN = (
     "clean",
@@ -71,46 +72,78 @@ def format_results(results: Sequence[UnlearningResults], *, legend: bool = True,
             has.
 
     Returns:
-        The table, in the order of the results.
+        The table: budget by budget, the best first. What is the same in all rows stands above it.
     """
     if not results:
         return "No repairs yet."
     parts, shown = _tables(results, width)
-    return "\n".join([*parts, "", _legend(results, shown)] if legend else parts)
+    return "\n".join([*parts, "", *_legend(results, shown, width)] if legend else parts)
 
 
 def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str], set[str]]:
     """The tables of one experiment, and the names of the numbers in them."""
     frame = tabulate(results)
+    means = frame.groupby(["budget", "method"])["after"].transform("mean")
+    order = frame.assign(mean=-means).sort_values(["budget", "mean", "method", "seed"], kind="stable").index
+    frame, results = frame.loc[order].reset_index(drop=True), [results[i] for i in order]
+    best = _best(frame, results)
     formatted = frame.copy()
+    formatted["budget"] = frame["budget"].astype(str)
     for name in _SHOWN:
         column = COLUMNS[name]
         values = frame[column.heading]
         formatted[column.heading] = ["-" if pd.isna(value) else number(value, column.sign) for value in values]
     unknown = [COLUMNS[name].heading for name in _SHOWN if frame[COLUMNS[name].heading].isna().all()]
-    spare = [COLUMNS[name].heading for name in _SPARE]
-    kept = fit(formatted.drop(columns=unknown), "method", width, spare)
-    lines, shown = [render(kept, "method", width)], set(kept.columns)
     keys = list(zip(frame["budget"], frame["method"], strict=True))
     seeds = count_seeds(list(zip(keys, frame["seed"], strict=True)))
-    if len(results) > len(seeds):
+    several = len(results) > len(seeds)
+    formatted["method"] = [_marked(method, (budget, method) in best and not several) for budget, method in keys]
+    lines, shown = _aligned(formatted.drop(columns=unknown), width)
+    if several:
         headings = [COLUMNS[name].heading for name in _SUMMARISED]
         rows = [
             {
-                "budget": budget,
-                "method": method,
-                "seeds": seeds[budget, method],
+                "budget": str(budget),
+                "method": _marked(str(method), (budget, method) in best),
+                "seeds": str(seeds[budget, method]),
                 **{n: spread(*mean_std(group[n].dropna().tolist())) for n in headings if n not in unknown},
             }
             for (budget, method), group in frame.groupby(["budget", "method"], sort=False)
         ]
-        summary = fit(pd.DataFrame(rows), "method", width, spare)
-        shown |= set(summary.columns)
-        lines += ["", "Mean ± standard deviation over seeds:", render(summary, "method", width)]
+        more, columns = _aligned(pd.DataFrame(rows), width)
+        lines += ["", "Mean ± standard deviation over seeds:", *more]
+        shown |= columns
     if len(results) == 1 and results[0].acceptance is not None:
         lines += ["", *results[0].acceptance.lines()]
         lines += [] if results[0].moved is None else [results[0].moved.line()]
-    return lines, shown
+    return lines, shown | ({BEST} if best else set())
+
+
+def _aligned(frame: pd.DataFrame, width: int) -> tuple[list[str], set[str]]:
+    """A table with what is the same in all rows above it, and the headings of both."""
+    spare = [COLUMNS[name].heading for name in _SPARE]
+    rest, above = set_apart(frame, {"budget": "", "seed": "", "seeds": "", "told": "", "clean": "%", "before": "%"})
+    kept = fit(rest, "method", width, spare)
+    return [*prose(above, width), *render(kept, "method", width).splitlines()], {*kept.columns, *above.split()}
+
+
+def _marked(method: str, best: bool) -> str:
+    return f"{method} {BEST}" if best else method
+
+
+def _best(frame: pd.DataFrame, results: Sequence[UnlearningResults]) -> set[tuple[int, str]]:
+    """Of each budget the repair with the highest mean accuracy, if it helped and has rivals; controls are none."""
+    rivals: dict[int, dict[str, list[UnlearningResults]]] = {}
+    for budget, method, result in zip(frame["budget"], frame["method"], results, strict=True):
+        if not find_tag(result.method):
+            rivals.setdefault(int(budget), {}).setdefault(str(method), []).append(result)
+    found = set()
+    for budget, group in rivals.items():
+        means = {name: np.mean([r.acc_after_fix for r in own]) for name, own in group.items()}
+        top = max(means, key=lambda name: means[name])
+        if len(group) > 1 and means[top] > np.mean([r.acc_before_fix for r in group[top]]):
+            found.add((budget, top))
+    return found
 
 
 def format_entries(entries: Sequence[Repair], *, width: int = WIDTH) -> str:
@@ -127,10 +160,10 @@ def format_entries(entries: Sequence[Repair], *, width: int = WIDTH) -> str:
         parts, columns = _tables(own, width)
         lines += [f"{name}:", *parts, ""]
         shown |= columns
-    return "\n".join([*lines, _legend(results, shown)])
+    return "\n".join([*lines, *_legend(results, shown, width)])
 
 
-def format_reference(entries: Sequence[Repair]) -> str:
+def format_reference(entries: Sequence[Repair], *, width: int = WIDTH) -> str:
     """Formats results of the published implementation as a table, with what its fields mean."""
     rows = []
     for entry in entries:
@@ -151,8 +184,8 @@ def format_reference(entries: Sequence[Repair]) -> str:
                 "seconds": f"{r.unlearning_duration_s:.1f}",
             }
         )
-    notes = [part for note in NOTES for part in textwrap.wrap(f"- {note}", WIDTH, subsequent_indent="  ")]
-    table = render(pd.DataFrame(rows), "method")
+    notes = [part for note in NOTES for part in prose(note, width, "- ")]
+    table = render(pd.DataFrame(rows), "method", width, ("seconds", "clean (test)", "seed"))
     return "\n".join(["Results of the published implementation, all numbers but seconds in %:", table, *notes])
 
 
@@ -164,11 +197,22 @@ def _describe_method(result: UnlearningResults) -> str:
     return f"{name} (clean)" if result.config.validation == "clean" else name
 
 
-def _legend(results: Sequence[UnlearningResults], shown: set[str]) -> str:
+def _legend(results: Sequence[UnlearningResults], shown: set[str], width: int) -> list[str]:
     known = [column for column in COLUMNS.values() if column.heading in shown]
     texts = ["told: nothing of bad rows, which rows they are, or their right labels, too"]
     texts += [f"{column.heading}: {column.meaning}" for column in known]
-    lines = textwrap.wrap("; ".join(texts) + ".", NARROWEST, break_long_words=False)
+    texts += [f"{BEST}: highest mean accuracy of its budget, controls apart"] if BEST in shown else []
+    lines = prose("; ".join(texts) + ".", width)
     if any(result.config.validation == "clean" for result in results):
         lines.append("(clean): choices made on true validation labels.")
-    return "\n".join(lines)
+    return lines + [f"{text}." for text in _what_is_nothing(results)]
+
+
+def _what_is_nothing(results: Sequence[UnlearningResults]) -> list[str]:
+    """What difference between two accuracies the number of test rows explains: the 95 % interval of one of them."""
+    counts = {sum(map(sum, result.confusion_after)) for result in results if result.confusion_after is not None}
+    if len(counts) != 1 or not (rows := counts.pop()):
+        return []
+    middle = sorted(result.acc_after_fix for result in results)[len(results) // 2]
+    points = 196 * (middle * (1 - middle) / rows) ** 0.5
+    return [f"{rows:,} test rows: differences under {max(points, 100 / rows):.1f} points mean nothing"]

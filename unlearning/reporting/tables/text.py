@@ -1,9 +1,14 @@
-"""Aligned text, at most as wide as a terminal."""
+"""The one renderer of what a terminal shows: aligned tables and prose, no wider than it is.
+
+Columns that say the same in every row stand in a line above a table; where there is still no room, names are shortened
+in the middle and columns left out, the least telling ones first.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +17,12 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 """Columns of a terminal that a table may take, where nobody knows how wide it is."""
-NARROWEST = 80
+NARROWEST = 60
+"""Nothing is made narrower."""
+BEST = "*"
+"""Marks the best rows."""
 _SHORT = 24  # a name is cut down to this before a column is left out
+_SHORTEST = 16
 
 
 def shorten(name: str, width: int = 34) -> str:
@@ -26,13 +35,63 @@ def terminal_width() -> int:
     return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
-def render(frame: pd.DataFrame, column: str, width: int = WIDTH) -> str:
-    """Formats a frame; where it is wider than a terminal, the names in `column` are shortened by as much."""
+def prose(text: str, width: int = WIDTH, first: str = "", following: str | None = None) -> list[str]:
+    """Wraps text at its words.
+
+    Args:
+        text: Text on one line or several.
+        width: Columns of the terminal.
+        first: What the first line begins with.
+        following: What the others begin with; as many spaces as `first` has characters where None.
+
+    Returns:
+        The lines; a word that is longer than a line is not broken, so that it can be copied.
+    """
+    return textwrap.wrap(
+        " ".join(text.split()),
+        min(width, WIDTH),  # longer lines are hard to read
+        initial_indent=first,
+        subsequent_indent=" " * len(first) if following is None else following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def set_apart(frame: pd.DataFrame, units: Mapping[str, str]) -> tuple[pd.DataFrame, str]:
+    """Takes out of a table what is the same in all of its rows.
+
+    Args:
+        frame: A table of text.
+        units: Columns that may be taken out, and the units of their numbers.
+
+    Returns:
+        The rest, and the line that stands above it; empty where nothing was taken out, as of one row.
+    """
+    if len(frame) < 2:
+        return frame, ""
+    same = [name for name in units if name in frame and frame[name].nunique() == 1 and frame[name].iloc[0] != "-"]
+    parts = [f"{name} {frame[name].iloc[0]}{units[name] and ' ' + units[name]}" for name in same]
+    return frame.drop(columns=same), ", ".join(parts)
+
+
+def render(frame: pd.DataFrame, column: str, width: int = WIDTH, spare: Sequence[str] = ()) -> str:
+    """Formats a frame no wider than a terminal, as far as that goes.
+
+    Args:
+        frame: The table.
+        column: The column whose names may be shortened.
+        width: Columns of the terminal.
+        spare: Columns that may be left out, the first ones first.
+
+    Returns:
+        The text.
+    """
+    frame = fit(frame, column, width, spare)
     text = frame.to_string(index=False)
     excess = max(map(len, text.splitlines())) - width
     if excess <= 0:
         return text
-    shortest = max(16, max(len(str(name)) for name in frame[column]) - excess)
+    shortest = max(_SHORTEST, max(len(str(name)) for name in frame[column]) - excess)
     return frame.assign(**{column: [shorten(str(name), shortest) for name in frame[column]]}).to_string(index=False)
 
 
