@@ -62,6 +62,22 @@ class TestValidate:
         report = validate_folders([own])
         assert not report.problems and report.records == 2 and report.files == 7
 
+    def test_what_other_programs_and_people_get_belongs_to_it(self, own: Path) -> None:
+        for name in (
+            "suspects-audit.html",
+            "suspects-audit.npz",
+            "suspects-label-studio.json",
+            "repaired-suspects.html",
+        ):
+            (own / name).write_text("{}")
+        assert not validate_folders([own]).problems
+        (own / "other-audit.html").write_text("")
+        (own / "suspect.json").write_text("{}")
+        assert [problem.path.rpartition("/")[2] for problem in validate_folders([own]).problems] == [
+            "other-audit.html",
+            "suspect.json",
+        ]
+
     def test_counts_that_are_not_those_of_the_accuracy(self, own: Path) -> None:
         write_json(own / "repaired.json", repaired(test_accuracy_after=0.99))
         (problem,) = validate_folders([own]).problems

@@ -42,6 +42,8 @@ from unlearning.records.contradictions import contradictions
 from unlearning.records.reference import ReferenceResults, ReferenceTraining, is_reference
 from unlearning.records.validation import ValidationReport
 
+_BESIDE = (".csv", ".keras", ".png", ".npz", ".html", ".json", ".tflite")
+"""Endings of what stands beside the record of a user's own model."""
 _CONFIGS: tuple[type[BaseModel], ...] = (TrainConfig, PoisonConfig, UnlearnConfig)
 
 
@@ -147,6 +149,8 @@ class _Check:
     def own_record(self, path: Path, content: Any) -> None:
         """Checks the record of `repair` or `detect`, which stands beside the file it belongs to."""
         kind = own_kind(content)
+        if kind is None and self.belongs_to_record(path):
+            return
         if kind is None:
             self.problem(path, "foreign", "no record has this name, and its content is none of repair or detect")
             return
@@ -158,12 +162,13 @@ class _Check:
                 checked(path.with_suffix(suffix))
 
     def belongs_to_record(self, path: Path) -> bool:
-        """Whether a file is the output of `repair` or `detect`: their record has its name and says so."""
-        stem = path.stem.removesuffix("-suspects").removesuffix("-rows")  # further files that `repair` writes
-        owner = path.with_name(f"{stem}.json")
-        if path.suffix not in (".csv", ".keras", ".png", ".npz", ".html") or owner.stem in KINDS or not owner.is_file():
-            return False
-        return own_kind(self.read.raw(owner)) is not None
+        """Whether a record of `repair` or `detect` beside a file has its name, or what stands before a hyphen in it."""
+        stem = path.stem
+        owners = [path.with_name(f"{stem[:end]}.json") for end in range(1, len(stem) + 1) if stem[end : end + 1] in "-"]
+        return path.suffix in _BESIDE and any(
+            owner != path and owner.stem not in KINDS and is_plain(owner) and own_kind(self.read.raw(owner)) is not None
+            for owner in owners
+        )
 
     def training(self, path: Path, record: BaseModel, files: layout.TrainedFiles) -> None:
         """Checks a file of a clean or a poisoned model against its path, its configurations and its weights."""
