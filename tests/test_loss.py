@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from support.command import assert_refused, cli
 from support.small import fitted, poisoned_task, small_model
 from unlearning import repair
 from unlearning.errors import InputError
@@ -88,3 +92,20 @@ def test_one_weight_a_class() -> None:
         repair(small_model(), task.train, flagged=task.corrections, loss=OriginalLoss(class_weights=(1.0, 2.0)))
     with pytest.raises(InputError, match="label_smoothing"):
         OriginalLoss(label_smoothing=1.0)
+
+
+def test_stated_on_the_command_line(tmp_path: Path) -> None:
+    task, _ = poisoned_task()
+    fitted(small_model(), task.train).save(tmp_path / "m.keras")
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    held = task.validation
+    arrays = (task.train.images, task.train.labels, held.images, held.labels)
+    np.savez(tmp_path / "data.npz", **dict(zip(names, arrays, strict=True)))
+    (tmp_path / "flagged.csv").write_text("row,corrected_label\n" + "".join(f"{row},\n" for row in range(60)))
+    stated = ("--set", "loss.label_smoothing=0.1", "--set", "loss.class_weights=[1, 2, 1]")
+    command = ("repair", "m.keras", "--data", "data.npz", "--flagged", "flagged.csv", "--method", "second-order")
+    done = cli(*command, *stated, "--out", "r.keras", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "r.json").read_text())["loss"]
+    assert told == {"label_smoothing": 0.1, "class_weights": [1, 2, 1]}
+    assert_refused(cli(*command, "--set", "loss.smoothing=1", "--out", "s.keras", cwd=tmp_path), "loss.smoothing")

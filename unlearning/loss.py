@@ -7,6 +7,7 @@ With label smoothing `s` and class weights `c`, a row of the class `y` counts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -63,6 +64,24 @@ class OriginalLoss(Settings):
 
 PLAIN = OriginalLoss()
 """Cross-entropy."""
+
+
+def take_loss(overrides: Mapping[str, Any]) -> tuple[OriginalLoss, dict[str, Any]]:
+    """Takes what is said of the loss out of settings by name.
+
+    Args:
+        overrides: Settings; those that begin with `loss.` are its own.
+
+    Returns:
+        The loss, and the other settings.
+
+    Example:
+        >>> take_loss({"loss.label_smoothing": "0.1", "steps": "3"})[1]
+        {'steps': '3'}
+    """
+    own = {name.removeprefix("loss."): value for name, value in overrides.items() if name.startswith("loss.")}
+    rest = {name: value for name, value in overrides.items() if not name.startswith("loss.")}
+    return OriginalLoss.parse("loss", own), rest
 
 
 def _stated(loss: OriginalLoss, closed: bool) -> keras.losses.Loss:

@@ -17,7 +17,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
-from unlearning.loss import OriginalLoss
+from unlearning.loss import take_loss
 from unlearning.profiling import profiled, spending
 from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
@@ -98,11 +98,9 @@ def repair_file(
     if real_path(out) == real_path(model):
         raise InputError("out", "another file than the model itself", str(out))
     check_outputs((out, record_path), force)
-    overrides = dict(overrides or {})
+    loss, overrides = take_loss(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
-    stated = {key.removeprefix("loss."): overrides.pop(key) for key in [*overrides] if key.startswith("loss.")}
-    loss = OriginalLoss.parse("loss", stated)
     if time_budget is not None:
         overrides |= take_time(time_budget)
     chosen = methods.get(method, overrides)
@@ -161,7 +159,7 @@ def repair_file(
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
-        loss=loss.config() if stated else {},
+        loss={} if loss.is_plain else loss.config(),
         flagged_rows=len(done.corrections),
         unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),
