@@ -14,6 +14,7 @@ import pytest
 from support.paths import ROOT
 from unlearning import architectures, data, detection, methods, noise
 from unlearning.cli import main
+from unlearning.loss import take_loss
 from unlearning.registry import Registry
 from unlearning.task import OutcomeStatus
 from unlearning.training import objectives
@@ -111,7 +112,7 @@ def check_names(command: str, options: dict[str, Any]) -> None:
         owners = tuple(f"{name}." for name in (*names, options.get("detector")))
         assert all(key.startswith(owners) for key in overrides)
     elif options.get("method"):
-        methods.get(options["method"], overrides)
+        methods.get(options["method"], take_loss(overrides)[1])
     if options.get("detector"):
         detection.get(options["detector"], overrides if command == "detect" else {})
     if options.get("noise"):

@@ -138,6 +138,7 @@ def assert_independent(drawn: list[np.ndarray], bad: dict[str, np.ndarray]) -> N
 
 
 QUICK: dict[str, dict[str, Any]] = {
+    "auto": {"epochs": 1, "least_steps": 5},
     "first-order-reference": {"steps": 1},
     "second-order": {"steps": 1},
     "second-order-lissa": {"steps": 1, "lissa_iterations": 3},

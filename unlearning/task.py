@@ -18,6 +18,7 @@ import numpy as np
 from unlearning.acceptance import Acceptance, choosing_rows
 from unlearning.errors import InputError
 from unlearning.interop import Moved
+from unlearning.loss import PLAIN, OriginalLoss
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class UnlearningTask:
         known: Where a detector flags, the rows that were known before, right ones (with their given label) included.
         is_stage: Whether this is a part of a larger repair. The rows that choose then say whether what came out is
             taken, and the larger repair is judged as a whole.
+        loss: What the model was trained to minimise.
     """
 
     train: Split
@@ -132,6 +134,7 @@ class UnlearningTask:
     suspects: Corrections | None = None
     known: Corrections | None = None
     is_stage: bool = False
+    loss: OriginalLoss = PLAIN
 
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
@@ -142,6 +145,7 @@ class UnlearningTask:
         for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
             if labels.min() < 0 or labels.max() >= classes:
                 raise InputError(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+        self.loss.check(classes)
         self._check_flagged("corrections", self.corrections)
         self._drop_unchanged()
         if np.count_nonzero(self.corrections.labels == REMOVED) == rows:

@@ -34,6 +34,7 @@ NAMES = {
     "mini-webvision": "mini-webvision:photos",
     "digits": "digits",
     "npz": "mine.npz",
+    "npy": "arrays",
     "folder": "folder",
     "cifar100-superclasses": "cifar100-superclasses",
     "tensorflow-datasets": "cifar10:3.0.2",
@@ -45,6 +46,8 @@ class TestEverySource:
     @pytest.fixture(autouse=True)
     def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "folder").mkdir()
+        (tmp_path / "arrays").mkdir()
+        np.save(tmp_path / "arrays" / "labels.npy", np.arange(2))
         monkeypatch.chdir(tmp_path)
 
     def test_it_knows_its_texts_and_no_other_does(self, name: str) -> None:

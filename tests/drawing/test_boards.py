@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -14,13 +15,23 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import cli
 from support.command import cli as run
+from support.grid import registered
 from support.small import blobs, small_model
 from unlearning.drawing.boards import write_repair
 from unlearning.drawing.training_board import TrainingBoard
 from unlearning.training import ShuffledBatches, TrainSettings, train
 
-TINY = ("--train-rows", "200", "--epochs", "2", "--budgets", "40", "--seeds", "1", "--methods", "sap+second-order")
+TINY = (
+    *("--model", "tiny", "--train-rows", "200", "--epochs", "2", "--budgets", "40", "--seeds", "1"),
+    *("--methods", "sap+second-order"),
+)
 LOGGED = ("--set", "sap+second-order.second-order.solver=cg")  # its iterations are
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_architecture() -> Iterator[None]:
+    with registered():
+        yield
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -28,7 +28,7 @@ data = np.load(folder / "rows.npz")
 rows = Split(data["images"], data["labels"])
 model = load_model(folder / "repaired.keras")
 np.testing.assert_allclose(predict(model, rows.images), data["said"], atol=1e-4)
-for refused in (lambda: repair(model, rows, flagged={0: 1}), lambda: detect(model, rows)):
+for refused in (lambda: repair(model, rows, flagged={0: -1}), lambda: detect(model, rows)):
     try:
         refused()
     except InputError as error:

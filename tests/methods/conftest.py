@@ -12,7 +12,7 @@ from unlearning.task import UnlearningTask
 @pytest.fixture(scope="module")
 def poisoned() -> tuple[keras.Model, UnlearningTask]:
     task, _ = poisoned_task()
-    return fitted(small_model(hidden=16), task.train), task
+    return fitted(small_model(hidden=16), task.train, at_once=False), task
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def functional() -> tuple[keras.Model, UnlearningTask]:
     inputs = keras.Input((6, 6, 1))
     hidden = keras.layers.Dense(16, activation="relu")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
-    return fitted(model, task.train), task
+    return fitted(model, task.train, at_once=False), task
 
 
 def may_stay(method: Method) -> bool:

@@ -17,7 +17,7 @@ def f1(suspects: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def moved(share: float, called: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """F1 before and after 20 audits, and how often the cut was moved, where `called` times the wrong rows are suspect."""
+    """F1 before and after 20 audits, and how often the cut moved, where `called` times the wrong rows are suspect."""
     rng = np.random.default_rng(1)
     wrong = rng.random(ROWS) < share
     scores = np.exp(rng.normal(size=ROWS) + 2.7 * wrong)

@@ -17,6 +17,9 @@ def audits(share: float, auroc: float, called: float, *, size: int = 50, count: 
     """How many of 100 simulated audits hold the truth: of all rows, of the suspects, of the others.
 
     Scores are normal, as far apart as the AUROC says; `called` is the number of suspects as a part of the wrong rows.
+
+    Returns:
+        Three counts.
     """
     rng = np.random.default_rng([int(1000 * share), int(100 * auroc), int(10 * called)])
     held = np.zeros(3)

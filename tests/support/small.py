@@ -62,21 +62,33 @@ def poisoned_task(
     return task, true.labels
 
 
-def fitted(model: keras.Model, split: Split, *, epochs: int = 60, learning_rate: float = 0.01) -> keras.Model:
-    """Trains a model on a split, quietly; the same model on the same rows is trained once in a process."""
+def fitted(
+    model: keras.Model, split: Split, *, epochs: int = 60, learning_rate: float = 0.01, at_once: bool = True
+) -> keras.Model:
+    """Trains a model on a split, quietly; the same model on the same rows is trained once in a process.
+
+    All epochs are one call of a compiled loop, since to start one takes as long as 20 steps of so small a network; or
+    they are those of `fit`, for tests that know what becomes of just that model.
+
+    Returns:
+        The model.
+    """
     structure = re.sub(r'"name": "[^"]*"', "", model.to_json())  # Keras counts the models of a process in their names
-    told = hashlib.sha256(f"{structure} {epochs} {learning_rate}".encode())
+    told = hashlib.sha256(f"{structure} {epochs} {learning_rate} {at_once}".encode())
     for array in (*model.get_weights(), split.images, split.labels):
         told.update(np.ascontiguousarray(array))
     logits = model.layers[-1].activation is keras.activations.linear
-    options = {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=logits)}
-    if told.digest() not in _LEARNED:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    if at_once and told.digest() not in _LEARNED:
         rng = np.random.default_rng(0)
         rows = np.concatenate([rng.permutation(len(split)) for _ in range(epochs)])
-        # All epochs are one call of a compiled loop: starting an epoch takes as long as 20 steps of so small a network.
-        model.compile(keras.optimizers.Adam(learning_rate), steps_per_execution=-(-len(rows) // 32), **options)
+        model.compile(keras.optimizers.Adam(learning_rate), loss, steps_per_execution=-(-len(rows) // 32))
         model.fit(split.images[rows], split.labels[rows], batch_size=32, shuffle=False, verbose=0)
         _LEARNED[told.digest()] = model.get_weights()
-    model.compile(keras.optimizers.Adam(learning_rate), **options)
-    model.set_weights(_LEARNED[told.digest()])
+    model.compile(keras.optimizers.Adam(learning_rate), loss)
+    if told.digest() in _LEARNED:
+        model.set_weights(_LEARNED[told.digest()])
+        return model
+    model.fit(split.images, split.labels, batch_size=32, epochs=epochs, verbose=0)
+    _LEARNED[told.digest()] = model.get_weights()
     return model

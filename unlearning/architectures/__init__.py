@@ -54,7 +54,7 @@ def check_known(name: str) -> None:
 def build(
     name: str,
     *,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     pixel_max: float = 255.0,
     seed: int | None = None,

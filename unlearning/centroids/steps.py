@@ -10,10 +10,10 @@ Keras compiles the training step of a model for every `fit` that changes its los
 many here, would spend more on that than on the steps; so the pull is a number that may change, and the step stays.
 
 Example:
-    >>> steps = CentroidSteps(model, num_classes=10, closed=False)
+    >>> steps = CentroidSteps(model, num_classes=3, closed=False)
     >>> steps.start(pull=5.0)
-    >>> steps.measure([(x, np.eye(10, dtype="float32")[y])])
-    >>> steps.step(x, np.eye(10, dtype="float32")[y], rate=1e-3)
+    >>> steps.measure([(x, np.eye(3, dtype="float32")[y])])
+    >>> steps.step(x, np.eye(3, dtype="float32")[y], rate=1e-3)
 """
 
 from __future__ import annotations

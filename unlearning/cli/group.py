@@ -52,7 +52,8 @@ set_option = option(
     callback=assignments,
     metavar="FIELD=VALUE",
     help="Change a setting of the method, or with DETECTOR.FIELD=VALUE of the detector; repeatable. "
-    "`list methods NAME` and `list detectors NAME` show them.",
+    "`list methods NAME` and `list detectors NAME` show them. `repair` takes loss.label_smoothing and "
+    "loss.class_weights, too: what the model was trained with.",
 )
 import_option = option(
     "--import",

@@ -238,6 +238,9 @@ def detect(target: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     if result.audit is not None:
         say("\n" + "\n".join(result.audit.lines()))
     say(f"\nFiles: {', '.join(map(str, files))}")
+    page = next((path for path in files if path.suffix == ".html"), None)
+    if page is not None:
+        say(f"Next: open {page} in a browser, decide, and give the flagged.csv that it writes to `repair --flagged`.")
 
 
 @main.command(

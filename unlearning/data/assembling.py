@@ -7,6 +7,7 @@ import numpy as np
 from unlearning.data.checks import check_arrays
 from unlearning.data.division import Parts
 from unlearning.data.image_data import ImageData
+from unlearning.data.streamed import chunks
 from unlearning.errors import InputError
 from unlearning.task import Split
 
@@ -18,6 +19,7 @@ def assemble(
     train_ids: np.ndarray | None = None,
     *,
     ids_are_paths: bool = False,
+    of_any_kind: bool = False,
 ) -> ImageData:
     """Checks the parts of a set and puts them together.
 
@@ -27,6 +29,7 @@ def assemble(
         class_names: Names of the classes, in label order.
         train_ids: Example ids of the training rows, where there are any.
         ids_are_paths: Whether these are paths of image files.
+        of_any_kind: Whether rows may be vectors, sequences, or of any other shape, which is left as it is.
 
     Returns:
         The set.
@@ -40,10 +43,10 @@ def assemble(
     fine_labels: dict[str, np.ndarray] = {}
     for part in ("train", "validation", "test"):
         images, labels, *fine = parts[part]
-        check_arrays(part, images, labels, *fine)
+        check_arrays(part, images, labels, *fine, of_any_kind=of_any_kind)
         if fine:
             fine_labels[part] = fine[0].astype(np.int64)
-        if images.ndim == 3:
+        if images.ndim == 3 and not of_any_kind and isinstance(images, np.ndarray):
             images = images[..., np.newaxis]
         if labels.max() >= len(class_names):
             raise InputError(f"{part} labels", f"classes 0..{len(class_names) - 1}", int(labels.max()))
@@ -51,7 +54,7 @@ def assemble(
             raise InputError(f"{part} images", "images of the training images' shape", images.shape[1:])
         splits[part] = Split(images, labels)
     floating = np.issubdtype(splits["train"].images.dtype, np.floating)
-    unit = floating and all(split.images.max() <= 1 for split in splits.values())
+    unit = floating and all(part.max() <= 1 for split in splits.values() for part in chunks(split.images))
     return ImageData(
         name,
         **splits,

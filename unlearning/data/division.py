@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,11 @@ def draw_rows(total: int, train_rows: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(total, train_rows, replace=False))
 
 
-def divide(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) -> Parts:
+def divide(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray, of_any_kind: bool = False) -> Parts:
     """Divides a one-part source 70 / 15 / 15, each part in source order."""
     from sklearn.model_selection import train_test_split
 
-    check_arrays("images", images, labels, *fine)
+    check_arrays("images", images, labels, *fine, of_any_kind=of_any_kind)
     counts = np.unique(labels, return_counts=True)[1]
     if counts.min() < 4:
         raise InputError(f"A class has only {counts.min()} rows; at least 4 are needed to split it three ways.")
@@ -40,7 +41,7 @@ def divide(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray)
     except ValueError:  # a class with a single held-out row cannot be stratified further
         test, validation = train_test_split(rest, test_size=0.5, random_state=seed)
     named = {"train": train, "validation": validation, "test": test}
-    return {name: tuple(a[np.sort(part)] for a in (images, labels, *fine)) for name, part in named.items()}
+    return {name: tuple(_taken(a, np.sort(part)) for a in (images, labels, *fine)) for name, part in named.items()}
 
 
 def halve(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) -> Parts:
@@ -49,8 +50,16 @@ def halve(images: np.ndarray, labels: np.ndarray, seed: int, *fine: np.ndarray) 
 
     if len(labels) < 2:
         raise InputError("test labels", "at least two rows, to be halved into test and validation", len(labels))
-    halves = train_test_split(images, labels, *fine, test_size=0.5, random_state=seed)
-    return {"test": tuple(halves[::2]), "validation": tuple(halves[1::2])}
+    halves = train_test_split(np.arange(len(labels)), test_size=0.5, random_state=seed)
+    arrays = (images, labels, *fine)
+    return {
+        name: tuple(_taken(a, half) for a in arrays) for name, half in zip(("test", "validation"), halves, strict=True)
+    }
+
+
+def _taken(array: Any, rows: np.ndarray) -> Any:
+    """Some rows; of what is read from disk, none is read."""
+    return array.subset(rows) if hasattr(array, "subset") else array[rows]
 
 
 def warn_of_division(name: str, parts: Parts) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from unlearning.data.image_files import ImageFiles
 from unlearning.data.pixels import pixel_range
+from unlearning.data.streamed import RowsOnDisk
 from unlearning.task import Split
 
 
@@ -58,10 +59,9 @@ class ImageData:
         return len(self.class_names)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of an image."""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
+    def input_shape(self) -> tuple[int, ...]:
+        """`(height, width, channels)` of an image, or the shape of whatever else a row is."""
+        return tuple(self.train.images.shape[1:])
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over images and labels of all three splits, as hexadecimal text.
@@ -71,7 +71,7 @@ class ImageData:
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             digest.update(str((split.images.shape, split.images.dtype)).encode())
-            if isinstance(split.images, ImageFiles):
+            if isinstance(split.images, ImageFiles | RowsOnDisk):
                 digest.update(split.images.digest())
             else:
                 digest.update(np.ascontiguousarray(split.images).data)

@@ -27,6 +27,7 @@ SOURCES = Registry(
         _own("mini-webvision", "webvision:MiniWebVision", "the Google part of its first 50 classes", "listed"),
         _own("digits", "digits:Digits", "handwritten digits that need no network", "digits"),
         _own("npz", "npz:Npz", "a .npz file of arrays", "files"),
+        _own("npy", "npy:Npy", "a folder of .npy files, which may be larger than memory", "files"),
         _own("folder", "folder:Folder", "a folder with one subfolder of image files a class", "files"),
         _own(
             "cifar100-superclasses",

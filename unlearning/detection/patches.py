@@ -59,7 +59,7 @@ class PatchFeatures:
         seed: Seed of the sample.
 
     Raises:
-        InputError: If pixels are not finite.
+        InputError: If rows are no images, or pixels are not finite.
     """
 
     def __init__(
@@ -67,6 +67,11 @@ class PatchFeatures:
     ) -> None:
         from keras import ops
 
+        if len(images.shape) != 4:
+            raise InputError(
+                f"patches needs images of shape (rows, height, width, channels), and a row here has the shape "
+                f"{tuple(images.shape[1:])}: use neighbours, cross-validation, or pretrained with eyes=FEATURES.npy."
+            )
         rng = stream(seed, "detector", "patches")
         sample = np.asarray(images[np.sort(rng.permutation(len(images))[:2000])], dtype=np.float32)
         low, high = float(sample.min()), float(sample.max())

@@ -44,6 +44,7 @@ class Objective:
         batch_rows: Rows a pass; results do not depend on it beyond rounding.
         penalised: Whether the model's own weight penalties are part of the objective.
         smoothing: Share of the uniform distribution in the probabilities of the Gauss-Newton matrix, in [0, 1].
+        label_smoothing: Share of the uniform distribution in the labels; see `unlearning.loss`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Objective:
         batch_rows: int = 1024,
         penalised: bool = True,
         smoothing: float = 0.0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.head = head
         self.rows = len(rows)
@@ -68,7 +70,7 @@ class Objective:
         self._scale = tf.constant(1.0 / (normaliser or len(rows)), dtype=head.dtype)
         self._batch_rows = batch_rows
         self._penalised = penalised and head.is_regularised
-        self._smoothing = smoothing
+        self._smoothing, self._label_smoothing = smoothing, label_smoothing
         self._loops = False  # whether forward mode has met one
         self.loss: Callable[[tf.Tensor], tf.Tensor] = tf.function(self._loss, autograph=False)
         """Compiled: parameters `(size,)` to the scalar objective."""
@@ -154,7 +156,11 @@ class Objective:
     def _batch_loss(
         self, tensors: list[tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
     ) -> tf.Tensor:
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.head.logits(tensors, inputs))
+        logits = self.head.logits(tensors, inputs)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if self._label_smoothing:
+            uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+            losses += self._label_smoothing * (uniform - losses)
         return tf.reduce_sum(weights * losses)
 
     def _squared_batch(

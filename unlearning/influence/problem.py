@@ -60,6 +60,8 @@ class InfluenceProblem:
         labels[flagged.rows] = np.where(flagged.labels == REMOVED, labels[flagged.rows], flagged.labels)
         weights = np.ones(rows)
         weights[flagged.rows] = flagged.labels != REMOVED
+        weights *= task.loss.weights(labels)
+        smoothing = task.loss.label_smoothing
         # Corrected images were appended below the training rows; the originals stay for the gradient difference.
         self._corrected_index = np.arange(rows)
         if flagged.images is not None:
@@ -75,10 +77,11 @@ class InfluenceProblem:
                 self._store,
                 np.concatenate([self._corrected_index[flagged.rows], flagged.rows]),
                 np.concatenate([labels[flagged.rows], task.train.labels[flagged.rows]]),
-                np.concatenate([weights[flagged.rows], -np.ones(len(flagged))]),
+                np.concatenate([weights[flagged.rows], -task.loss.weights(task.train.labels[flagged.rows])]),
                 normaliser=rows,
                 batch_rows=settings.batch_rows,
                 penalised=False,
+                label_smoothing=smoothing,
             )
         validation = task.choosing
         store = self._build_store([validation.images], "features of the validation rows")
@@ -105,6 +108,7 @@ class InfluenceProblem:
             normaliser=normaliser,
             batch_rows=self._settings.batch_rows,
             smoothing=smoothing,
+            label_smoothing=self.task.loss.label_smoothing,
         )
 
     def errors_objective(self, rng: np.random.Generator, parameters: tf.Tensor, most: int) -> Objective | None:
@@ -151,10 +155,11 @@ class InfluenceProblem:
             self._store,
             np.concatenate([self._corrected_index[taught], untaught]),
             np.concatenate([self.corrected_labels[taught], unwanted]),
-            np.concatenate([self._corrected_weights[taught], -np.ones(len(taught))]),
+            np.concatenate([self._corrected_weights[taught], -self.task.loss.weights(unwanted)]),
             normaliser=1.0,
             batch_rows=self._settings.batch_rows,
             penalised=False,
+            label_smoothing=self.task.loss.label_smoothing,
         )
 
     @spending("gradients")

@@ -39,7 +39,7 @@ def two_classes(model: keras.Model, rows: Any = None) -> keras.Model:
         InputError: If it has several outputs that are no alternatives (multi-label), or the two say something else.
     """
     _refuse_many_labels(model)
-    few = None if rows is None or not len(rows) else np.asarray(rows[:8])
+    few = None if rows is None or not len(rows) else np.asarray(rows[:8], dtype=np.float32)
     if has_graph(model):
         if not has_one_output(model):
             return model

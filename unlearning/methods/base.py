@@ -127,12 +127,16 @@ def _for_any_classifier(unlearn: Callable[..., UnlearningOutcome]) -> Callable[.
 
     @functools.wraps(unlearn)
     def unlearned(self: Method, model: keras.Model, task: UnlearningTask) -> UnlearningOutcome:
-        from unlearning.interop import need_tensorflow, one_output, two_classes
+        from unlearning.interop import moved_parameters, need_tensorflow, one_output, two_classes
 
         need_tensorflow("A repair")
         seen = two_classes(model, task.train.images)
         outcome = unlearn(self, seen, task)
-        return outcome if seen is model else dataclasses.replace(outcome, model=one_output(outcome.model, model))
+        if seen is model:
+            return outcome
+        repaired = one_output(outcome.model, model)
+        moved = moved_parameters(model, repaired) if outcome.applied else outcome.moved
+        return dataclasses.replace(outcome, model=repaired, moved=moved)
 
     return unlearned
 

@@ -118,7 +118,7 @@ class FineTuning(Limited):
         )
         watch.score(trained, learning_rate=None)
         closed = gives_probabilities(tuned, task.train.images, task.num_classes)  # a softmax out of reach stays
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not closed)
+        loss = task.loss.build(closed)
         trained.compile(optimizer=keras.optimizers.Adam(), loss=loss)  # once: compiling means tracing the step again
         optimizer = trained.optimizer  # with mixed precision, Keras has wrapped it
         optimizer.build(trained.trainable_variables)

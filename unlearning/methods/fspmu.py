@@ -167,7 +167,7 @@ class Fspmu(CentroidSettings, Limited):
         part = movable(tuned, self.trainable_from, cached=self.cache_features and not self.augment)
         part.model.compile(
             optimizer=self._optimizer(),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not closed),
+            loss=task.loss.build(closed),
         )
         epochs = _ENDLESS if self._is_endless else self.epochs or _EPOCHS
         steps = epochs * -(-len(task.train) // self.batch_size) if self.schedule == "linear" else None

@@ -62,10 +62,12 @@ class AuditResults(Record):
             f"{self.answered} of {self.asked} rows were answered. Estimates with 95 % intervals:",
             f"  labels that are wrong           {self.share.text()}",
             f"  suspects that are wrong         {self.precision.text()}",
-            f"  others that are wrong           {self.missed.text()}",
+            f"  other rows that are wrong       {self.missed.text()}",
         ]
         if self.wrong_suspects:
-            told.append(f"  their suggested label is right  for {self.right_suggestions} of {self.wrong_suspects}")
+            told.append(
+                f"The suggested label is right for {self.right_suggestions} of {self.wrong_suspects} wrong suspects."
+            )
         if self.f1_before is None or self.f1_after is None:
             told.append("The cut stays: too few answers of one kind to place it.")
         elif self.cut_moved:

@@ -164,6 +164,8 @@ class RepairResults(Versioned):
     """Registered name."""
     hyperparameters: dict[str, Any]
     """Its hyperparameters."""
+    loss: Annotated[dict[str, Any], since("0.2", before={})] = {}
+    """What the user said of the model's own loss (`label_smoothing`, `class_weights`); empty: cross-entropy."""
     flagged_rows: Count
     """Rows named in the CSV, without those whose corrected label is the given one."""
     unchanged_rows: Annotated[Count, since("0.2", before=0)] = 0

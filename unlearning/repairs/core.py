@@ -24,6 +24,7 @@ import numpy as np
 
 from unlearning import methods
 from unlearning.errors import InputError
+from unlearning.loss import PLAIN, OriginalLoss
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected, suspected_corrections, with_known
 from unlearning.repairs.find import detect as detect_rows
@@ -76,6 +77,7 @@ def repair(
     found: Found | None = None,
     validation: Split | tuple[Any, Any] | None = None,
     num_classes: int | None = None,
+    loss: OriginalLoss | None = None,
     seed: int = 0,
 ) -> Repair:
     """Corrects a trained classifier; the given model is not changed.
@@ -105,6 +107,7 @@ def repair(
         validation: Held-out rows on which hyperparameters are chosen and the repair is judged. By default those of an
             image set or source; of arrays see above.
         num_classes: Number of classes; by default that of the image set, or the model's outputs.
+        loss: What the model was trained to minimise, where that was not plain cross-entropy; see `unlearning.loss`.
         seed: Seed of what detector and method draw.
 
     Returns:
@@ -148,7 +151,14 @@ def repair(
         suspects, known = found.suspected, corrections
         corrections = with_known(suspected_corrections(suspects, train.labels, chosen.suspects), train.labels, known)
     task = UnlearningTask(
-        train, corrections, own_validation or train, num_classes, seed=seed, suspects=suspects, known=known
+        train,
+        corrections,
+        own_validation or train,
+        num_classes,
+        seed=seed,
+        suspects=suspects,
+        known=known,
+        loss=loss or PLAIN,
     )
     flagged_rows, corrections = len(corrections), task.corrections
     held_out = None if own_validation is not None else hold_out(train.labels, corrections.rows, seed)

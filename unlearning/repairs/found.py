@@ -72,6 +72,7 @@ class Found:
             audit: Ask about so many rows drawn at random instead (50 say enough); `audit` takes the `answers.csv`.
 
         Example:
+            >>> from unlearning import detect
             >>> found = detect(model, (x, y), detector="neighbours")
             >>> found.review("suspects.html")
         """
@@ -97,6 +98,7 @@ class Found:
             they say.
 
         Example:
+            >>> from unlearning import detect
             >>> found = detect(model, (x, y), detector="neighbours")
             >>> found.review("audit.html", audit=50)
             >>> told = {row: right_labels[row] if row in wrong else y[row] for row in range(len(y))}  # a person's work

@@ -17,6 +17,7 @@ from unlearning.errors import InputError
 from unlearning.files import check_outputs
 from unlearning.interop import check_model_path
 from unlearning.links import real_path
+from unlearning.loss import take_loss
 from unlearning.profiling import profiled, spending
 from unlearning.progress import stage
 from unlearning.records import DetectionResults, RepairResults, write_json
@@ -72,7 +73,7 @@ def repair_file(
         trainable_from: First layer to update.
         time_budget: See `unlearning.repair`.
         profile: Record what the processor time was spent on.
-        overrides: Hyperparameters to change.
+        overrides: Hyperparameters to change; `loss.FIELD` states how the model was trained (`unlearning.loss`).
         data_dir: Folder of prepared tensorflow-datasets sets.
         data_seed: Seed of the splits.
         image_size: Side in pixels of the images of a folder; by default the model's height and width.
@@ -97,7 +98,7 @@ def repair_file(
     if real_path(out) == real_path(model):
         raise InputError("out", "another file than the model itself", str(out))
     check_outputs((out, record_path), force)
-    overrides = dict(overrides or {})
+    loss, overrides = take_loss(overrides or {})
     if trainable_from is not None:
         overrides["trainable_from"] = trainable_from
     if time_budget is not None:
@@ -145,7 +146,9 @@ def repair_file(
             found = dataclasses.replace(found, source=rows)
         stage(f"repair by {method}")
         set_determinism(seed)
-        done = repair(trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, seed=seed)
+        done = repair(
+            trained, data, flagged=corrections, method=chosen, detect=detect_by, found=found, loss=loss, seed=seed
+        )
     if profile:
         details = {**done.outcome.details, "processor_seconds": shares}
         done = dataclasses.replace(done, outcome=dataclasses.replace(done.outcome, details=details))
@@ -156,6 +159,7 @@ def repair_file(
     results = RepairResults(
         method=method,
         hyperparameters=chosen.config(),
+        loss={} if loss.is_plain else loss.config(),
         flagged_rows=len(done.corrections),
         unchanged_rows=done.unchanged,
         removed_rows=int((~kept).sum()),

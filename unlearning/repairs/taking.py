@@ -10,6 +10,7 @@ import numpy as np
 
 from unlearning.data import ImageData, load_data, reads_images
 from unlearning.data.settings import ColorMode
+from unlearning.data.streamed import as_classes, from_mapping, gather, is_batched
 from unlearning.errors import InputError
 from unlearning.streams import stream
 from unlearning.task import Split, check_split
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Data = ImageData | Split | tuple[Any, Any] | str | os.PathLike[str]
-"""Rows with their labels: an image set, a split, `(images, labels)`, or a source as `load_data` takes it."""
+Data = Any
+"""Rows with their labels: an image set, a split, `(images, labels)`, a `tf.data.Dataset` or `keras.utils.PyDataset` of
+batches, or a source as `load_data` takes it."""
 
 HELD_OUT = 0.15
 """Share of the training rows that validates where no validation rows are given, as where a source has one part."""
@@ -104,11 +106,14 @@ def take_rows(name: str, part: Any) -> Split:
     Raises:
         InputError: If it is neither, or has no row.
     """
+    if is_batched(part):
+        part = gather(part)
     if isinstance(part, tuple | list) and len(part) == 2:
         images, labels = part
-        part = Split(images if hasattr(images, "shape") else np.asarray(images), np.asarray(labels))
+        images = from_mapping(images) if hasattr(images, "shape") else np.asarray(images)
+        part = Split(images, as_classes(labels))
     if not isinstance(part, Split):
-        forms = "a Split or a tuple (images, labels)"
+        forms = "a Split, a tuple (images, labels), a tf.data.Dataset or a PyDataset of batches"
         if name == "data":
             forms += ", an image set or a source that load_data takes ('digits', a .npz file, a folder)"
         raise InputError(name, forms, type(part).__name__)

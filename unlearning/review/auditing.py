@@ -11,7 +11,7 @@ Example:
     >>> answers = Corrections(sample.rows, (sample.rows >= 820).astype(int))
     >>> audit = judge(scores, suspects, np.ones(1000, dtype=int), given, sample, answers)
     >>> audit.wrong_suspects, audit.verdict.value
-    (19, 'worth_it')
+    (17, 'worth_it')
 """
 
 from __future__ import annotations

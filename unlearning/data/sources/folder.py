@@ -19,6 +19,7 @@ from unlearning.data.decoding import count_channels, opened_image, read_image
 from unlearning.data.division import Parts, divide, halve, warn_of_division
 from unlearning.data.image_data import ImageData
 from unlearning.data.settings import DataSettings
+from unlearning.data.sources.npy import holds_arrays
 from unlearning.data.sources.scanning import Scan
 from unlearning.errors import InputError
 from unlearning.links import real_path
@@ -33,8 +34,8 @@ class Folder(Source):
     reads_images: ClassVar[bool] = True
 
     def matches(self, text: str) -> bool:
-        """Whether there is such a folder."""
-        return Path(text).is_dir()
+        """Whether there is such a folder, and not one of arrays."""
+        return Path(text).is_dir() and not holds_arrays(text)
 
     def load(self, text: str, settings: DataSettings) -> ImageData:
         """Reads all images, and divides them where the folder does not."""

@@ -15,6 +15,7 @@ from unlearning.detection.base import Evidence
 from unlearning.detection.cuts import AnchoredCut
 from unlearning.detection.detectors.cross_validation import Unseen
 from unlearning.detection.ridge import calibrate, leave_one_out
+from unlearning.errors import InputError, one_line
 from unlearning.eyes.base import Interpolation
 from unlearning.files import describe_file
 from unlearning.settings import Positive, PositiveFloat
@@ -32,7 +33,8 @@ class Pretrained(AnchoredCut):
 
     eyes: str = OWN
     """What looks at the images: the path of a .keras or .tflite file, a name of keras.applications such as MobileNetV2
-    (Keras downloads its weights), hub: and a preset of keras-hub, or own, the model's penultimate layer."""
+    (Keras downloads its weights), hub: and a preset of keras-hub, or own, the model's penultimate layer. Features that
+    have been computed elsewhere are a .npy file with one row a training row."""
     size: Annotated[int, Ge(8)] = 96
     """Height and width in pixels that images are resized to, where the network takes any."""
     interpolation: Interpolation = "bicubic"
@@ -73,7 +75,23 @@ class Pretrained(AnchoredCut):
         """Returns features that the caller may change, float32 `(rows, d)`."""
         if self.eyes == OWN:
             return evidence.features.copy()
+        if str(self.eyes).endswith(".npy"):
+            return _read_features(self.eyes, len(evidence.labels))
         from unlearning.eyes import open_eyes, see
 
+        if len(evidence.split.images.shape) != 4:
+            shape = tuple(evidence.split.images.shape[1:])
+            raise InputError("eyes", "own or FEATURES.npy, one row a training row, where rows are no images", shape)
         looking = open_eyes(self.eyes, size=self.size, scaling=self.scaling)
         return see(looking, evidence.split.images, size=self.size, interpolation=self.interpolation)
+
+
+def _read_features(path: str, rows: int) -> np.ndarray:
+    """Returns features that somebody has computed elsewhere, one row a training row."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path} as a .npy file: {one_line(error)}") from error
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or len(found) != rows or not np.isfinite(found).all():
+        raise InputError("eyes", f"finite features of shape ({rows}, numbers)", f"{found.dtype} of shape {found.shape}")
+    return found.astype(np.float32)

@@ -126,9 +126,10 @@ def _parse(text: Any) -> dict[str, Any]:
 
 
 def _checked(config: Any) -> dict[str, Any]:
+    """What is the model's, without how it was compiled, which nobody needs here."""
     if not isinstance(config, dict) or not {"class_name", "config"} <= set(config):
         raise ValueError("its configuration is no model's")
-    return config
+    return {name: config[name] for name in ("class_name", "config")}
 
 
 def _texts(group: Any, name: str) -> list[str]:

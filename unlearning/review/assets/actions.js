@@ -80,18 +80,22 @@ function set(place, label, onward) {
   if (onward) go(place + 1);
 }
 
+let asked = null; // the place that the dialog asks about, and whether to move on from it
+
 function ask(place, onward) {
-  const dialog = byId("other");
+  asked = { place, onward };
   go(place, false);
   byId("other-title").textContent = `Which label is right for row ${data.rows[list[place]]}?`;
   byId("label").value = String(decided.get(list[place]) ?? data.suggested[list[place]]);
   if (byId("label").value === "") byId("label").selectedIndex = 0;
-  dialog.returnValue = "";
-  dialog.onclose = () => {
-    if (dialog.returnValue === "set") set(place, Number(byId("label").value), onward);
-    if (!onward || dialog.returnValue !== "set") go(place);
-  };
-  dialog.showModal();
+  byId("other").showModal();
+}
+
+// At once, not when the browser tells that the dialog is closed: the next key may be there before.
+function answer(isSet) {
+  byId("other").close();
+  if (isSet) set(asked.place, Number(byId("label").value), asked.onward);
+  if (!isSet || !asked.onward) go(asked.place);
 }
 
 function takeBack() {
@@ -183,7 +187,11 @@ byId("resume").addEventListener("change", async (event) => {
 byId("label").addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
   event.preventDefault();
-  byId("other").close("set");
+  answer(true);
+});
+byId("other").addEventListener("submit", (event) => {
+  event.preventDefault();
+  answer(event.submitter?.value !== "cancel");
 });
 let waiting = false;
 addEventListener("scroll", () => {
