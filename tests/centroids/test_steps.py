@@ -47,9 +47,7 @@ def test_a_step_is_that_of_the_loss_written_out(rows, pull: float) -> None:
         steps.step(images, weights, 0.01)
     names = [weight.path for weight in model.weights]
     for name, ours, theirs in zip(names, model.get_weights(), by_hand(images, weights, pull, 3), strict=True):
-        if not name.endswith(
-            "conv/bias"
-        ):  # no gradient but roundings, which Adam scales up
+        if not name.endswith("conv/bias"):  # no gradient but roundings, which Adam scales up
             np.testing.assert_allclose(ours, theirs, atol=5e-5, err_msg=name)
 
 
