@@ -109,3 +109,15 @@ def test_stated_on_the_command_line(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "r.json").read_text())["loss"]
     assert told == {"label_smoothing": 0.1, "class_weights": [1, 2, 1]}
     assert_refused(cli(*command, "--set", "loss.smoothing=1", "--out", "s.keras", cwd=tmp_path), "loss.smoothing")
+
+
+@pytest.mark.parametrize(
+    "stated", [{}, {"label_smoothing": 0.2}, {"class_weights": (1, 3, 0.5), "label_smoothing": 0.1}]
+)
+def test_weights_of_one_hot_labels_give_the_same_loss(stated: dict) -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((20, 3)).astype("float32"), rng.integers(0, 3, 20)
+    loss = OriginalLoss(**stated)
+    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    found = -(loss.weigh(np.eye(3)[labels]) * logs).sum(axis=1).mean()
+    assert found == pytest.approx(float(loss.build(closed=False)(labels, scores)), rel=1e-5)

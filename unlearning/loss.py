@@ -49,6 +49,22 @@ class OriginalLoss(Settings):
             return np.ones(len(labels))
         return np.append(self.class_weights, 1.0)[labels]
 
+    def weigh(self, targets: np.ndarray) -> np.ndarray:
+        """Returns class weights, whose cross-entropy is this loss.
+
+        Args:
+            targets: One-hot labels or probabilities over them, float `(rows, K)`.
+
+        Returns:
+            Weights of the negative logarithms of the probabilities, `(rows, K)`; with class weights they need not sum
+            to one.
+        """
+        if self.is_plain:
+            return targets
+        counted = targets if self.class_weights is None else targets * np.asarray(self.class_weights, targets.dtype)
+        share = self.label_smoothing
+        return (1 - share) * counted + share * counted.mean(axis=1, keepdims=True)
+
     def build(self, closed: bool) -> keras.losses.Loss:
         """Returns the loss for a model.
 

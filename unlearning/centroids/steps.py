@@ -120,7 +120,8 @@ class CentroidSteps:
         with tf.GradientTape() as tape:
             scores, features = self._call(rows, training=True)
             logits = losses.precise(read_logits(scores, self._closed))
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.cast(weights, logits.dtype), logits))
+            logs = tf.nn.log_softmax(logits)  # weights need not sum to one, as TensorFlow's own cross-entropy asks
+            loss = -tf.reduce_mean(tf.reduce_sum(tf.cast(weights, logs.dtype) * logs, axis=-1))
             if pulled:
                 aligned = losses.alignment(losses.cosines(features, self._centroids), weights)
                 loss -= tf.cast(self._pull, loss.dtype) * tf.cast(aligned, loss.dtype)

@@ -233,7 +233,7 @@ class Search:
         begun = self._spent()
         made = level.train(
             lesson.rows,
-            lesson.weights,
+            lambda places: self._task.loss.weigh(lesson.weights(places)),
             course=Course(steps, self._left),
             peak=settings.learning_rate,
             pull=policy.pull,
