@@ -97,7 +97,7 @@ class TestDamage:
         repairs = tree.repairs()  # does not need it
         with pytest.raises(InputError, match="train_config"):
             _ = repairs[0].training.config
-        monkeypatch.setattr("unlearning.experiments.results.tree.read_raw", None)
+        monkeypatch.setattr("unlearning.experiments.results.reading.read_raw", None)
         assert isinstance(repairs[0].results, UnlearningResults)
 
     def test_a_result_that_was_moved(self, experiment: Path) -> None:

@@ -36,8 +36,8 @@ def export_results(
     `bad rows` or their `right labels`. `seeds` counts the seeds in which the repair was made in the same experiment and
     with the same budget; `gain`, `gap` and `training_share` are those of `columns.COLUMNS`, as fractions. Rows of the
     published implementation say so in the column `source` and carry `note`, since some of their fields mean something
-    else (see `reference.NOTES`). Repairs of own models have a row, too, by the path of their record; what is said of
-    experiments only is empty there.
+    else (see `reference.NOTES`). Where there are repairs of own models only, they have a row each, by the path of their
+    record.
 
     The form `reference` has the columns that the published implementation exports, unnamed row number included. There,
     accuracies of our repairs are on the test split.
@@ -63,12 +63,10 @@ def export_results(
     if not repairs and not own:
         detected = " What `detect` found is in its own CSV file." if tree.own() else ""
         raise InputError(f"There is no unlearning_results.json, and no record of `repair`, below {where}.{detected}")
-    if form == "reference":
-        if not repairs:
-            raise InputError(
-                f"Below {where} are repairs of own models only, for which --format reference has no columns."
-            )
-        own = []
+    if not repairs and form == "reference":
+        raise InputError(f"Below {where} are repairs of own models only, for which --format reference has no columns.")
+    if repairs:
+        own = []  # a table of experiments stays one
     write_text(out, _tidy(repairs, own) if form == "tidy" else _as_reference(repairs))
     return [*repairs, *own]
 
