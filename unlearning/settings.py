@@ -32,7 +32,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
@@ -191,7 +191,7 @@ class Settings(Fields):
         parsed = dict(preset or {})
         for name, value in values.items():
             if name not in known:
-                raise InputError(f"{owner}.{name}", f"one of the settings {', '.join(sorted(known))}", name)
+                raise InputError(f"{owner}.{name}", _one_of(known), name)
             parsed[name] = _from_text(owner, name, value) if isinstance(value, str) else value
         try:
             # JSON mode where it can be: strict about numbers, and lists stand for tuples.
@@ -265,7 +265,7 @@ def explain(error: ValidationError, cls: type[BaseModel], owner: str = "") -> In
         return cause if not owner else InputError(str(cause).replace("argument `", f"argument `{owner}.", 1))
     if first["type"] == "extra_forbidden":
         known = _owner(cls, first["loc"][:-1]).model_fields
-        return InputError(name, f"one of the settings {', '.join(sorted(known))}", str(first["loc"][-1]))
+        return InputError(name, _one_of(known), str(first["loc"][-1]))
     if first["type"] == "missing":
         return InputError(name, "a value", "none")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -328,3 +328,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
+
+
+def _one_of(known: Collection[str]) -> str:
+    return f"one of the settings {', '.join(sorted(known))}" if known else "none, as there are no settings"

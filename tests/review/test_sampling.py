@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from unlearning.errors import InputError
-from unlearning.review.sampling import LEAST, draw_sample
+from unlearning.review.sampling import draw_sample
+from unlearning.review.settings import LEAST
 
 SCORES = np.random.default_rng(0).normal(size=500)
 SUSPECTS = np.flatnonzero(SCORES > 1)

@@ -19,10 +19,9 @@ import dataclasses
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.review.settings import LEAST
 from unlearning.streams import stream
 
-LEAST = 10
-"""With fewer questions a stratum could hold a single one."""
 _PARTS = (1, 1, 1, 2)
 """How the questions are divided: more and less suspicious suspects, rows next to the cut, all other rows."""
 

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from unlearning.review.sampling import LEAST
 from unlearning.settings import Count, Option, Settings
+
+LEAST = 10
+"""Fewest questions of an audit: with fewer a stratum could hold a single one."""
 
 Tool = Literal["label-studio", "cvat", "fiftyone"]
 
