@@ -31,6 +31,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+from tqdm import tqdm
+from tqdm.utils import disp_len, disp_trim
+
 from unlearning.errors import printable, printable_lines
 
 _REDRAWN = 0.1  # seconds between two looks of a line on a terminal, at least
@@ -199,6 +202,7 @@ class Terminal(Reporter):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic, *, beating: bool = True) -> None:
         super().__init__(clock)
         self._stream, self.live = stream, stream.isatty()
+        self._print = tqdm.status_printer(stream)
         self._lock = threading.RLock()
         self._shown, self._drawn, self._over = "", -_SPARSE, threading.Event()
         if self.live and beating:
@@ -256,8 +260,12 @@ class Terminal(Reporter):
             return
         with self._lock:
             room = shutil.get_terminal_size((_WIDTH, 24)).columns - 1  # the last column would break the line
-            text = text if len(text) <= room else f"{text[: max(0, room - 3)]}..."
-            self._write(f"\r{text:<{min(len(self._shown), room)}}" + ("" if text else "\r"))
+            if disp_len(text) > room:  # columns, of which some letters take two
+                text = f"{disp_trim(text, max(0, room - 3))}..."
+            with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+                self._print(text)
+            if not text:
+                self._write("\r")
             self._shown, self._drawn = text, self.clock()
 
     def _write(self, text: str) -> None:
