@@ -75,6 +75,7 @@ def predict(model: keras.Model, read: Callable[[int], Any], count: int) -> Any:
         return read(index) if index else first
 
     if count == 1:
+        pulse()
         return model.predict_on_batch(first)
     with _own_errors() as guard:
         if keras.backend.backend() == "tensorflow":

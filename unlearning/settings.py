@@ -331,4 +331,6 @@ def _plain(value: Any) -> Any:
 
 
 def _one_of(known: Collection[str]) -> str:
-    return f"one of the settings {', '.join(sorted(known))}" if known else "none, as there are no settings"
+    return (
+        f"one of the settings {', '.join(sorted(known))}" if known else "one of the settings, of which there are none"
+    )

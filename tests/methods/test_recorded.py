@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.paths import ROOT, kept
-from unlearning import methods
+from unlearning import detection, methods
 from unlearning.methods.base import Method
 from unlearning.methods.detected import Detected
 from unlearning.settings import fill_older
@@ -20,10 +20,11 @@ RECORDS = kept("unlearn_config.json")
 def rebuild(name: str, recorded: dict[str, Any]) -> Method:
     if isinstance(recorded.get("detector"), dict):
         options = {**recorded["detector"]}
+        detector = options.pop("name")
         return Detected(
             method=rebuild(name, recorded["method"]),
-            detector=options.pop("name"),
-            options=options,
+            detector=detector,
+            options=detection.complete(detector, options),
             suspects=recorded["suspects"],
             rounds=recorded["rounds"],
         )

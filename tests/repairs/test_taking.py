@@ -44,7 +44,7 @@ class TestData:
     @pytest.mark.parametrize("data", [TRAIN.images, 3, None, (TRAIN.images,), {"images": TRAIN.images}])
     def test_anything_else_is_told_the_forms(self, data) -> None:
         with pytest.raises(
-            InputError, match=r"`data`.*a Split or a tuple \(images, labels\), an image set or a source"
+            InputError, match=r"`data`.*a Split, a tuple \(images, labels\), .*an image set or a source"
         ):
             take_data(data)
 

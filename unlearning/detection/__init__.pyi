@@ -6,6 +6,7 @@ from .metrics import score_detection as score_detection
 from .registry import DETECTORS as DETECTORS
 from .registry import WITH_EYES as WITH_EYES
 from .registry import available as available
+from .registry import complete as complete
 from .registry import entry as entry
 from .registry import get as get
 from .registry import register as register

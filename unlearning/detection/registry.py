@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unlearning.registry import Entry, Registry, Role
+from unlearning.settings import fill_older
 
 if TYPE_CHECKING:
     from unlearning.detection.base import Detector
@@ -136,3 +137,14 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> Detector:
         0.1
     """
     return DETECTORS.build(name, overrides)
+
+
+def complete(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a detector's recorded options with those that are left out because they are as before.
+
+    Args:
+        name: A registered name.
+        options: As recorded.
+    """
+    found: dict[str, Any] = fill_older(DETECTORS.load(name), dict(options))
+    return found

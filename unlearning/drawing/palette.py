@@ -20,8 +20,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
 )
 GREY = "#7F7F7F"
-WINE = "#882255"
-"""A ninth one (Tol, 2021), for the method that chooses among the others."""
+WINE, TEAL = "#882255", "#44AA99"
+"""Two more (Tol, 2021), for the method that chooses among the others, and for the last layer alone."""
 
 # What is no method, the same in every figure, too.
 GOOD, BAD = BLUE, ORANGE
@@ -32,7 +32,7 @@ CLEAN, POISONED = "#404040", GREY
 
 _COLOURS = {  # by family, in the order of a legend
     **{"retraining": BLACK, "sharding": GREY, "fine-tuning": ORANGE, "first-order": SKY, "second-order": BLUE},
-    **{"auto": WINE, "last-layer": BLUE},
+    **{"auto": WINE, "last-layer": TEAL},
     **{"sap": GREEN, "fspmu": VERMILION, "scrub": PURPLE, "ssd": YELLOW},
 }
 _DASHES = ("solid", "dash", "dot", "dashdot")

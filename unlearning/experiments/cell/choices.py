@@ -110,8 +110,16 @@ def _detect_name(detect: DetectSettings | None) -> str:
 
 
 def detect_variant(detect: DetectSettings) -> str:
-    """Some digits of the options' hash where they are not the detector's own, so that sets of options never mix."""
-    changed = detect.build().config()
-    if changed == detection.get(detect.detector).config():
+    """Tells sets of options apart by some digits of their hash, so that they never mix.
+
+    Args:
+        detect: How rows are detected.
+
+    Returns:
+        The digits; none for the detector's own options, and none for what these were in an earlier version, so that its
+        results are found where they are. A cell that holds them refuses the options of today by name.
+    """
+    changed, name = detect.build().config(), detect.detector
+    if changed in (detection.get(name).config(), detection.get(name, detection.complete(name, {})).config()):
         return ""
     return config_hash(DetectConfig(detector=detect.detector, options=changed))[:6]

@@ -18,6 +18,7 @@ from unlearning.activations import MEMORY_LIMIT_BYTES, UpperPart, movable, new_t
 from unlearning.interop import as_graph, inference_arguments
 from unlearning.methods.choosing.course import Course
 from unlearning.profiling import spending
+from unlearning.progress import pulse
 from unlearning.streams import stream
 
 if TYPE_CHECKING:
@@ -147,8 +148,11 @@ class Level:
         """Returns the model's outputs `(rows, K)` under its present weights."""
         take = self.take_kind(kind)
 
-        parts = (take(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS))
-        return np.concatenate([np.asarray(self._answer(part)) for part in parts])
+        parts = []
+        for start in range(0, len(rows), _ROWS):
+            parts.append(np.asarray(self._answer(take(rows[start : start + _ROWS]))))
+            pulse()
+        return np.concatenate(parts)
 
     @spending("training")
     def train(
@@ -195,6 +199,7 @@ class Level:
                 part = order[start : start + size]
                 self._steps.step(take(rows[part]), weights(part), course.rate(peak))
                 course.step()
+                pulse()
                 steps, seen = steps + 1, seen + len(part)
                 if course.is_over:
                     break

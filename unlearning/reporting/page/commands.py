@@ -73,7 +73,8 @@ def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConf
     if "detector" in found and "rounds" in found and "method" in found:  # see `Detected.config`
         options = dict(found["detector"])
         name = options.pop("name")
-        changed = _changes(detection.get(name).config(), options, chain=False)
+        today = detection.complete(name, detection.get(name).config())
+        changed = _changes(today, detection.complete(name, options), chain=False)
         detect = DetectSettings(detector=name, options=changed, suspects=found["suspects"], rounds=found["rounds"])
         words += ["--detect", name]
         words += [word for key, value in changed.items() for word in ("--set", f"{name}.{key}={_text(value)}")]
