@@ -150,7 +150,7 @@ class TestTrainedOnce:
         ]
         told = [process.communicate(timeout=PATIENCE_S)[1] for process in processes]
         assert [process.returncode for process in processes] == [0, 0], told
-        assert "".join(told).count("training e/clean/seed-1") == 1, told
+        assert "".join(told).count("[1/2] clean model") == 1, told
         assert all(state.done for state in sweep.scan(Setup(settings)).values())
 
     def test_waiting_is_left_to_those_who_have_nothing_else_to_do(self, tmp_path: Path) -> None:
