@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.command import PATIENCE_S
+import support.browser
+from support.browser import CHROMIUM, launched
 from support.report_trees import FAILURE, HOSTILE, METHODS, add_detection, fail, make_tree
 from unlearning.reporting.page import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run tests/setup_browser.sh, or set CHROMIUM")
 
-ARGUMENTS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 COLUMNS = ("method", "told", "budget", "clean", "before", "after", "restored", "seconds", "seeds")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=1000 * PATIENCE_S)
-        yield browser
-        browser.close()
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +39,8 @@ def report(tmp_path_factory) -> Path:
     return folder / "report.html"
 
 
-class Visit:
-    """A page in a tab of its own, with all that it said and asked for."""
-
-    def __init__(self, browser: sync_api.Browser, path: Path, width: int = 1280, script: str = "", **options) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        self.context.set_default_timeout(1000 * PATIENCE_S)
-        self.page = self.context.new_page()
-        self.page.add_init_script(script)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(f"dialog: {dialog.message}"))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-        if options.get("java_script_enabled", True):
-            self.page.wait_for_selector("html[data-ready]")
+class Visit(support.browser.Visit):
+    """A visit of the report page, which draws its charts when they are looked at."""
 
     def draw(self, *charts: str) -> None:
         for chart in charts:
@@ -77,9 +54,6 @@ class Visit:
         for button in self.page.locator("#legend button[aria-pressed=false]").all():
             button.click()
         self.page.mouse.move(0, 0)
-
-    def close(self) -> None:
-        self.context.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.browser import ARGUMENTS, CHROMIUM, Visit
-from support.command import PATIENCE_S
+from support.browser import CHROMIUM, Visit, launched
 from support.review_pages import suspects
 from unlearning.repairs.flagged import read_flagged
 from unlearning.review.page import write_page
@@ -26,10 +25,8 @@ NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=1000 * PATIENCE_S)
-        yield browser
-        browser.close()
+    with launched() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

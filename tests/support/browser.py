@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,17 @@ ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Any]:
+    """A running browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=1000 * PATIENCE_S)
+        yield browser
+        browser.close()
 
 
 class Visit:
@@ -36,14 +49,16 @@ class Visit:
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(f"dialog: {dialog.message}"))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.path = path
+        self.path, self._answers = path, options.get("java_script_enabled", True)
         self.open()
 
     def open(self) -> None:
         """Opens the page, or opens it anew."""
         self.page.goto(self.path.as_uri())
-        self.page.wait_for_selector("html[data-ready]")
+        if self._answers:
+            self.page.wait_for_selector("html[data-ready]")
 
     def axe(self) -> list[str]:
         """Returns what axe finds wrong, one line each."""

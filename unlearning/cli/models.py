@@ -116,8 +116,8 @@ def repair(as_json: bool, quiet: bool, **options: Any) -> None:
     """Correct your own MODEL.keras.
 
     Its bad rows are given (--flagged) or found: by --detect, by --eyes, or, where nothing is said, by what the rows
-    themselves tell. Rows count from 0 within the
-    training split of the data. Next to the repaired model stands a JSON file with scores, hyperparameters and work.
+    themselves tell. Rows count from 0 within the training split of the data. Next to the repaired model stands a JSON
+    file with scores, hyperparameters and work.
     """
     command = given_words()
     detect_by = take_detection(options)

@@ -50,7 +50,6 @@ def say(found: dict[str, Any]) -> list[str]:
     """
     if found["level"] is None:
         return ["No training could be made sense of: weights or features were not finite."]
-    where = "all layers" if found["level"] == ALL else f"layer {found['level']} on"
     known = (
         f"{found['guessed']:,} rows whose labels are guesses"
         if found["guessed"]
@@ -60,20 +59,20 @@ def say(found: dict[str, Any]) -> list[str]:
         if found["labelled"]
         else f"{found['flagged']:,} bad rows without their right labels"
     )
-    moved = "Trained all layers" if found["level"] == ALL else f"Trained from {where}"
     gain = 100 * (found["choosing_after"] - found["choosing_before"])
     lines = [
-        f"{moved} with a falling learning rate: known were {known} ({found['policy']}); of {found['candidates']} "
-        f"candidates this one was best on the {found['choosing_rows']:,} validation rows that choose ({gain:+.1f} "
-        "points)."
+        f"Trained {_name(found['level'])} with a falling learning rate: known were {known} ({found['policy']}); of "
+        f"{found['candidates']} candidates this one was best on the {found['choosing_rows']:,} validation rows that "
+        f"choose ({gain:+.1f} points)."
     ]
     if found["choosing_annealed"] is not None:
         alone = 100 * (found["choosing_annealed"] - found["choosing_before"])
         lines.append(f"The same steps on the given labels, head only, would have given {alone:+.1f} points.")
     more = []
     if found["stopped_at"] is not None:
-        place = "all layers" if found["stopped_at"] == ALL else f"from layer {found['stopped_at']} on"
-        more.append(f"more time (a pass takes about {found['pass_s']:.0f} s) would have tried {place}")
+        more.append(
+            f"more time (a pass takes about {found['pass_s']:.0f} s) would have tried {_name(found['stopped_at'])}"
+        )
     if found["guessed"]:
         more.append("looking through the surest suspects yourself brings more than anything else")
     elif found["labelled"] < found["flagged"]:
@@ -82,3 +81,7 @@ def say(found: dict[str, Any]) -> list[str]:
         text = "; ".join(more)
         lines.append(f"{text[0].upper()}{text[1:]}.")
     return lines
+
+
+def _name(level: str) -> str:
+    return "all layers" if level == ALL else f"from layer {level} on"

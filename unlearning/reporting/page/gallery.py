@@ -6,12 +6,13 @@ import dataclasses
 import io
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unlearning.data import is_at_hand, is_users_own
 from unlearning.detection import DETECTORS
+from unlearning.drawing.thumbnails import to_picture, to_png
 from unlearning.errors import InputError
 from unlearning.files import file_sha256, is_plain
 from unlearning.reporting.page.gather import shorten_paths
@@ -230,14 +231,7 @@ def draw_thumbnail(image: np.ndarray, black: float, white: float) -> bytes:
     Returns:
         The PNG: at most 96 pixels a side, smaller images as they are.
     """
-    from PIL import Image
-
-    shades = (np.asarray(image, dtype=np.float64) - black) * (255 / (white - black))
-    pixels = np.clip(shades, 0, 255).round().astype(np.uint8)
-    picture = Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0])
-    if max(picture.size) > _SIDE:
-        picture.thumbnail((_SIDE, _SIDE))
-    return _png(picture)
+    return to_png(to_picture(image, black, white, _SIDE))
 
 
 def shrink_figure(content: bytes) -> bytes | None:
@@ -260,10 +254,4 @@ def shrink_figure(content: bytes) -> bytes | None:
         return None
     if picture.width > _LARGEST_FIGURE:
         picture = picture.resize((_LARGEST_FIGURE, round(picture.height * _LARGEST_FIGURE / picture.width)))
-    return _png(picture.quantize(_COLOURS))
-
-
-def _png(picture: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return to_png(picture.quantize(_COLOURS))

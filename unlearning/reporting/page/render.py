@@ -13,8 +13,9 @@ import importlib.resources
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from unlearning.drawing.shell import embed
 from unlearning.errors import InputError, one_line
 from unlearning.files import check_outputs, write_text
 from unlearning.records import finite
@@ -26,6 +27,9 @@ from unlearning.reporting.page.headline import count_cells, headline
 from unlearning.reporting.page.own import ShownOwn, show_own
 from unlearning.reporting.page.payload import describe_look, make_payload
 from unlearning.reporting.page.shown import Cell, Gathered, Shown, State
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _FEWEST_ROWS = 50  # of a list of suspects without pictures
 _SCRIPTS = ("table.js", "charts.js", "overview.js", "repair.js", "detection.js")  # parts of one function, in order
@@ -174,12 +178,9 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _embed(content: Any):  # type: ignore[no-untyped-def]
-    """JSON that cannot end the element it stands in, whatever texts it holds."""
-    from markupsafe import Markup
-
-    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)  # ASCII only
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+def _embed(content: Any) -> Markup:
+    """See `embed`; numbers that are none become null."""
+    return embed(finite(content))
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
