@@ -6,8 +6,9 @@
    ones are shown several times: the cost follows what is wrong, and not how much data there are.
 2. *Where the model moves* is tried from cheap to dear: the head on features computed once, then from the middle of the
    network on, then all of it, each for as long as it is worth it and the time lasts. Each begins with the best weights
-   of the level before, and its learning rate falls to zero. The half of the validation rows that chooses says which
-   one is taken; where it cannot tell (within one standard error), the flagged rows do.
+   of the level before, and its learning rate falls to zero; the last one goes on where that helps. The half of the
+   validation rows that chooses says which one is taken; where it cannot tell (within one standard error), the flagged
+   rows do.
 3. *What it costs* is measured before it is spent: a pass over all training rows is taken for three times as long as
    pushing them forward, which a few rows tell.
 4. *Annealing*: the same steps on the given labels, head only. What they bring is owed to training on, and is told.
@@ -86,6 +87,7 @@ class Auto(Method):
         search = Search(model, task, self)
         search.try_policies(policies(task))
         search.go_down()
+        search.go_on()
         best = search.best()
         proposal = None
         if best is not None:

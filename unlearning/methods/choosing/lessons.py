@@ -46,6 +46,10 @@ class Policy:
     soften: bool
     pull: float
 
+    def without_pull(self) -> Policy:
+        """Returns the same one without the pull."""
+        return dataclasses.replace(self, name=f"{self.name}, without the pull", pull=0.0)
+
 
 GUESSED = Policy(f"labels guessed by the repaired model where surer than {SURE:.0%}", SURE, False, 5.0)
 """For bad rows without a label: once the good rows have been closed up, the model knows what most of them are."""

@@ -42,6 +42,7 @@ class Candidate:
         right: On the rows that choose, bool `(rows,)`.
         flagged_right: Share of the flagged rows (or some of them) that are put right.
         weights: Of the working copy.
+        training_s: Seconds that the training took.
     """
 
     level: str
@@ -50,6 +51,7 @@ class Candidate:
     right: np.ndarray
     flagged_right: float
     weights: list[np.ndarray]
+    training_s: float
 
     @property
     def accuracy(self) -> float:
@@ -177,18 +179,37 @@ class Search:
             self.annealed = self._train(head, Policy("given labels", 2.0, False, 0.0), control, is_control=True)
 
     def go_down(self) -> None:
-        """Trains from lower levels on, for as long as there is time, each from the best weights so far."""
+        """Trains from lower levels on, for as long as there is time, each from the best weights so far.
+
+        Where classes are no heaps, the pull towards their centroids does harm: it is left out where it did not help.
+        """
         for level in self._levels[1:]:
             best = self.best()
             if best is None:
                 return
             lesson = write_lesson(self._lesson_task, best.policy, self._most)
-            epoch_s = self._step_s(level) * len(lesson.rows)
-            if self._left() - _COMPILING_S < _LEAST_EPOCHS * epoch_s:
+            least_s = _LEAST_EPOCHS * self._step_s(level) * len(lesson.rows)
+            if self._left() - _COMPILING_S < least_s:
                 self.stopped_at = level.name
                 return
             self.wear(best)
             self._train(level, best.policy, lesson)
+            if best.policy.pull and self.best() is best and self._left() > least_s:
+                self.wear(best)
+                self._train(level, best.policy.without_pull(), lesson)
+
+    def go_on(self) -> None:
+        """Trains on where the latest training is the best one: twice as long each time, for as long as that helps.
+
+        Small models have time for it, and large ones where the budget is large.
+        """
+        last, times = self.best(), 1
+        while last is not None and last is self.candidates[-1] and 2 * last.training_s < self._left():
+            times *= 2
+            level = next(level for level in self._levels if level.name == last.level)
+            self.wear(last)
+            self._train(level, last.policy, write_lesson(self._lesson_task, last.policy, self._most), times=times)
+            last = self.best()
 
     def _guess(self) -> bool:
         """Asks the best candidate for the labels of bad rows that have none; returns whether there are such rows."""
@@ -226,10 +247,12 @@ class Search:
         """Gives the working copy the weights of a candidate; None for those that it came with."""
         self.model.set_weights(self._initial if candidate is None else candidate.weights)
 
-    def _train(self, level: Level, policy: Policy, lesson: Lesson, *, is_control: bool = False) -> Candidate | None:
+    def _train(
+        self, level: Level, policy: Policy, lesson: Lesson, *, times: int = 1, is_control: bool = False
+    ) -> Candidate | None:
         settings, size = self._settings, self._settings.batch_size
         level.prepare("train", np.unique(lesson.rows))
-        steps = max(settings.epochs * -(-len(lesson.rows) // size), settings.least_steps)
+        steps = times * max(settings.epochs * -(-len(lesson.rows) // size), settings.least_steps)
         begun = self._spent()
         made = level.train(
             lesson.rows,
@@ -244,16 +267,16 @@ class Search:
         if not all(np.isfinite(weight).all() for weight in made.weights):
             self.broken = True
             return None
-        found = Candidate(
-            level.name, level.parameters, policy, self._right(level), self._put_right(level), made.weights
-        )
+        took = self._spent() - begun
+        scores = self._right(level), self._put_right(level)
+        found = Candidate(level.name, level.parameters, policy, *scores, made.weights, took)
         self._note(
             level=level.name,
             policy=policy.name,
             accuracy=found.accuracy,
             flagged_right=found.flagged_right,
             epochs=made.gradient_rows / len(lesson.rows),
-            training_s=self._spent() - begun,
+            training_s=took,
         )
         if not is_control:
             self.candidates.append(found)
