@@ -20,7 +20,7 @@ from support.command import PATIENCE_S
 from support.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "example_notebooks").glob("*.ipynb"))
-TRAINING = {"01_poison_and_repair", "03_repair_your_own_model", "04_callbacks_in_your_own_fit"}
+TRAINING = {"01_poison_and_repair", "02_prepare_your_data", "03_repair_your_own_model", "04_callbacks_in_your_own_fit"}
 """Notebooks that train networks for more than ten seconds."""
 RUNS = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TRAINING)) for path in NOTEBOOKS]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from support.methods import typical_names
 from unlearning import detection, methods
 from unlearning.noise import NOISES, Rows, get
 from unlearning.records import PoisonConfig
@@ -158,7 +159,7 @@ DRAWS = {"second-order", "sap", "fspmu-memorised", "ssd", "sharding", "retrainin
 """Those that must be seen drawing among all rows, or the recording has gone blind."""
 
 
-@pytest.mark.parametrize("name", methods.METHODS.names())
+@pytest.mark.parametrize("name", typical_names(methods.METHODS.names()))
 def test_what_a_method_draws_has_nothing_to_do_with_what_is_wrong(name: str, model, split, bad, drawn) -> None:
     rows = np.arange(0, 600)
     task = UnlearningTask(

@@ -94,6 +94,7 @@ class TestBetweenTwoFiles:
             (elsewhere / "budget-60-seed-1.lock").write_text("theirs")
         assert (elsewhere / "budget-60-seed-1.lock").read_text() == "theirs"
 
+    @pytest.mark.slow
     def test_a_run_whose_cell_becomes_a_link(
         self, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

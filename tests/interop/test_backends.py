@@ -43,6 +43,7 @@ print(keras.backend.backend(), before, accuracy(model, rows))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_a_repaired_model_predicts_and_trains(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:

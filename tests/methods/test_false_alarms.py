@@ -25,6 +25,7 @@ def test_fitting_wrong_labels_is_no_improvement(clean) -> None:
     assert not any(found.verdict() == "improved" and is_worse(found.test) for found in runs)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_is_no_improvement(clean) -> None:
     """The rule before took what the rows that chose liked best."""
     runs = [run("fine-tuning", methods.get("fine-tuning", FINE_TUNING), case, "relabelled") for case in clean]

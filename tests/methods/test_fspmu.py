@@ -162,6 +162,7 @@ class TestReference:
         assert {"means", "variances", "weights", "converged", "separation"} <= set(outcome.details["mixture"])
         assert FspmuReference(**QUICK).unlearn(model, none).status is OutcomeStatus.NOTHING_FLAGGED
 
+    @pytest.mark.slow
     def test_memorised_rows_by_hand(self, poisoned) -> None:
         """The published rule from plain Keras: a fresh network, its losses, and the model's."""
         model, task = poisoned

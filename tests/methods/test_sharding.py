@@ -77,6 +77,7 @@ class TestSharding:
         np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(23))
         assert not np.array_equal(parts[0], assign_shards(23, 5, seed=4)[0])
 
+    @pytest.mark.slow
     def test_only_hit_shards_are_trained_again_and_exactly(self) -> None:
         """The result is that of a training in which mistakes were never made (but one, to correct): to the last bit."""
         task, true = poisoned_task(rows=60, flips=20)

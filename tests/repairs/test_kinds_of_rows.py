@@ -67,7 +67,7 @@ def kind(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestCommands:
-    @pytest.mark.parametrize("data", ["data.npz", "arrays"])
+    @pytest.mark.parametrize("data", ["arrays", pytest.param("data.npz", marks=pytest.mark.slow)])
     def test_repair(self, kind: Path, data: str) -> None:
         arguments = ("--flagged", "flagged.csv", "--out", f"{data}.keras", "--quiet", "--force")
         done = cli("repair", "m.keras", "--data", data, *arguments, cwd=kind)

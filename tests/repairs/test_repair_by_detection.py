@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from support.command import cli
 from support.detection import digits
@@ -13,6 +14,7 @@ from support.grid import registered
 
 
 class TestCommands:
+    @pytest.mark.slow
     def test_run_detects_once_and_finds_it_again(self, tmp_path: Path) -> None:
         options = (
             *("--model", "tiny", "--train-rows", 400, "--epochs", 6, "--batch-size", 32),

@@ -13,6 +13,7 @@ import pytest
 from support.paths import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_one_epoch_on_another_backend(tmp_path: Path, backend: str) -> None:
     if importlib.util.find_spec(backend) is None:

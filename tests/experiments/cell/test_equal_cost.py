@@ -24,7 +24,8 @@ CONSTANT = {"schedule": "constant", "learning_rates": (1e-3, 3e-4, 1e-4)}
 
 
 @pytest.mark.parametrize(
-    ("schedule", "objective", "monitor"), [("cosine", "cross-entropy", "loss"), ("constant", "mixup", "last")]
+    ("schedule", "objective", "monitor"),
+    [("cosine", "cross-entropy", "loss"), pytest.param("constant", "mixup", "last", marks=pytest.mark.slow)],
 )
 def test_retraining_is_the_training_of_the_poisoned_model_on_other_rows(
     schedule: str, objective: str, monitor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ def test_detection_once_for_all_methods(finished: Setup, tmp_path: Path) -> None
     assert len(seconds) == 1, "the second method found the suspects that were there"
 
 
+@pytest.mark.slow
 def test_a_detection_that_is_read_back_leads_to_the_same_repair(tmp_path: Path) -> None:
     """What the detector has drawn, or not, does not reach the method, dropout included."""
     choices = (MethodChoice(name="fspmu-reference", overrides={"epochs": 2, "learning_rate": 0.001}),)

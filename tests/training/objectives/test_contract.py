@@ -213,6 +213,7 @@ def test_other_mistakes_are_input_errors() -> None:
         MentorMixModel(keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)]))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 def test_objectives_work_on_another_backend() -> None:
     script = """
