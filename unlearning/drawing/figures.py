@@ -22,13 +22,14 @@ def draw_confusions(folder: Path, matrices: Mapping[str, np.ndarray], class_name
         matrices: Count matrices `(classes, classes)` by key, labels in rows.
         class_names: Names in label order.
     """
-    import seaborn as sns
-
+    names = list(map(canvas.name_text, class_names)) if len(class_names) <= _MOST_NAMES else []
     for key, matrix in matrices.items():
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         figure, axes = canvas.new_figure(6.5, 5.5)
-        names = list(map(canvas.name_text, class_names)) if len(class_names) <= _MOST_NAMES else False
-        sns.heatmap(shares, vmin=0, vmax=1, cmap="viridis", xticklabels=names, yticklabels=names, square=True, ax=axes)
+        # Not Seaborn's heat map: it draws every figure once more to see whether names overlap.
+        figure.colorbar(axes.imshow(shares, vmin=0, vmax=1, cmap="viridis", interpolation="nearest"))
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
         correct = np.trace(matrix) / max(matrix.sum(), 1)
         axes.set(xlabel="predicted class", ylabel="true class", title=f"{key}: accuracy {100 * correct:.1f} %")
         canvas.save(figure, folder / f"confusion_{key}.png")
