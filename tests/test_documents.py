@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from support.documents import PAGES, blocks
 from support.paths import ROOT
 from unlearning import architectures, data, detection, methods, noise
 from unlearning.cli import main
@@ -19,7 +20,6 @@ from unlearning.registry import Registry
 from unlearning.task import OutcomeStatus
 from unlearning.training import objectives
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MADE = {ROOT / "docs" / f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")} | {
     ROOT / "docs" / "reference" / f"{name}.md"
     for name in (
@@ -27,16 +27,10 @@ MADE = {ROOT / "docs" / f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBU
     )
 }
 """Pages that docs/generate.py makes; whether links between pages hold, the building of the site checks."""
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
 REGISTRIES: list[Registry] = [
     *(methods.METHODS, detection.DETECTORS, noise.NOISES, data.SOURCES),
     *(architectures.ARCHITECTURES, objectives.OBJECTIVES),
 ]
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return [text for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
 
 
 @pytest.fixture

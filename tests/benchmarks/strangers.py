@@ -106,7 +106,9 @@ def measure(name: str, seed: int) -> Iterator[dict[str, Any]]:
     yield line
     suspects = Corrections(done.found.suspected.rows, np.full(len(done.found.suspected), REMOVED))
     control = {"cpu_seconds": done.cpu_s, "rows": "unflagged"}
-    how = {"flagged": suspects, "method": "fine-tuning", "options": control} if len(suspects) else {"method": "annealing"}
+    how = (
+        {"flagged": suspects, "method": "fine-tuning", "options": control} if len(suspects) else {"method": "annealing"}
+    )
     yield told("nothing", "fine-tuning", **how)[1]
 
 
