@@ -20,7 +20,12 @@ from support.command import PATIENCE_S
 from support.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "example_notebooks").glob("*.ipynb"))
-TRAINING = {"01_poison_and_repair", "02_prepare_your_data", "03_repair_your_own_model", "04_callbacks_in_your_own_fit"}
+TRAINING = {
+    "01_poison_and_repair",
+    "02_prepare_your_data",
+    "03_repair_your_own_model",
+    "04_callbacks_in_your_own_fit",
+} | {"07_my_own_model_in_ten_minutes"}
 """Notebooks that train networks for more than ten seconds."""
 RUNS = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TRAINING)) for path in NOTEBOOKS]
 
@@ -68,6 +73,12 @@ def check_certified(seen: dict[str, Any]) -> None:
     assert seen["removed_weight"] < 1e-8
 
 
+def check_ten_minutes(seen: dict[str, Any]) -> None:
+    scores = list(seen["scores"].values())
+    assert seen["applied"] and scores[0] + 0.05 < scores[1] <= scores[2] + 0.03
+    assert seen["frozen"] and seen["suspects"] > 0.8
+
+
 CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "01_poison_and_repair": (
         """{
@@ -110,6 +121,15 @@ CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
             "removed_weight": np.abs(step[columns]).max(),
         }""",
         check_certified,
+    ),
+    "07_my_own_model_in_ten_minutes": (
+        """{
+            "scores": scores,
+            "applied": done.outcome.applied,
+            "frozen": all(np.array_equal(a, b) for a, b in zip(backbone.get_weights(), done.model.layers[0].get_weights())),
+            "suspects": float(np.isin(suspects.rows, wrong).mean()),
+        }""",
+        check_ten_minutes,
     ),
 }
 """By notebook: what to read in its kernel when all cells have run, and what must be true of it."""

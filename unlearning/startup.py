@@ -87,6 +87,13 @@ def _import_quietly(threads: int | None) -> None:
         tf.config.list_physical_devices("GPU")  # the first look at the devices is as talkative
 
 
+def quiet_notebook() -> None:
+    """Starts TensorFlow in a notebook so that pages show results and nothing else: no start-up messages, no bars."""
+    os.environ["TQDM_DISABLE"] = "1"
+    import_tensorflow()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
 @contextlib.contextmanager
 def quiet_errors() -> Iterator[None]:
     """Keeps what libraries in C++ write to standard error from it, unless what is done within fails."""

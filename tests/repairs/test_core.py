@@ -38,6 +38,9 @@ class TestKnownRows:
         assert same(done.model, plain.model) and done.outcome.applied and done.found is None
         assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True)), "never changed"
         assert done.cpu_s > 0 and done.corrections is task.corrections
+        told = str(done).splitlines()
+        assert told[0] == "improved" and any(line.startswith("validation: ") for line in told)
+        assert any(line.startswith("moved ") for line in told) and told[-1].startswith("cost: ")
 
     def test_arrays_do_for_splits(self, poisoned) -> None:
         model, task = poisoned

@@ -30,6 +30,7 @@ from unlearning.methods.detected import Detected, suspected_corrections, with_kn
 from unlearning.repairs.find import detect as detect_rows
 from unlearning.repairs.flagged import Flagged, take_flagged
 from unlearning.repairs.found import Found
+from unlearning.repairs.outcome import describe
 from unlearning.repairs.settings import DetectSettings, default_detection, take_detection, take_time, with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.settings import check_seed
@@ -62,6 +63,11 @@ class Repair:
     cpu_s: float
     held_out: np.ndarray | None = None
     unchanged: int = 0
+
+    def __str__(self) -> str:
+        """What came of it, in the few lines that the command line shows, too."""
+        lines = [str(self.outcome.status).replace("_", " ")]
+        return "\n".join([*lines, *describe(self.outcome, self.cpu_s)])
 
 
 def repair(

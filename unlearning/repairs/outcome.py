@@ -11,6 +11,7 @@ import numpy as np
 from unlearning.acceptance import Acceptance, Paired
 from unlearning.errors import printable
 from unlearning.records import Accepted, MovedParameters, PairedShare, Solve, Work, finite, write_rows
+from unlearning.records.card import card_lines
 from unlearning.task import OutcomeStatus, SolveStatus, UnlearningOutcome
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 MOST_COUNTED_CLASSES = 100
 """Of more, the counts of a confusion matrix would be most of a record."""
+
+
+def describe(outcome: UnlearningOutcome, cpu_s: float | None) -> list[str]:
+    """Returns the card of a repair that has no record: what it brought, what moved, and what it cost.
+
+    Args:
+        outcome: What the method did.
+        cpu_s: Processor seconds of it all.
+    """
+    fields = outcome_fields(outcome)
+    return card_lines(fields["acceptance"], fields["moved"], outcome.duration_s, cpu_s, fields["details"])
 
 
 def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
