@@ -126,7 +126,7 @@ CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
         """{
             "scores": scores,
             "applied": done.outcome.applied,
-            "frozen": all(np.array_equal(a, b) for a, b in zip(backbone.get_weights(), done.model.layers[0].get_weights())),
+            "frozen": all(map(np.array_equal, backbone.get_weights(), done.model.layers[0].get_weights())),
             "suspects": float(np.isin(suspects.rows, wrong).mean()),
         }""",
         check_ten_minutes,
