@@ -156,7 +156,8 @@ def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[Sho
                 "answers": answers(shown, found),
                 "made": list_made(shown),
                 "static": static,
-                "notes": (*drawn.notes, *missing),
+                "missing": missing,
+                "notes": drawn.notes,
             }
             for number, (label, shown, found, drawn) in enumerate(
                 zip(labels, gathered.experiments, rows, galleries, strict=True)
@@ -179,12 +180,12 @@ def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[Sho
     )
 
 
-def _static(rows: Sequence[Any]) -> tuple[tuple[bytes, bytes] | None, tuple[str, ...]]:
+def _static(rows: Sequence[Any]) -> tuple[bytes | None, str]:
     """The charts for readers without JavaScript, and what to say where they cannot be drawn."""
     try:
-        return (draw_static(rows) if rows else None), ()
+        return (draw_static(rows) if rows else None), ""
     except Exception as error:  # Matplotlib meets absurd numbers in many ways; the page is about more
-        return None, (f"No charts without JavaScript: {one_line(error)}.",)
+        return None, f"No charts without JavaScript: {one_line(error)}."
 
 
 def _asset(name: str) -> str:
@@ -211,7 +212,7 @@ def _number(name: str, pair: tuple[float | None, float | None]) -> str:
         return "–"
     parts = [column.scale * value for value in pair if value is not None]
     shown = [f"{value:{column.sign if not place else ''},.{digits}f}" for place, value in enumerate(parts)]
-    return " ± ".join(shown) if max(map(abs, parts)) < 1e12 else f"{parts[0]:.2e}"
+    return "\u00a0±\u00a0".join(shown) if max(map(abs, parts)) < 1e12 else f"{parts[0]:.2e}"
 
 
 def _seconds(value: float | None) -> str:

@@ -154,16 +154,15 @@ const pareto = (parent, rows) => {
 };
 
 // Lines with their names at the end.
-const lineChart = (parent, series, titles, { log = false, height = 260, dots = false, levels = [], xticks = null } = {}) => {
+const lineChart = (parent, series, titles, { log = false, height = 260, dots = false, from = null, xticks = null } = {}) => {
   const { node, width } = begin(parent, height, `${titles.y} over ${titles.x}`);
   const ends = series.filter((s) => s.name).map((s) => widthOf(s.name)), room = ends.length ? Math.min(Math.max(...ends) + 14, width * 0.4) : 10;
   const box = { left: log ? 62 : 50, right: width - room, top: 12, bottom: height - 42 };
-  const x = scale(series.flatMap((s) => s.points.map((p) => p[0])), box.left + 6, box.right - 6, { room: 0.02 });
+  const x = scale([...series.flatMap((s) => s.points.map((p) => p[0])), ...(from === null ? [] : [from])], box.left + 6, box.right - 6, { room: 0.02 });
   if (xticks) x.ticks = xticks;
-  const y = scale([...series.flatMap((s) => s.points.flatMap((p) => [p[1] - (p[2] || 0), p[1] + (p[2] || 0)])), ...levels.map((l) => l[1])], box.bottom - 6, box.top + 6, { log, least: log ? 0 : titles.least || 0 });
+  const y = scale([...series.flatMap((s) => s.points.flatMap((p) => [p[1] - (p[2] || 0), p[1] + (p[2] || 0)]))], box.bottom - 6, box.top + 6, { log, least: log ? 0 : titles.least || 0 });
   if (!xticks && x.ticks.some((v) => !Number.isInteger(v)) && titles.whole) x.ticks = unique(x.ticks.map(Math.round)).filter((v) => v >= x.low && v <= x.high);
   axes(node, box, x, y, titles);
-  for (const [text, v] of levels) { svg(node, "path", { d: `M${box.left} ${y(v)}H${box.right}`, class: "level" }); label(node, box.left + 4, y(v) - 4, text, "tick"); }
   const labels = [];
   for (const s of series) {
     const points = s.points.filter((p) => Number.isFinite(p[1]) && (!log || p[1] > 0));

@@ -57,6 +57,10 @@ const start = () => {
   if (table) showAll();
   if (state.row !== undefined && data.rows[Number(state.row)]) openDrawer(data.rows[Number(state.row)], state.seed);
 };
+const drawAgain = () => {
+  if (table) drawPanels();
+  if (data.detections.length) drawScores(data.detections[Number($("pick-d").value)]);
+};
 if (table) startTable();
 start();
 addEventListener("hashchange", start);
@@ -64,7 +68,6 @@ let drawnAt = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth === drawnAt) return;
   drawnAt = innerWidth;
-  if (table) drawPanels();
-  if (data.detections.length) showDetection();
+  drawAgain();
 });
 root.dataset.ready = "true";

@@ -2,9 +2,9 @@
 const drawer = $("drawer"), drawerBody = $("drawer-body");
 let opened = null;
 const resolve = (k) => (k === null || k === undefined ? null : data.shared[k]);
-const part = (title, wide = true) => {
+const part = (title, cls = "") => {
   add(drawerBody, "h3", title);
-  return add(drawerBody, "div", undefined, wide ? "" : "pair");
+  return add(drawerBody, "div", undefined, cls);
 };
 const classNames = (r) => {
   const names = data.experiments[r.e].classes;
@@ -51,7 +51,7 @@ const drawFacts = (r) => {
 const drawCurves = (r, look) => {
   const steps = resolve(r.steps), epochs = resolve(r.epochs);
   if (!steps && !(epochs && epochs.length > 1)) return;
-  const pair = part("Curves", false);
+  const pair = part("Curves", "pair");
   if (steps) lineChart(figure(pair, "Validation accuracy by step of the repair, on the rows that choose"), [{ look, points: steps.map(([k, v]) => [k, 100 * v, 0, `step ${k}: ${percent(v)} %`]) }], { x: "step", y: "validation accuracy (%)", whole: true, least: 0.5 }, { dots: steps.length < 40 });
   if (epochs && epochs.length > 1) lineChart(figure(pair, "Training of the poisoned model, on its given labels"), [{ look: mainLook, points: epochs.map(([k, v, l]) => [k, 100 * v, 0, `epoch ${k}: ${percent(v)} %, loss ${l}`]) }], { x: "epoch", y: "training accuracy (%)", whole: true, least: 0.5 }, {});
 };
@@ -98,8 +98,7 @@ const drawConfusions = (r) => {
   const [before, after] = r.confusion.map(resolve), names = classNames(r);
   const shares = (counts) => counts.map((row) => { const sum = row.reduce((a, b) => a + b, 0) || 1; return row.map((n) => n / sum); });
   if (before && after) {
-    const three = part("Confusion of classes", false), a = shares(before), b = shares(after);
-    three.className = "three";
+    const three = part("Confusion of classes", "three"), a = shares(before), b = shares(after);
     const tip = (counts, z) => (i, j) => `${names[i]} taken for ${names[j]}: ${percent(z[i][j])} % (${grouped(counts[i][j])} rows)`;
     heat(figure(three, "Before, % of each true class"), a, names, tip(before, a), "shares");
     heat(figure(three, "After, % of each true class"), b, names, tip(after, b), "shares");
@@ -109,7 +108,7 @@ const drawConfusions = (r) => {
   }
   const drawn = ["before", "after"].filter((when) => r.figures[when] !== undefined && r.figures[when] !== null);
   if (!drawn.length) return;
-  const pair = part("Confusion of classes", false);
+  const pair = part("Confusion of classes", "pair");
   for (const when of drawn) { const image = add(figure(pair, when === "before" ? "Before" : "After"), "img", undefined, "static"); image.src = data.images[r.figures[when]]; image.alt = `Confusion matrix ${when} the repair`; }
 };
 const drawResiduals = (r, look) => {
@@ -121,7 +120,7 @@ const drawResiduals = (r, look) => {
   const series = curves.map((c) => ({ name: c.k, look, points: c.x.map((x, k) => [x, c.y[k]]) }));
   for (const c of r.chosen) if (!curves.some((one) => one.k === `step ${c.k}`)) series.push({ name: `step ${c.k}`, look, points: [[c.x, c.y, 0, `step ${c.k}, damping ${c.damping}: residual ${named(Number(c.y.toPrecision(2)))} after ${c.x} iterations`]] });
   series.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
-  lineChart(parent, series, { x: "iteration", y: (r.measure || "relative residual").replaceAll("_", " "), whole: true }, { log: true, height: Math.max(260, 15 * series.length + 70) });
+  lineChart(parent, series, { x: "iteration", y: (r.measure || "relative residual").replaceAll("_", " "), whole: true, least: 0.5 }, { log: true, from: 0, height: Math.max(260, 15 * series.length + 70) });
   if (known) add(drawerBody, "p", "Several dampings are solved for at once, and validation chooses one. A point alone: of that system only the end is on record.", "note");
 };
 const drawMade = (row) => {

@@ -74,4 +74,13 @@ document.addEventListener("pointerover", (event) => {
   $("tip").style.left = `${Math.max(8, Math.min(box.right + 8, innerWidth - own.width - 8))}px`;
   $("tip").style.top = `${Math.max(8, Math.min(box.top - own.height - 6, innerHeight - own.height - 8))}px`;
 });
-addEventListener("beforeprint", () => document.querySelectorAll("main details:not(.menu):not(.quiet)").forEach((node) => (node.open = true)));
+// On paper everything is open, and charts are as wide as it is.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("main details:not(.menu):not(.quiet)").forEach((node) => (node.open = true));
+  root.dataset.printing = "true";
+  drawAgain();
+});
+addEventListener("afterprint", () => {
+  delete root.dataset.printing;
+  drawAgain();
+});
