@@ -56,6 +56,7 @@ const start = () => {
   readState();
   if (table) showAll();
   if (state.row !== undefined && data.rows[Number(state.row)]) openDrawer(data.rows[Number(state.row)], state.seed);
+  else if (drawer && drawer.open) drawer.close();
 };
 const drawAgain = () => {
   if (table) drawPanels();

@@ -1,6 +1,5 @@
 // A row in a drawer: what is known of one repair, seed by seed. What there is nothing of does not appear.
 const drawer = $("drawer"), drawerBody = $("drawer-body");
-let opened = null;
 const resolve = (k) => (k === null || k === undefined ? null : data.shared[k]);
 const part = (title, cls = "") => {
   add(drawerBody, "h3", title);
@@ -14,7 +13,6 @@ const openDrawer = (row, seed) => {
   const found = data.repairs.filter((r) => r.e === row.e && r.b === row.b && r.m === row.m);
   if (!found.length) return;
   const r = found.find((one) => String(one.s) === String(seed)) || found[0];
-  opened = row;
   keep("row", data.rows.indexOf(row));
   keep("seed", found.length > 1 ? r.s : "");
   $("drawer-title").textContent = row.m;
@@ -143,4 +141,10 @@ const drawMade = (row) => {
 };
 $("drawer-close").addEventListener("click", () => drawer.close());
 drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
-drawer.addEventListener("close", () => { opened = null; document.body.append($("tip")); $("tip").hidden = true; keep("row", ""); keep("seed", ""); });
+drawer.addEventListener("close", () => {
+  document.body.append($("tip"));
+  $("tip").hidden = true;
+  if (state.row === undefined) return;
+  keep("row", "");
+  keep("seed", "");
+});

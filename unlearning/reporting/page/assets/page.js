@@ -39,8 +39,8 @@ showTheme();
 // What a reader has chosen stands in the address, so that it can be passed on: `#b=4000&sort=-after`.
 const state = {};
 const readState = () => {
+  if (location.hash && !location.hash.includes("=")) return;  // a section of the page
   for (const key of Object.keys(state)) delete state[key];
-  if (!location.hash.includes("=")) return;
   for (const [key, v] of new URLSearchParams(location.hash.slice(1))) state[key] = v;
 };
 const keep = (key, v) => {

@@ -114,7 +114,10 @@ const startTable = () => {
   }
   fill($("sort-by"), [["", "budget, best first"], ...heads.flatMap((h) => [[`-${columnOf(h)}`, `${titleOf(h)} ↓`], [columnOf(h), `${titleOf(h)} ↑`]])]);
   $("sort-by").addEventListener("input", (event) => { keep("sort", event.target.value); sortRows(); });
-  document.querySelectorAll("[data-copy]").forEach((b) => b.addEventListener("click", () => copy(FORMATS[b.dataset.copy](lines()), (said) => { $("shown").textContent = `${b.dataset.copy} ${said}`; })));
+  document.querySelectorAll("[data-copy]").forEach((b) => b.addEventListener("click", () => {
+    b.closest("details").open = false;
+    copy(FORMATS[b.dataset.copy](lines()), (said) => { $("shown").textContent = `${b.dataset.copy} ${said}`; });
+  }));
   for (const tr of trs) {
     const name = tr.cells[0].querySelector(".name"), button = document.createElement("button");
     button.type = "button";
