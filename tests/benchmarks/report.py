@@ -4,8 +4,9 @@ Of one grid of 4 budgets, 3 seeds and 8 methods, and of 30 experiments of 5 seed
 
     PYTHONPATH=.:tests python tests/benchmarks/report.py
 
-Ready: the table sorts and filters. Charts: all are drawn. Both in milliseconds from the navigation's start, the median of several fresh tabs, with the processor time of the tab's process until then,
-which a busy machine distorts less. Without Chromium only the size is printed.
+Ready: the table sorts and filters. Charts: all are drawn. Both in milliseconds from the navigation's start, the median
+of several fresh tabs, with the processor time of the tab's process until then, which a busy machine distorts less.
+Without Chromium only the size is printed.
 """
 
 from __future__ import annotations

@@ -230,12 +230,15 @@ class TestCharts:
 
     def test_names_do_not_overlap_and_every_axis_has_two_ticks(self, visit: Visit) -> None:
         found = visit.page.locator("#panels figure").evaluate_all(
-            """nodes => nodes.map(node => ({
-              boxes: [...node.querySelectorAll("text:not(.title)")].map(t => t.getBoundingClientRect()).map(b => [b.left, b.top, b.right, b.bottom]),
-              names: [...node.querySelectorAll("text:not(.tick):not(.title)")].map(t => t.textContent),
-              frame: (b => [b.left, b.top, b.right, b.bottom])(node.querySelector("svg").getBoundingClientRect()),
-              ticks: [...node.querySelectorAll("text.tick")].length,
-            }))"""
+            """nodes => {
+              const box = node => { const b = node.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; };
+              return nodes.map(node => ({
+                boxes: [...node.querySelectorAll("text:not(.title)")].map(box),
+                names: [...node.querySelectorAll("text:not(.tick):not(.title)")].map(text => text.textContent),
+                frame: box(node.querySelector("svg")),
+                ticks: [...node.querySelectorAll("text.tick")].length,
+              }));
+            }"""
         )
         assert len(found) == 5, "two for each of two budgets, and accuracy over budget"
         for figure in found:

@@ -69,6 +69,12 @@ class Look:
         return {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}[self.dash]
 
 
+def marker_style(style: Look) -> dict[str, object]:
+    """Returns a look's marker as Matplotlib's `plot` takes it: an empty one shows what lies behind it in no place."""
+    face, edge = (style.colour, "white") if style.filled else ("white", style.colour)
+    return {"marker": style.matplotlib_marker, "markerfacecolor": face, "markeredgecolor": edge}
+
+
 def look(method: str) -> Look:
     """The look of a method, from its name alone, so that no other method's presence changes it.
 

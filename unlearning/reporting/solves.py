@@ -42,7 +42,7 @@ class Chosen:
     """The system of a step whose solution the repair took, of several dampings that were solved for at once.
 
     Attributes:
-        step: Number of the step, from 1, in a chain within its stage.
+        step: Number of the step, from 1; in a chain within its stage.
         damping: Its damping.
         iterations: Iterations made.
         residual: Its relative residual in the end.
@@ -60,7 +60,7 @@ class Chosen:
 def find_chosen(results: UnlearningResults) -> list[Chosen]:
     """Returns the system that each step took, by step; none where the record does not tell them apart."""
     steps = [row for row in results.history if row.get("step") and row.get("damping") is not None]
-    if "+" in results.method:
+    if len({row.get("stage") for row in steps}) > 1:
         return []
     # Of systems that are solved together the first carries the products of all.
     groups: list[list[SolveRecord]] = []

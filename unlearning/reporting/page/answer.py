@@ -137,7 +137,9 @@ def _sentence(
     elif first["standing"] == Standing.BEST:
         count = sum(_protocol(row, first) for row in rivals) - 1
         text += f". It is ahead of {f'{count} rivals' if count > 1 else 'its rival'} by more than chance"
-    better = max((row for row in controls if row["tag"] == "control"), key=lambda row: row["after"][0] or 0, default=None)
+    better = max(
+        (row for row in controls if row["tag"] == "control"), key=lambda row: row["after"][0] or 0, default=None
+    )
     if better is not None and (better["after"][0] or 0) > first["after"][0]:
         verdict = tell_apart(results[budget, better["name"]], results[budget, first["name"]])
         how = {"same": "as much: ", "unknown": ""}.get(verdict, "more: ")
@@ -155,9 +157,7 @@ def _compared(
     verdict = tell_apart(results[budget, first["name"]], results[budget, gold["name"]])
     points = 100 * ((first["after"][0] or 0.0) - (gold["after"][0] or 0.0))
     how = (
-        "not told apart from"
-        if verdict == "same"
-        else f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+        "not told apart from" if verdict == "same" else f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
     )
     return f"; {how} retraining without the bad rows ({_accuracy(first)} and {_accuracy(gold)}, {_seeds(first)})"
 

@@ -12,9 +12,7 @@ from unlearning.reporting.ranking import count_test_rows, find_tag, protocol_of,
 
 LEADING = ("after", "restored", "said", "training_share", "cpu")
 """Numbers of `COLUMNS` that the table leads with."""
-MORE = (
-    *("before", "clean", "gain", "gap", "healed", "validation_gain", "membership", "seconds", "grads", "products"),
-)
+MORE = (*("before", "clean", "gain", "gap", "healed", "validation_gain", "membership", "seconds", "grads", "products"),)
 """Those that can be chosen besides."""
 
 

@@ -52,7 +52,13 @@ def make_payload(
                     "measure": repair.measure,
                     "curves": [{"k": c.name, "d": c.damped, "x": c.iterations, "y": c.values} for c in repair.curves],
                     "chosen": [
-                        {"k": c.step, "damping": float(f"{c.damping:.3g}"), "x": c.iterations, "y": c.residual, "c": c.curve}
+                        {
+                            "k": c.step,
+                            "damping": float(f"{c.damping:.3g}"),
+                            "x": c.iterations,
+                            "y": c.residual,
+                            "c": c.curve,
+                        }
                         for c in find_chosen(results)
                     ],
                     "epochs": shared.add([[e, _rounded(a), float(f"{loss:.4g}")] for e, a, loss in cell.epochs]),

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from unlearning.drawing.shell import embed, policy
 from unlearning.errors import InputError, one_line
+from unlearning.experiments.results.columns import COLUMNS
 from unlearning.files import check_outputs, write_text
 from unlearning.records import finite
-from unlearning.experiments.results.columns import COLUMNS
 from unlearning.reporting.page.about import describe_program
 from unlearning.reporting.page.answer import answers
 from unlearning.reporting.page.charts import draw_static
@@ -38,14 +38,26 @@ _SCRIPTS = ("page.js", "table.js", "charts.js", "overview.js", "drawer.js", "det
 """Parts of one function, in order."""
 
 _GLOSSARY = (
-    ("clean, poisoned, repaired model", "trained on true labels; trained on labels of which some are wrong; after a repair"),
+    (
+        "clean, poisoned, repaired model",
+        "trained on true labels; trained on labels of which some are wrong; after a repair",
+    ),
     ("bad rows", "training rows whose label or image is wrong; their number is the budget"),
-    ("told", "what a repair knew: the bad rows' right labels, which rows are bad, or nothing; detected: it looked for them"),
+    (
+        "told",
+        "what a repair knew: the bad rows' right labels, which rows are bad, or nothing; detected: it looked for them",
+    ),
     ("restored", "(after - before) / (clean - before), of test accuracy"),
     ("wrong label still said", "share of the bad rows whose wrong label the model still predicts"),
     ("share of training", "processor time of the repair, as a share of that of training the poisoned model"),
-    ("validation", "noisy: choices were made on labels as wrong as the training labels, which is all a user has; clean: on true ones"),
-    ("improved on validation", "better than before by more than chance, on validation rows that chose nothing; no test row decides anything"),
+    (
+        "validation",
+        "noisy: choices were made on labels as wrong as the training labels, all that a user has; clean: on true ones",
+    ),
+    (
+        "improved on validation",
+        "better than before by more than chance, on validation rows that chose nothing; no test row decides anything",
+    ),
     ("control", "what a repair must beat; it is never called the best"),
     ("gold standard", "what there is to reach, at any cost"),
     (

@@ -101,14 +101,16 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
     unknown = [COLUMNS[name].heading for name in _SHOWN if frame[COLUMNS[name].heading].isna().all()]
     seeds = count_seeds(list(zip(keys, frame["seed"], strict=True)))
     several = len(results) > len(seeds)
-    formatted["method"] = [method if several else _marked(key, standings) for key, method in zip(keys, frame["method"], strict=True)]
+    formatted["method"] = [
+        method if several else _marked(key, standings) for key, method in zip(keys, frame["method"], strict=True)
+    ]
     lines, shown = _aligned(formatted.drop(columns=unknown), width)
     if several:
         headings = [COLUMNS[name].heading for name in _SUMMARISED]
         rows = [
             {
                 "budget": str(budget),
-                "method": _marked((budget, method), standings),
+                "method": _marked((int(str(budget)), str(method)), standings),
                 "seeds": str(seeds[budget, method]),
                 **{n: spread(*mean_std(group[n].dropna().tolist())) for n in headings if n not in unknown},
             }

@@ -111,12 +111,12 @@ const drawConfusions = (r) => {
 };
 const drawResiduals = (r, look) => {
   const known = r.chosen.length > 0;
-  const own = (c) => { const chosen = r.chosen.find((one) => c.k === `step ${one.k}`); return !known || (chosen && chosen.c === (c.d ? "damped" : "plain")); };
+  const own = (c) => { const chosen = r.chosen.find((one) => c.k.endsWith(`step ${one.k}`)); return !known || (chosen && chosen.c === (c.d ? "damped" : "plain")); };
   const curves = r.curves.filter((c) => (known ? own(c) : !c.d));
   if (!curves.length && !known) return;
   const parent = figure(part("Solver"), known ? "Relative residual of the systems that were chosen, step by step" : "Residual of each solve");
   const series = curves.map((c) => ({ name: c.k, look, points: c.x.map((x, k) => [x, c.y[k]]) }));
-  for (const c of r.chosen) if (!curves.some((one) => one.k === `step ${c.k}`)) series.push({ name: `step ${c.k}`, look, points: [[c.x, c.y, 0, `step ${c.k}, damping ${c.damping}: residual ${named(Number(c.y.toPrecision(2)))} after ${c.x} iterations`]] });
+  for (const c of r.chosen) if (!curves.some((one) => one.k.endsWith(`step ${c.k}`))) series.push({ name: `step ${c.k}`, look, points: [[c.x, c.y, 0, `step ${c.k}, damping ${c.damping}: residual ${named(Number(c.y.toPrecision(2)))} after ${c.x} iterations`]] });
   series.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   lineChart(parent, series, { x: "iteration", y: (r.measure || "relative residual").replaceAll("_", " "), whole: true, least: 0.5 }, { log: true, from: 0, height: Math.max(260, 15 * series.length + 70) });
   if (known) add(drawerBody, "p", "Several dampings are solved for at once, and validation chooses one. A point alone: of that system only the end is on record.", "note");
