@@ -29,7 +29,7 @@ def test_a_family_shares_its_hue() -> None:
 
 
 def test_the_page_has_a_shape_for_every_marker() -> None:
-    script = (ROOT / "unlearning/reporting/page/assets/overview.js").read_text()
+    script = (ROOT / "unlearning/reporting/page/assets/charts.js").read_text()
     shapes = script.partition("const SHAPES = {")[2].partition("};")[0]
     known = {name.strip('" ') for name in re.findall(r'([a-z]+|"[a-z-]+"): "M', shapes)}
     assert known == set(palette._MARKERS)
@@ -45,3 +45,10 @@ def test_families_stay_together_in_legends() -> None:
     names = ["my-own", "sap-head", "sap+second-order", "second-order", "sap", "retraining-unflagged", "retraining"]
     expected = ["retraining", "retraining-unflagged", "second-order", "sap", "sap+second-order", "sap-head", "my-own"]
     assert sort_methods(names) == sort_methods(names[::-1]) == expected
+
+
+def test_no_two_that_are_shown_together_look_alike() -> None:
+    names = [*methods.available(), *(f"sap-variant-{number}" for number in range(18))]
+    shown = palette.looks(names)
+    assert len({(own.colour, own.marker, own.filled) for own in shown.values()}) == len(names)
+    assert shown["sap"] == look("sap") and shown == palette.looks(names[::-1])

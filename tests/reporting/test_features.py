@@ -133,7 +133,8 @@ class TestTsneFigure:
         forget = np.arange(150) < 20
         centroids = np.vstack([np.eye(classes)[:-1], np.zeros((1, classes))])  # a class without retain rows
         arguments = {
-            "labels": labels,
+            "given": labels,
+            "true": np.where(forget, (labels + 1) % classes, labels),
             "forget": forget,
             "centroids": centroids,
             "class_names": [f"name {k}" for k in range(classes)],
@@ -154,12 +155,15 @@ class TestTsneFigure:
         monkeypatch.setattr(module.canvas, "save", lambda figure, path: figures.append(figure))
         features, labels = clouds(3, 40)
         forget = np.arange(40) < 10
+        wrong = np.arange(40) % 20 < 4  # of the forget rows, and of the others
+        true = np.where(wrong, (labels + 1) % 3, labels)
         names = ["cat", "dog", "owl"]
         drawn = draw_tsne(
             [tmp_path / "a.png"],
             features,
             features,
-            labels=labels,
+            given=labels,
+            true=true,
             forget=forget,
             centroids=np.eye(3),
             class_names=names,
@@ -167,20 +171,24 @@ class TestTsneFigure:
         np.testing.assert_array_equal(drawn, np.arange(40))
         (figure,) = figures
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert texts == ["retain rows", "forget rows", "centroids", *names]
+        assert texts == ["retain rows", "forget rows", "wrong label, edge: true one", "centroids", *names]
+        colours = module._colours(3)
         for axes in figure.axes:
-            retained, _, middles = axes.collections
-            assert [len(c.get_offsets()) for c in axes.collections] == [30, 10, 3]
-            shapes = [MarkerStyle(marker).get_path().vertices for marker in "o*P"]
+            retained, _, wrongly, both, middles = axes.collections
+            assert [len(c.get_offsets()) for c in axes.collections] == [26, 6, 4, 4, 3]
+            shapes = [MarkerStyle(marker).get_path().vertices for marker in "o*o*P"]
             for shown, shape in zip(axes.collections, shapes, strict=True):
                 assert shown.get_paths()[0].vertices.shape == shape.shape
-            assert len({len(shape) for shape in shapes}) == 3
             np.testing.assert_array_equal(middles.get_edgecolor(), [[0, 0, 0, 1]])
-            np.testing.assert_array_equal(retained.get_facecolor()[:, :3], module._colours(3)[labels[~forget]][:, :3])
+            chosen = wrong & ~forget
+            np.testing.assert_array_equal(wrongly.get_facecolor()[:, :3], colours[labels[chosen]][:, :3])
+            np.testing.assert_array_equal(wrongly.get_edgecolor()[:, :3], colours[true[chosen]][:, :3])
+            assert wrongly.get_sizes()[0] > 2 * retained.get_sizes()[0] and wrongly.get_zorder() > retained.get_zorder()
+            assert both.get_linewidths()[0] > 0
             # A centroid lies among the rows of its class.
             places, centres = retained.get_offsets(), middles.get_offsets()
             nearest = np.linalg.norm(places[:, None] - centres[None], axis=-1).argmin(1)
-            assert (nearest == labels[~forget]).mean() > 0.9
+            assert (nearest == labels[~wrong & ~forget]).mean() > 0.9
 
     def test_thirty_classes_have_colours_but_no_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from unlearning.drawing import features as module
@@ -188,10 +196,16 @@ class TestTsneFigure:
         figures = []
         monkeypatch.setattr(module.canvas, "save", lambda figure, path: figures.append(figure))
         features, labels = clouds(30, 60)
-        rows = {"labels": labels, "forget": labels == 0, "centroids": np.eye(30), "class_names": ["x"] * 30}
+        rows = {
+            "given": labels,
+            "true": labels,
+            "forget": labels == 0,
+            "centroids": np.eye(30),
+            "class_names": ["x"] * 30,
+        }
         draw_tsne([tmp_path / "a.png"], features, features, **rows)
-        assert len(figures[0].legends[0].get_texts()) == 3
-        assert len(np.unique(figures[0].axes[0].collections[2].get_facecolor(), axis=0)) == 30
+        assert len(figures[0].legends[0].get_texts()) == 4
+        assert len(np.unique(figures[0].axes[0].collections[4].get_facecolor(), axis=0)) == 30
 
     @pytest.mark.parametrize(
         ("change", "match"),
@@ -203,7 +217,14 @@ class TestTsneFigure:
     )
     def test_bad_input(self, change: dict, match: str, tmp_path: Path) -> None:
         features, labels = clouds(2, 8)
-        arguments = {"before": features, "after": features, "labels": labels, "forget": labels == 0, **change}
+        arguments = {
+            "before": features,
+            "after": features,
+            "given": labels,
+            "true": labels,
+            "forget": labels == 0,
+            **change,
+        }
         with pytest.raises(InputError, match=match):
             draw_tsne([tmp_path / "a.png"], **arguments, centroids=np.eye(2), class_names=["a", "b"])
         assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ class TestEscaping:
         fail(tree / "budget-1000" / "seed-42", "<i>stage</i>", FAILURE)
         change(tree / "budget-1000/seed-42/sap/unlearning_results.json", status=HOSTILE)
         _, parsed = write_page(tree, tmp_path / "report.html")
-        assert [attributes.get("type") for attributes, _ in parsed.scripts] == ["application/json", "text/plain", None]
+        assert [attributes.get("type") for attributes, _ in parsed.scripts] == ["application/json", None]
         assert not any(tag in ("i", "b") or "onerror" in a or "onclick" in a for tag, a in parsed.tags)
         assert parsed.data["experiments"][0]["classes"] == [HOSTILE] * 10
         assert FAILURE in "".join(parsed.text)

@@ -20,7 +20,6 @@ from unlearning.errors import InputError
 from unlearning.experiments.results.reader import read_folders
 from unlearning.reporting.figures import FIGURES, draw_study
 from unlearning.reporting.figures.experiment import list_experiments
-from unlearning.reporting.figures.parts import give_letters
 from unlearning.reporting.figures.study import DRAWN
 
 TEMPLATE = FIXTURES / "cifar10-20000-cnn_small-symmetric/budget-10000/seed-42/second-order/unlearning_results.json"
@@ -49,7 +48,7 @@ def experiment(tmp_path: Path) -> Path:
         result(folder, 20, seed, "sap", acc_after_fix=after, acc_perc_restored=(after - 0.5) / 0.4)
         report = {"class_report_before": CLASSES, "class_report_after": CLASSES, "class_names": ["cat", "dog", "owl"]}
         result(folder, 50, seed, "sap", unlearning_duration_s=10.0**seed, **report)
-    path = result(folder, 50, 1, "second-order", acc_perc_restored=-3.0, acc_after_fix=0.1)
+    path = result(folder, 50, 1, "second-order", acc_perc_restored=-3.0, acc_after_fix=0.1, solves=[], history=[])
     lines = ["step,iteration,relative_residual", "1,0,1.0", "1,1,0.5", "1,2,", "2,0,1.0", "2,1,0.0"]
     (path.parent / "log_solver.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -70,7 +69,8 @@ class TestNumbers:
         (axes,) = draw(experiment, "accuracy-over-budget").axes
         drawn = lines(axes)
         assert drawn["sap (n = 3)"] == pytest.approx(np.array([[20, 70], [50, 70]]))
-        assert drawn["second-order (n = 1)"] == pytest.approx(np.array([[50, 10]]))
+        assert "second-order (n = 1)" not in drawn, "at one budget there is no line"
+        assert "1 method of one budget alone" in draw(experiment, "accuracy-over-budget").get_supxlabel()
         assert drawn["clean model"][:, 1] == pytest.approx([90, 90])
         assert drawn["poisoned model (n = 3)"][:, 1] == pytest.approx([50, 50])
         bands = {to_hex(band.get_facecolor()[0]): band.get_paths()[0].vertices for band in axes.collections}
@@ -107,6 +107,25 @@ class TestNumbers:
         assert [line.get_ydata().tolist() for line in axes.get_lines()] == [[1.0, 0.5], [1.0]]
         assert "2 solves, n = 1" in axes.get_title()
 
+    def test_the_solve_of_the_system_that_was_chosen(self, tmp_path: Path) -> None:
+        """The most damped, one in between, the least damped: of the second only the end is known."""
+        dampings = (0.1, 0.01, 0.001)
+        solve = {"solver": "cg", "status": "converged", "iterations": 2, "lambda_max": 1.0, "negative_curvature": False}
+        solves = [
+            solve | {"damping": damping, "relative_residual": damping / 10, "matvecs": 0 if number else 9}
+            for _ in dampings
+            for number, damping in enumerate(dampings)
+        ]
+        history = [{"step": 0, "validation_accuracy": 0.5}]
+        history += [{"step": k, "validation_accuracy": 0.6, "damping": d} for k, d in enumerate(dampings, 1)]
+        path = result(tmp_path / "e", 50, 1, "second-order", solves=solves, history=history)
+        rows = [f"{step},{k},{10.0**-k},{10.0 ** (-2 * k)}" for step in (1, 2, 3) for k in (0, 1, 2)]
+        header = "step,iteration,relative_residual,relative_residual_most_damped"
+        (path.parent / "log_solver.csv").write_text("\n".join([header, *rows]) + "\n")
+        (axes,) = draw(tmp_path / "e", "solver-convergence").axes
+        drawn = [line.get_ydata().tolist() for line in axes.get_lines()]
+        assert drawn == [[1.0, 0.01, 0.0001], [0.001], [1.0, 0.1, 0.01]]
+
     @pytest.mark.parametrize("name", FIGURES)
     def test_methods_look_as_everywhere(self, experiment: Path, name: str) -> None:
         if name == "recall-by-class":
@@ -123,7 +142,7 @@ class TestFiles:
     def test_one_file_an_experiment_and_figure(self, experiment: Path, tmp_path: Path) -> None:
         before = dict(matplotlib.rcParams)
         drawn = draw_study([experiment], tmp_path / "out", formats=("png", "pdf"))
-        names = [f"e/{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")]
+        names = [f"e/{name}.{kind}" for name in FIGURES for kind in ("png", "pdf", "tex")]
         assert [str(p.relative_to(tmp_path / "out")) for p in drawn.paths] == names
         assert sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file()) == sorted(drawn.paths)
         assert dict(matplotlib.rcParams) == before, "no global state"
@@ -133,14 +152,18 @@ class TestFiles:
             assert content == second.read_bytes(), first
             if first.suffix == ".pdf":
                 assert b"CreationDate" not in content and b"/FontFile2" in content and b"/Type3" not in content
-            else:
+            elif first.suffix == ".png":
                 assert b"Software" not in content
+            else:
+                assert content.startswith(b"\\caption{e. ")
 
     def test_at_any_state_of_a_grid(self, tmp_path: Path) -> None:
         folder = tmp_path / "e"
         result(folder, 20, 1, "sap", acc_perc_restored=None)
         drawn = draw_study([folder], tmp_path / "out")
-        assert [p.name for p in drawn.paths] == ["accuracy-over-budget.png"] and len(drawn.left_out) == 4
+        assert [p.name for p in drawn.paths] == ["accuracy-over-budget.png", "accuracy-over-budget.tex"] and len(
+            drawn.left_out
+        ) == 4
 
     def test_all_published_results_can_be_drawn(self) -> None:
         experiments = list_experiments(read_folders([PUBLISHED], strict=True))
@@ -159,12 +182,19 @@ class TestFiles:
         report = {"class_report_before": CLASSES, "class_report_after": CLASSES, "class_names": names}
         result(experiment, 50, 4, "sap", **report)
         drawn = draw_study([experiment.rename(tmp_path / "$a$ $\\b{$")], tmp_path / "out")
-        assert len(drawn.paths) == len(FIGURES)
+        assert len(drawn.paths) == 2 * len(FIGURES)
+        assert r"\caption{\$a\$ \$\textbackslash{}b" in drawn.paths[1].read_text()
 
     def test_the_command(self, experiment: Path, tmp_path: Path) -> None:
         done = command("figures", "e", "--out", "f", "--format", "pdf", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.split() == [f"f/e/{name}.pdf" for name in FIGURES]
+        assert done.stdout.split() == [f"f/e/{name}.{kind}" for name in FIGURES for kind in ("pdf", "tex")]
+
+    def test_without_captions(self, experiment: Path, tmp_path: Path) -> None:
+        drawn = draw_study([experiment], tmp_path / "out", caption=False)
+        plain = draw_study([experiment], tmp_path / "plain")
+        for own, other in zip(drawn.paths, plain.paths, strict=True):
+            assert (own.read_bytes() == other.read_bytes()) == (own.suffix == ".tex"), own.name
 
 
 class TestRefusals:
@@ -207,8 +237,3 @@ class TestRefusals:
             "e",
             "other/e",
         }
-
-
-def test_alike_methods_get_letters() -> None:
-    letters = give_letters(["a", "b", "c"], lambda name: name == "b")
-    assert sorted(letters) == ["a", "c"] and len(set(letters.values())) == 2

@@ -144,6 +144,14 @@ def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[s
 @together(
     option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the figures."),
     option("--format", "formats", default="png", show_default=True, metavar="NAME,...", help="png, pdf, or png,pdf."),
+    option(
+        "--no-caption",
+        "caption",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Leave the caption out of the figures; FIGURE.tex beside each has it either way.",
+    ),
     force_option,
     json_option,
     quiet_option,
@@ -162,9 +170,16 @@ def _export_labels(folders: Sequence[Path], out: Path, force: bool, data: dict[s
 )
 @_data_options
 def figures(
-    folders: tuple[Path, ...], out: Path | None, formats: str, force: bool, as_json: bool, quiet: bool, **options: Any
+    folders: tuple[Path, ...],
+    out: Path | None,
+    formats: str,
+    caption: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf.
+    """Draw the results below FOLDERS for a paper: OUT/EXPERIMENT/FIGURE.png or .pdf, and FIGURE.tex with the caption.
 
     Accuracy over budget, restored share over seconds and by method, recall by class, and convergence of the solvers,
     with all seeds, from the records alone. A figure that the records have no numbers for is left out.
@@ -182,7 +197,7 @@ def figures(
         silence_progress()
     from unlearning.reporting.figures import draw_study
 
-    study = draw_study(folders, out, formats=formats.split(","), force=force)
+    study = draw_study(folders, out, formats=formats.split(","), caption=caption, force=force)
     if as_json:
         print_json([{"files": list(map(str, study.paths)), "left_out": study.left_out, "foreign": study.foreign}])
         return

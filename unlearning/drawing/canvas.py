@@ -35,6 +35,12 @@ PAPER: Mapping[str, Any] = {
     **{"lines.linewidth": 1.4, "lines.markersize": 5, "axes.titlelocation": "left"},
 }
 """The style of figures for a paper; `styled` takes it."""
+SCREEN: Mapping[str, Any] = {
+    **PAPER,
+    **{"font.size": 9.5, "axes.titlesize": 10, "axes.labelsize": 9.5, "legend.fontsize": 8.5, "lines.markersize": 6},
+    **{"xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+}
+"""The same for screens, where letters need more room."""
 
 _ALWAYS = {
     "text.parse_math": False,
@@ -50,11 +56,11 @@ def styled(style: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Gives what is drawn inside, or by the function that this decorates, a style.
 
     Args:
-        style: Matplotlib's parameters, such as `PAPER`; None for those of screens.
+        style: Matplotlib's parameters, such as `PAPER`; None for `SCREEN`.
     """
     import matplotlib
 
-    with matplotlib.rc_context(cast(Any, {**(style or {}), **_ALWAYS})):
+    with matplotlib.rc_context(cast(Any, {**(SCREEN if style is None else style), **_ALWAYS})):
         yield
 
 
@@ -129,13 +135,17 @@ def save(figure: Figure, path: Path, dpi: int = SCREEN_DPI) -> None:
     """
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}  # neither dates nor versions
     with styled(), writing(path) as aside:
-        _lay_out(figure)
+        _lay_out(figure, dpi)
         figure.savefig(aside, dpi=dpi, metadata=metadata)
 
 
-def _lay_out(figure: Figure) -> None:
-    """Finds the place of everything once: left to itself, Matplotlib does so twice for each file."""
+def _lay_out(figure: Figure, dpi: int = SCREEN_DPI) -> None:
+    """Finds the place of everything once: left to itself, Matplotlib does so twice for each file.
+
+    Letters are measured as they are drawn: fewer dots make them narrower, so that long names would be cut off.
+    """
     if figure.get_layout_engine() is not None:
+        figure.set_dpi(dpi)
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
 

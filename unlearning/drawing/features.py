@@ -119,7 +119,8 @@ def draw_tsne(
     before: np.ndarray,
     after: np.ndarray,
     *,
-    labels: np.ndarray,
+    given: np.ndarray,
+    true: np.ndarray,
     forget: np.ndarray,
     centroids: np.ndarray,
     class_names: Sequence[str],
@@ -130,8 +131,10 @@ def draw_tsne(
 ) -> np.ndarray:
     """Draws t-SNE embeddings of features before and after a repair, side by side.
 
-    Colours are classes, circles retain rows, stars forget rows, crosses the centroids. These are embedded along with
-    the rows, the same ones on both sides: where a repair moves all features away from them, they are left standing.
+    Rows have the colour of their given label, and an edge in that of their true one: where the label is wrong both
+    show, on a larger mark in front of the others. Circles are retain rows, stars forget rows, crosses the centroids.
+    These are embedded along with the rows, the same ones on both sides: where a repair moves all features away from
+    them, they are left standing.
     Each side is an embedding of its own: only which points lie together can be compared between them, not where.
 
     Rows are drawn at random *before* embedding, the same for both sides: the time of an embedding grows with its rows,
@@ -141,7 +144,8 @@ def draw_tsne(
         paths: Files to write, `.png` or `.pdf`.
         before: Features of shape `(rows, features)`.
         after: The same of the repaired model.
-        labels: int64 `(rows,)`, the classes to be coloured.
+        given: int64 `(rows,)`, the labels that the model was trained on.
+        true: The same, the true ones.
         forget: Boolean mask of shape `(rows,)`.
         centroids: Array of shape `(classes, features)`; rows of zeros are left out.
         class_names: Names in label order; more than 20 classes get no legend.
@@ -156,12 +160,14 @@ def draw_tsne(
     Raises:
         InputError: If the arrays do not fit each other, or nothing can be embedded.
     """
-    _check(before, after, labels, forget)
+    _check(before, after, given, forget)
+    if true.shape != given.shape:
+        raise InputError("true", f"one entry a row ({len(given)})", true.shape)
     if most_rows < _FEWEST_POINTS:
         raise InputError("most_rows", f"an integer of at least {_FEWEST_POINTS}", most_rows)
-    chosen = np.arange(len(labels))
-    if len(labels) > most_rows:
-        chosen = np.sort(stream(seed, "drawing", "rows").choice(len(labels), most_rows, replace=False))
+    chosen = np.arange(len(given))
+    if len(given) > most_rows:
+        chosen = np.sort(stream(seed, "drawing", "rows").choice(len(given), most_rows, replace=False))
     classes = np.flatnonzero(np.any(centroids != 0, axis=1))
     colours = _colours(len(class_names))
     figure, sides = canvas.new_figure(11, 5.2, columns=2)
@@ -169,11 +175,17 @@ def draw_tsne(
         points = np.concatenate([np.asarray(features)[chosen], np.asarray(centroids)[classes]])
         places = embed(points, perplexity=perplexity, learning_rate=learning_rate, seed=seed)
         rows, middles = places[: len(chosen)], places[len(chosen) :]
-        for group, marker, size in ((~forget[chosen], "o", 10), (forget[chosen], "*", 36)):
-            axes.scatter(
-                *rows[group].T, c=colours[labels[chosen][group]], marker=marker, s=size, alpha=0.7, linewidths=0
-            )
-        axes.scatter(*middles.T, c=colours[classes], marker="P", s=110, edgecolors="black", linewidths=1.2, zorder=3)
+        wrong, left = (given != true)[chosen], forget[chosen]
+        for group, marker, size, edge in (
+            (~wrong & ~left, "o", 9, 0.0),
+            (~wrong & left, "*", 30, 0.0),
+            (wrong & ~left, "o", 34, 1.1),
+            (wrong & left, "*", 80, 1.1),
+        ):
+            colour, around = colours[given[chosen][group]], colours[true[chosen][group]]
+            shape = {"marker": marker, "s": size, "linewidths": edge, "zorder": 2 + edge}
+            axes.scatter(*rows[group].T, facecolors=colour, edgecolors=around, alpha=0.9 if edge else 0.45, **shape)
+        axes.scatter(*middles.T, c=colours[classes], marker="P", s=110, edgecolors="black", linewidths=1.2, zorder=4)
         axes.set(title=title, xticks=[], yticks=[])
     _add_legend(figure, colours, class_names)
     for path in paths:
@@ -248,6 +260,7 @@ def _add_legend(figure: Any, colours: np.ndarray, class_names: Sequence[str]) ->
     handles = [
         entry("retain rows", "o", palette.GREY, markersize=4),
         entry("forget rows", "*", palette.GREY, markersize=8),
+        entry("wrong label, edge: true one", "o", palette.GREY, markersize=7, markeredgecolor="black"),
         entry("centroids", "P", palette.GREY, markersize=9, markeredgecolor="black"),
     ]
     if len(class_names) <= _MOST_NAMES:

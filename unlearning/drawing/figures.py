@@ -10,6 +10,8 @@ import numpy as np
 
 from unlearning.drawing import canvas, palette
 
+_STEEP = 40  # times as high as the middle one is the highest bar of a logarithmic axis
+_TAIL = 0.002  # of the rows may lie beyond the bins at an end
 _MOST_NAMES = 20  # beyond this many classes, class names no longer fit on the axes
 
 
@@ -30,6 +32,7 @@ def draw_confusions(folder: Path, matrices: Mapping[str, np.ndarray], class_name
         figure.colorbar(axes.imshow(shares, vmin=0, vmax=1, cmap="viridis", interpolation="nearest"))
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
+        axes.grid(visible=False)
         correct = np.trace(matrix) / max(matrix.sum(), 1)
         axes.set(xlabel="predicted class", ylabel="true class", title=f"{key}: accuracy {100 * correct:.1f} %")
         canvas.save(figure, folder / f"confusion_{key}.png")
@@ -46,8 +49,8 @@ def draw_steps(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     figure, axes = canvas.new_figure(5, 3.5)
     steps = [row["step"] for row in history]
     axes.plot(steps, [100 * row["validation_accuracy"] for row in history], marker="o", color=palette.BLUE)
-    axes.set(xlabel="step", ylabel="validation accuracy (%)", xticks=steps)
-    axes.grid(alpha=0.3)
+    axes.set(xlabel="step", ylabel="validation accuracy (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True, nbins=8)
     canvas.save(figure, path)
 
 
@@ -77,7 +80,6 @@ def draw_projection(path: Path, details: Mapping[str, Any], history: Sequence[Ma
         right.plot([row["alpha"] for row in rows], accuracies, marker="o", label=f"round {number}")
     right.set(xscale="log", xlabel="alpha", ylabel="validation accuracy (%)")
     canvas.label_powers(right.xaxis)
-    right.grid(alpha=0.3)
     right.legend()
     canvas.save(figure, path)
 
@@ -105,7 +107,10 @@ def draw_mixture(
     from scipy.stats import norm
 
     figure, axes = canvas.new_figure(6, 4)
-    edges = _edges(scores)
+    edges = _edges(scores, threshold)
+    if scores.min() < edges[0] or scores.max() > edges[-1]:
+        label += "; the outermost bars hold all beyond"
+    scores = np.clip(scores, edges[0], edges[-1])
     if bad_rows is None:
         axes.hist(scores, bins=edges, color=palette.GREY, alpha=0.6, label="rows")
     else:
@@ -124,18 +129,28 @@ def draw_mixture(
             axes.plot(points, density, color="black", linestyle=style, label=f"{name} component")
     if threshold is not None:
         axes.axvline(threshold, color=palette.THRESHOLD, label="threshold")
-    axes.set(xlabel=label, ylabel="rows", yscale="log")
-    canvas.label_powers(axes.yaxis)
-    axes.set_ylim(bottom=0.5)  # half a row; a density would fall without end
-    axes.legend(fontsize=8)
+    axes.set(xlabel=label, ylabel="rows")
+    counts = np.histogram(scores, edges)[0]
+    if counts.max() > _STEEP * np.median(counts[counts > 0]):
+        # A few bars would hide all others. Half a row is the lowest: a density would fall without end.
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, 2 * counts.max())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
+        axes.minorticks_off()
+    axes.legend()
     canvas.save(figure, path)
 
 
-def _edges(scores: np.ndarray) -> np.ndarray:
-    """The edges of 60 bins; of a single one where scores are nearly equal, or too far apart for a float."""
+def _edges(scores: np.ndarray, threshold: float | None) -> np.ndarray:
+    """The edges of 60 bins that end before outliers; of a single one of scores nearly equal, or too far apart."""
     with np.errstate(all="ignore"):
         try:
-            return np.histogram_bin_edges(scores, bins=60)
+            whole = np.histogram_bin_edges(scores, bins=60)
+            low, high = np.quantile(scores, (_TAIL, 1 - _TAIL))
+            if threshold is not None:
+                low, high = min(low, threshold), max(high, threshold)
+            far = 0 < high - low < 0.5 * (whole[-1] - whole[0])
+            return np.linspace(low, high, 61) if far else whole
         except ValueError:
             return np.array([scores.min(), np.nextafter(scores.max(), np.inf)])
 

@@ -36,7 +36,7 @@ _COLOURS = {  # by family, in the order of a legend
     **{"sap": GREEN, "fspmu": VERMILION, "scrub": PURPLE, "ssd": YELLOW},
 }
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_MARKERS = {  # Plotly's name: Matplotlib's
+_MARKERS = {  # our name: Matplotlib's
     **{"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "triangle-left": "<"},
     **{"triangle-right": ">", "pentagon": "p", "hexagon": "h", "cross": "P", "x": "X", "star": "*"},
 }
@@ -48,13 +48,15 @@ class Look:
 
     Attributes:
         colour: `#RRGGBB`.
-        marker: One of Plotly's symbol names; `matplotlib_marker` translates it.
-        dash: One of Plotly's dash names; `matplotlib_dash` translates it.
+        marker: One of `circle`, `square` and so on; `matplotlib_marker` translates it.
+        dash: One of `solid`, `dash`, `dot` and `dashdot`; `matplotlib_dash` translates it.
+        filled: Whether its markers are filled; `looks` empties them where a family has more methods than markers.
     """
 
     colour: str
     marker: str
     dash: str
+    filled: bool = True
 
     @property
     def matplotlib_marker(self) -> str:
@@ -65,6 +67,12 @@ class Look:
     def matplotlib_dash(self) -> str:
         """The same dash in Matplotlib's alphabet."""
         return {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}[self.dash]
+
+
+def marker_style(style: Look) -> dict[str, object]:
+    """Returns a look's marker as Matplotlib's `plot` takes it: an empty one shows what lies behind it in no place."""
+    face, edge = (style.colour, "white") if style.filled else ("white", style.colour)
+    return {"marker": style.matplotlib_marker, "markerfacecolor": face, "markeredgecolor": edge}
 
 
 def look(method: str) -> Look:
@@ -84,6 +92,33 @@ def look(method: str) -> Look:
     markers, dashes = list(_MARKERS)[1:], _DASHES[1:]
     dash = dashes[number // len(markers) % len(dashes)]
     return Look(_COLOURS.get(family, GREY), markers[number % len(markers)], dash)
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Returns the looks of methods that are shown together: no two have the same colour and marker.
+
+    Args:
+        names: The methods. Each keeps its own look, unless one before it in a legend has that already.
+
+    Returns:
+        A look by name, in the order of a legend.
+
+    Example:
+        >>> found = looks(f"sap-{number}" for number in range(20))
+        >>> len({(look.colour, look.marker, look.filled) for look in found.values()})
+        20
+    """
+    found: dict[str, Look] = {}
+    taken: set[tuple[str, str, bool]] = set()
+    for name in sort_methods(set(names)):
+        own = look(name)
+        first = list(_MARKERS).index(own.marker)
+        order = [*list(_MARKERS)[first:], *list(_MARKERS)[:first]]
+        free = ((marker, filled) for filled in (True, False) for marker in order)
+        marker, filled = next((one for one in free if (own.colour, *one) not in taken), (own.marker, own.filled))
+        taken.add((own.colour, marker, filled))
+        found[name] = dataclasses.replace(own, marker=marker, filled=filled)
+    return found
 
 
 def sort_methods(names: Iterable[str]) -> list[str]:

@@ -40,7 +40,8 @@ def draw_features(
 
     Into the repair's `figures/` go `tsne` and `angles` in each format, and `features.json`; what is there of these is
     replaced. Features are those of all training rows as trained on, so two forward passes over them are made. Colours
-    are true classes; angles are to the centroid of the given label (of the retain rows, before the repair).
+    are given labels, edges true ones; angles are to the centroid of the given label (of the retain rows, before the
+    repair).
 
     Args:
         run_dir: Folder of the repair, `.../budget-<B>/seed-<S>/<method>`.
@@ -99,7 +100,8 @@ def draw_features(
             [files.figures / f"tsne.{suffix}" for suffix in formats],
             before,
             after,
-            labels=corruption.true_labels,
+            given=given.labels,
+            true=corruption.true_labels,
             forget=forget,
             centroids=centroids,
             class_names=cell.setup.data.class_names,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from unlearning.errors import InputError
 from unlearning.files import read_table
+from unlearning.records import UnlearningResults
+from unlearning.records.repairs import Solve as SolveRecord
 
 MEASURES = ("relative_residual", "update_norm")
 """Columns of a log that say how far a solve is; the first that is there counts."""
@@ -33,6 +35,49 @@ class Solve:
     damped: bool
     iterations: list[int] = dataclasses.field(default_factory=list)
     values: list[float] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The system of a step whose solution the repair took, of several dampings that were solved for at once.
+
+    Attributes:
+        step: Number of the step, from 1; in a chain within its stage.
+        damping: Its damping.
+        iterations: Iterations made.
+        residual: Its relative residual in the end.
+        curve: Which curve of the log is its own: `plain` (the least damped), `damped` (the most damped), or empty:
+            only the ends of the scale are logged.
+    """
+
+    step: int
+    damping: float
+    iterations: int
+    residual: float
+    curve: str
+
+
+def find_chosen(results: UnlearningResults) -> list[Chosen]:
+    """Returns the system that each step took, by step; none where the record does not tell them apart."""
+    steps = [row for row in results.history if row.get("step") and row.get("damping") is not None]
+    if len({row.get("stage") for row in steps}) > 1:
+        return []
+    # Of systems that are solved together the first carries the products of all.
+    groups: list[list[SolveRecord]] = []
+    for solve in results.solves:
+        if solve.matvecs > 1 or not groups or any(solve.damping == other.damping for other in groups[-1]):
+            groups.append([])
+        groups[-1].append(solve)
+    found = []
+    for number, (row, group) in enumerate(zip(steps, groups, strict=False), 1):
+        dampings = [solve.damping for solve in group]
+        for solve in group:
+            if solve.relative_residual is None or not math.isclose(solve.damping, float(row["damping"] or 0.0)):
+                continue
+            curve = "plain" if solve.damping == min(dampings) else "damped" if solve.damping == max(dampings) else ""
+            found.append(Chosen(number, solve.damping, solve.iterations, solve.relative_residual, curve))
+            break
+    return found
 
 
 def whole(text: str) -> int:

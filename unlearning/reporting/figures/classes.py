@@ -15,6 +15,7 @@ from unlearning.reporting.figures.experiment import Experiment
 from unlearning.reporting.figures.parts import add_caption
 
 _MOST_CLASSES = 20  # beyond, numbers no longer fit into the cells of a heat map
+_LETTERS = 60  # beside each other under a heat map
 _LONGEST_NAME = 10  # letters of a class under its column
 
 
@@ -60,7 +61,8 @@ def draw_classes(experiment: Experiment) -> Any:
         axes.axhline(table.models, color="white", linewidth=3)  # what repairs lie between, and the repairs
         axes.tick_params(length=0)
         axes.tick_params(axis="y", rotation=0)
-        axes.tick_params(axis="x", rotation=0)
+        crowded = few and names != "auto" and max(map(len, names)) > _LETTERS // len(names)
+        axes.tick_params(axis="x", rotation=35 if crowded else 0)
         axes.grid(visible=False)
         axes.set(title=experiment.title(table.budget), xlabel="class")
     add_caption(figure, experiment, "share of a class's test rows that are recognised; mean over seeds")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from unlearning.drawing.palette import sort_methods
+from unlearning.drawing.palette import Look, looks, sort_methods
 from unlearning.errors import InputError
 from unlearning.experiments.results.tree import Tree
 from unlearning.records import TrainResults, UnlearningResults
@@ -43,6 +44,11 @@ class Experiment:
         """The seeds of any budget, ascending."""
         return sorted({seed for budget in self.budgets for seed in self.cells(budget)})
 
+    @functools.cached_property
+    def looks(self) -> dict[str, Look]:
+        """How each method is drawn; no two look alike."""
+        return looks(self.methods)
+
     def of(self, budget: int, method: str) -> dict[int, UnlearningResults]:
         """Results by seed."""
         return self.repairs[budget].get(method, {})
@@ -73,9 +79,9 @@ class Experiment:
         """What stands above what is drawn of a budget."""
         return f"{budget:,} wrong rows ({100 * self.rate(budget):.3g} %)"
 
-    def label(self, method: str, budgets: list[int], after: str = "") -> str:
+    def label(self, method: str, budgets: list[int]) -> str:
         """A method with its number of seeds, as `sap (n = 3)`, or as a range where it differs between budgets."""
-        return f"{method}{after} {count_seeds([self.of(budget, method) for budget in budgets])}"
+        return f"{method} {count_seeds([self.of(budget, method) for budget in budgets])}"
 
 
 def count_seeds(found: list[dict[int, UnlearningResults]]) -> str:

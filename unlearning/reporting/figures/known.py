@@ -25,7 +25,6 @@ def draw_known(experiment: Experiment) -> Any:
     for axes, (budget, found) in zip(panels, cells.items(), strict=True):
         _draw_one(axes, found)
         axes.set(title=experiment.title(budget), xlabel="bad rows known (%)")
-    figure.get_layout_engine().set(rect=(0.03, 0, 0.97, 1))  # the layout takes long names for shorter than they are
     text = (
         "healed times utility (%): the share of all bad rows predicted as their true label, times test accuracy; mean "
         "over seeds"

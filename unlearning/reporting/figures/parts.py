@@ -1,9 +1,9 @@
-"""Parts that several figures have: panels, bands, letters, reference lines, captions."""
+"""Parts that several figures have: panels, bands, reference lines, captions."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from unlearning.reporting.figures.experiment import Experiment
 LOWEST_RESTORED = -100.0
 """Per cent; a repair that lost more stands at the edge."""
 CLEAN_DASH, POISONED_DASH = (0, (1, 1)), (0, (5, 2))
-_LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 
 
 def make_panels(count: int, *, width: float, height: float, legend: float, rows_for: int = 0) -> tuple[Any, list[Any]]:
@@ -37,9 +36,7 @@ def make_panels(count: int, *, width: float, height: float, legend: float, rows_
     return figure, list(axes.flat)
 
 
-def draw_band(
-    axes: Any, x: Sequence[float] | np.ndarray, values: list[list[float]], label: str, letter: str = "", **style: Any
-) -> None:
+def draw_band(axes: Any, x: Sequence[float] | np.ndarray, values: list[list[float]], label: str, **style: Any) -> None:
     """Draws the mean over seeds as a line with a band around it, or a single point with a bar.
 
     Args:
@@ -47,7 +44,6 @@ def draw_band(
         x: Places.
         values: The values of all seeds, a list a place.
         label: For the legend.
-        letter: Put at the end, or empty.
         **style: Of the line; `color` is needed.
     """
     summary = [(place, *mean_std(v)) for place, v in zip(x, values, strict=True) if v]
@@ -57,27 +53,6 @@ def draw_band(
         axes.fill_between(places, means - stds, means + stds, color=style["color"], alpha=0.13, linewidth=0)
     elif stds.any():
         axes.errorbar(places, means, stds, color=style["color"], linewidth=1, capsize=2)
-    add_letter(axes, places[-1], means[-1], letter, style["color"])
-
-
-def give_letters(methods: Sequence[str], appearance: Callable[[str], Any]) -> dict[str, str]:
-    """Returns raised letters for methods that a figure would otherwise show alike: hues, markers and dashes are few.
-
-    Args:
-        methods: The methods, in order.
-        appearance: What a figure shows of a method.
-    """
-    groups: dict[Any, list[str]] = {}
-    for method in methods:
-        groups.setdefault(appearance(method), []).append(method)
-    alike = [method for method in methods if len(groups[appearance(method)]) > 1]
-    return {method: _LETTERS[number] for number, method in enumerate(alike[: len(_LETTERS)])}
-
-
-def add_letter(axes: Any, x: float, y: float, letter: str, colour: str) -> None:
-    """Puts a letter of `give_letters` beside a point; nothing where it is empty."""
-    if letter:
-        axes.annotate(letter, (x, y), (3.5, 1.5), textcoords="offset points", color=colour, fontsize=9)
 
 
 def clip(shares: Iterable[float]) -> np.ndarray:
@@ -93,9 +68,38 @@ def add_limits(axes: Any, *, horizontal: bool) -> None:
 
 
 def add_caption(figure: Any, experiment: Experiment, text: str) -> None:
-    """Writes below a figure of which experiment and seeds it is, and what is drawn."""
+    """Writes below a figure of which experiment and seeds it is, and what is drawn.
+
+    Args:
+        figure: The figure; `caption_of` gives the text back, for a file of its own.
+        experiment: What it is of.
+        text: What is drawn.
+    """
     seeds = experiment.seeds
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]}"
     lines = f"{experiment.name}. {text[0].upper()}{text[1:]}. Seed{'s' * (len(seeds) > 1)}: {shown} (n = {len(seeds)})."
-    lines = textwrap.fill(lines, int(18 * figure.get_figwidth()))
-    figure.supxlabel(lines, fontsize=6.5, color="#505050", x=0.01, ha="left")
+    wrapped = textwrap.fill(lines, int(18 * figure.get_figwidth()))
+    figure.supxlabel(wrapped, fontsize=6.5, color="#505050", x=0.01, ha="left")
+
+
+def caption_of(figure: Any) -> str:
+    """Returns the caption of a figure on one line; empty without one."""
+    return " ".join(figure.get_supxlabel().split())
+
+
+def remove_caption(figure: Any) -> None:
+    """Takes the caption off a figure."""
+    figure.supxlabel("")
+
+
+def as_tex(text: str) -> str:
+    r"""Returns a text as LaTeX takes it in a caption.
+
+    Example:
+        >>> as_tex("50 % of a_b ± 1")
+        '50 \% of a\_b $\pm$ 1'
+    """
+    escaped = "".join({"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}.get(c, c) for c in text)
+    for letter in "&%$#_":
+        escaped = escaped.replace(letter, f"\\{letter}")
+    return escaped.replace("±", r"$\pm$").replace("…", r"\ldots{}").replace("–", "--")

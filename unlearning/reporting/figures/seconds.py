@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unlearning.drawing.palette import look
 from unlearning.reporting.figures.experiment import Experiment
-from unlearning.reporting.figures.parts import add_caption, add_letter, add_limits, clip, give_letters, make_panels
+from unlearning.reporting.figures.parts import add_caption, add_limits, clip, make_panels
 
 
 def draw_seconds(experiment: Experiment) -> Any:
@@ -18,7 +17,6 @@ def draw_seconds(experiment: Experiment) -> Any:
         return None
     figure, panels = make_panels(len(budgets), width=3.1, height=3.3, legend=2.1, rows_for=len(methods))
     shown: dict[str, Any] = {}
-    letters = give_letters(methods, lambda method: (look(method).colour, look(method).marker))
     for axes, budget in zip(panels, budgets, strict=True):
         for method in methods:
             shares = experiment.restored(budget, method)
@@ -26,20 +24,21 @@ def draw_seconds(experiment: Experiment) -> Any:
                 continue
             results = experiment.of(budget, method)
             seconds = np.maximum([results[seed].unlearning_duration_s for seed in shares], 1e-3)
-            style: dict[str, Any] = {"color": look(method).colour, "marker": look(method).matplotlib_marker}
+            look = experiment.looks[method]
+            face, edge = (look.colour, "white") if look.filled else ("white", look.colour)
+            style: dict[str, Any] = {"marker": look.matplotlib_marker}
             heights = clip(shares.values())
             if len(shares) > 1:
-                axes.scatter(seconds, heights, s=12, alpha=0.45, lw=0, **style)
+                axes.scatter(seconds, heights, s=12, alpha=0.45, lw=0, color=look.colour, **style)
             place = float(np.exp(np.mean(np.log(seconds)))), float(np.mean(heights))
-            edge: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.7}
-            shown[method] = axes.scatter(*([v] for v in place), s=52, zorder=3, **edge, **style)
-            add_letter(axes, *place, letters.get(method, ""), style["color"])
+            style |= {"facecolors": face, "edgecolors": edge, "linewidths": 0.7 if look.filled else 1.2}
+            shown[method] = axes.scatter(*([v] for v in place), s=52, zorder=3, **style)
         add_limits(axes, horizontal=True)
         axes.set_xscale("log")
         _label_plainly(axes.xaxis)
         axes.set(title=experiment.title(budget), xlabel="seconds of the repair (log scale)")
     panels[0].set_ylabel("restored share of the lost accuracy (%)")
-    labels = [experiment.label(method, budgets, letters.get(method, "")) for method in methods if method in shown]
+    labels = [experiment.label(method, budgets) for method in methods if method in shown]
     figure.legend([shown[method] for method in methods if method in shown], labels, loc="outside right upper")
     add_caption(figure, experiment, "large: mean over seeds (geometric of the seconds); small: each seed")
     return figure

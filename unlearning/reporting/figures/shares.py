@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unlearning.drawing import palette
-from unlearning.drawing.palette import look
+from unlearning.drawing.palette import Look
 from unlearning.experiments.results.compare import mean_std
 from unlearning.reporting.figures.experiment import Experiment
 from unlearning.reporting.figures.parts import LOWEST_RESTORED, add_caption, add_limits, clip, make_panels
@@ -28,7 +28,7 @@ def draw_shares(experiment: Experiment) -> Any:
     figure, panels = make_panels(len(budgets), width=2.6, height=0.24 * len(methods) + 1.0, legend=2.0)
     for axes, budget in zip(panels, budgets, strict=True):
         for place, method in enumerate(methods):
-            _draw_one(axes, place, method, list(experiment.restored(budget, method).values()))
+            _draw_one(axes, place, experiment.looks[method], list(experiment.restored(budget, method).values()))
         add_limits(axes, horizontal=False)
         axes.grid(axis="y", visible=False)
         left, right = axes.get_xlim()
@@ -40,15 +40,20 @@ def draw_shares(experiment: Experiment) -> Any:
     return figure
 
 
-def _draw_one(axes: Any, place: int, method: str, shares: list[float]) -> None:
+def _draw_one(axes: Any, place: int, look: Look, shares: list[float]) -> None:
     if not shares:
         axes.text(1, place, "no result", fontsize=6.5, color=palette.GREY, va="center")
         return
-    colour, marker, mean = look(method).colour, look(method).matplotlib_marker, float(np.mean(shares))
+    colour, marker, mean = look.colour, look.matplotlib_marker, float(np.mean(shares))
     values, end = clip(shares), max(mean, LOWEST_RESTORED)
     axes.barh(place, end, height=0.62, color=colour, alpha=0.3, linewidth=0)
     axes.plot([end] * 2, [place - 0.31, place + 0.31], color=colour, linewidth=1.6)
     heights = place + (np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1))
-    axes.scatter(values, heights, s=14, color=colour, marker=marker, edgecolors="white", lw=0.4, zorder=3)
+    axes.scatter(values, heights, s=14, marker=marker, zorder=3, **_faces(look))
     if mean < LOWEST_RESTORED:
         axes.text(LOWEST_RESTORED + 4, place, f"{mean:.0f} %", fontsize=6.5, va="center")
+
+
+def _faces(look: Look) -> dict[str, Any]:
+    face, edge = (look.colour, "white") if look.filled else ("white", look.colour)
+    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.4 if look.filled else 0.8}

@@ -1,4 +1,8 @@
-"""The residual of every solve over its iterations, a panel a method and budget; later steps are lighter."""
+"""The residual of every solve over its iterations, a panel a method and budget; later steps are lighter.
+
+Where several systems are solved at once, with a damping each, that of the one which the repair took is drawn. The log
+has the least and the most damped one; of those between, the end is on record.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,19 @@ import math
 from typing import Any
 
 from unlearning.drawing import canvas
-from unlearning.drawing.palette import look
+from unlearning.drawing.palette import Look
 from unlearning.reporting.figures.experiment import Experiment
 from unlearning.reporting.figures.parts import add_caption
-from unlearning.reporting.solves import MEASURES, Solve, read_solves
+from unlearning.reporting.solves import MEASURES, Chosen, Solve, find_chosen, read_solves
 from unlearning.reporting.tables.text import shorten
 
 
 def draw_solver(experiment: Experiment) -> Any:
     """Draws the convergence of all solves that left a log."""
     wanted: dict[tuple[int, str], list[list[Solve]]] = {}
-    for (budget, method, _), path in sorted(experiment.logs.items()):
-        solves = [solve for solve in read_solves(path) if not solve.damped and _positive(solve)[0]]
+    for (budget, method, seed), path in sorted(experiment.logs.items()):
+        chosen = find_chosen(experiment.of(budget, method)[seed])
+        solves = [solve for solve in _taken(read_solves(path), chosen) if _positive(solve)[0]]
         if solves:
             wanted.setdefault((budget, method), []).append(solves)
     if not wanted:
@@ -36,7 +41,7 @@ def draw_solver(experiment: Experiment) -> Any:
             continue
         budget, method = keys[number]
         found = wanted[keys[number]]
-        _draw_panel(axes, method, found)
+        _draw_panel(axes, experiment.looks[method], found)
         count, seeds = sum(map(len, found)), len(found)
         text = f"{shorten(method)}\n{budget:,} wrong rows, {count} solve{'s' * (count > 1)}, n = {seeds}"
         axes.set_title(text, fontsize=7)
@@ -52,14 +57,30 @@ def draw_solver(experiment: Experiment) -> Any:
             axes.set_ylabel("relative residual" if residual else "norm of the update")
         if number >= len(keys) - columns:
             axes.set_xlabel("iteration")
-    add_caption(figure, experiment, "a line a solve; steps after the first are lighter; n: seeds")
+    add_caption(
+        figure,
+        experiment,
+        "a line a solve, of the system that was chosen; a point: only its end is on record; later steps are lighter",
+    )
     return figure
 
 
-def _draw_panel(axes: Any, method: str, found: list[list[Solve]]) -> None:
+def _taken(solves: list[Solve], chosen: list[Chosen]) -> list[Solve]:
+    """The solves whose solution was taken; all that are not the most damped where nobody knows."""
+    if not chosen:
+        return [solve for solve in solves if not solve.damped]
+    logged = {(solve.step, solve.damped): solve for solve in solves}
+    found = []
+    for one in chosen:
+        curve = logged.get((one.step, one.curve == "damped")) if one.curve else None
+        end = Solve(f"step {one.step}", one.step, MEASURES[0], False, [one.iterations], [one.residual])
+        found.append(end if curve is None else curve)
+    return found if logged else []
+
+
+def _draw_panel(axes: Any, style: Look, found: list[list[Solve]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    style = look(method)
     steps = max(solve.step for solves in found for solve in solves)
     for solves in found:
         for solve in solves:
@@ -71,6 +92,7 @@ def _draw_panel(axes: Any, method: str, found: list[list[Solve]]) -> None:
                 alpha=0.95 - 0.65 * (solve.step - 1) / max(steps - 1, 1),
                 linestyle=style.matplotlib_dash,
                 marker=style.matplotlib_marker,
+                markerfacecolor=style.colour if style.filled else "white",
                 markevery=max(1, len(values) // 4),
                 markersize=3,
                 linewidth=1,

@@ -17,12 +17,13 @@ import numpy as np
 from unlearning.drawing import canvas
 from unlearning.errors import InputError, one_line
 from unlearning.experiments.results.reader import read_folders
-from unlearning.files import check_outputs
+from unlearning.files import check_outputs, write_text
 from unlearning.progress import progress_bar
 from unlearning.reporting.figures.accuracy import draw_accuracy
 from unlearning.reporting.figures.classes import draw_classes
 from unlearning.reporting.figures.experiment import Experiment, list_experiments
 from unlearning.reporting.figures.known import draw_known
+from unlearning.reporting.figures.parts import as_tex, caption_of, remove_caption
 from unlearning.reporting.figures.seconds import draw_seconds
 from unlearning.reporting.figures.shares import draw_shares
 from unlearning.reporting.figures.solver import draw_solver
@@ -61,14 +62,21 @@ class StudyFigures:
 
 
 def draw_study(
-    folders: Sequence[Path], out: Path, *, formats: Sequence[str] = ("png",), force: bool = False
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    formats: Sequence[str] = ("png",),
+    caption: bool = True,
+    force: bool = False,
 ) -> StudyFigures:
     """Draws every figure of every experiment below folders that its records have the numbers for.
 
     Args:
         folders: Folders of any level; see `read_folders`.
-        out: Where `<experiment>/<figure>.<format>` go; experiments are named as by `export`.
+        out: Where `<experiment>/<figure>.<format>` go, and `<figure>.tex` with the caption beside each; experiments are
+            named as by `export`.
         formats: Any of `png` (300 dots an inch) and `pdf` (fonts embedded as TrueType).
+        caption: Write the caption below each figure; without, it stands in the file beside it alone.
         force: Replace existing files.
 
     Returns:
@@ -98,15 +106,21 @@ def draw_study(
                 if figure is None:
                     left_out.append(f"{experiment.name}/{name}: {reason}")
                 else:
-                    drawn.append(([out / experiment.name / f"{name}.{kind}" for kind in formats], figure))
+                    drawn.append(([out / experiment.name / f"{name}.{kind}" for kind in (*formats, "tex")], figure))
         if not drawn:
             raise InputError(f"Nothing to draw. {'; '.join(left_out)}.")
         for path in (path for paths, _ in drawn for path in paths):
             check_outputs((path,), force)
         for paths, figure in progress_bar(drawn, description="figures", unit="figure"):
             try:
+                text = caption_of(figure)
+                if not caption:
+                    remove_caption(figure)
                 for path in paths:
-                    canvas.save(figure, path, canvas.PAPER_DPI)
+                    if path.suffix == ".tex":
+                        write_text(path, f"\\caption{{{as_tex(text)}}}\n")
+                    else:
+                        canvas.save(figure, path, canvas.PAPER_DPI)
                     written.append(path)
             except (InputError, OSError):
                 raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearning.drawing import canvas
-from unlearning.drawing.palette import look
+from unlearning.drawing import canvas, palette
+from unlearning.drawing.palette import looks
 
 DARK_SURFACE = "#14171c"
 _READABLE = 4.5  # least contrast of small text, WCAG 2.2, success criterion 1.4.3
-_SIZE = (6.4, 3.8)
-_MOST_NAMES = 60  # in a legend
+_WIDTH = 7.5
+_MOST_NAMES, _MOST_PANELS = 60, 12
 
 
 def contrast(one: str, other: str) -> float:
@@ -62,40 +62,41 @@ def _luminance(colour: str) -> float:
 
 
 @canvas.styled()
-def draw_static(rows: Sequence[Mapping[str, Any]]) -> tuple[bytes, bytes]:
-    """Draws what the two interactive charts of an experiment show.
+def draw_static(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draws the test accuracy of every method, a panel a budget.
 
     Args:
         rows: As `headline` returns them.
 
     Returns:
-        Two SVG files: accuracy over budget, and restored share over seconds.
+        An SVG file.
     """
-    (accuracy, left), (share, right) = canvas.new_figure(*_SIZE), canvas.new_figure(*_SIZE)
-    left.set(xlabel="budget (corrupted rows)", ylabel="test accuracy (%)")
-    right.set(xlabel="seconds", ylabel="restored share (%)", xscale="log")
-    canvas.label_powers(right.xaxis)
-    names = sorted({row["name"] for row in rows})
-    for name in names:
-        own = [row for row in rows if row["name"] == name]
-        style = look(name)
-        drawn = {"color": style.colour, "marker": style.matplotlib_marker, "label": name, "markeredgecolor": "#444444"}
-        left.errorbar(
-            [row["budget"] for row in own],
-            [100 * row["after"][0] for row in own],
-            yerr=[100 * (row["after"][1] or 0) for row in own],
-            linestyle=style.matplotlib_dash,
-            **drawn,
-        )
-        scored = [row for row in own if None not in (row["restored"][0], row["seconds"][0])]
-        if scored:
-            seconds = [max(row["seconds"][0], 1e-3) for row in scored]
-            right.plot(seconds, [100 * row["restored"][0] for row in scored], linestyle="", **drawn)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if not axes.get_legend_handles_labels()[1]:  # nothing was lost, so that nothing could be restored
-            continue
-        if len(names) > _MOST_NAMES:
-            continue
-        axes.legend(fontsize=6, ncols=2 if len(names) > 8 else 1, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return canvas.as_svg(accuracy), canvas.as_svg(share)
+    budgets = sorted({row["budget"] for row in rows})
+    panels = [[row for row in rows if row["budget"] == budget][:_MOST_NAMES] for budget in budgets[:_MOST_PANELS]]
+    heights = [len(own) + 2.5 for own in panels]
+    ratios = {"height_ratios": heights}
+    figure, grid = canvas.new_figure(_WIDTH, 0.24 * sum(heights), rows=len(panels), gridspec_kw=ratios, squeeze=False)
+    styles = looks(row["name"] for row in rows)
+    for axes, own in zip(grid[:, 0], panels, strict=True):
+        for place, row in enumerate(own):
+            style, (mean, std) = styles[row["name"]], row["after"]
+            spread = std if std is not None else row["explained"] or 0.0
+            axes.errorbar(
+                [100 * mean],
+                [place],
+                xerr=[100 * spread],
+                color=style.colour,
+                marker=style.matplotlib_marker,
+                markerfacecolor=style.colour if style.filled else "white",
+                markeredgecolor="#444444" if style.filled else style.colour,
+            )
+        for key, dash in (("before", ":"), ("clean", ":")):
+            if own[0][key][0] is not None:
+                axes.axvline(100 * own[0][key][0], color=palette.GREY, linestyle=dash, linewidth=1)
+        axes.set_yticks(range(len(own)), [canvas.name_text(row["name"]) for row in own])
+        axes.set_ylim(len(own) - 0.4, -0.6)
+        axes.set_title(f"budget {own[0]['budget']:,}", fontsize=8)
+        axes.grid(axis="x", alpha=0.3)
+        axes.tick_params(labelsize=7)
+    grid[-1, 0].set_xlabel("test accuracy (%); dotted: poisoned and clean model", fontsize=8)
+    return canvas.as_svg(figure)

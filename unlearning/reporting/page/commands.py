@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ LABELS_FILE = "LABELS_FILE"
 """Stands in a command for the path of a file of labels, which no record holds."""
 
 
-def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig) -> str:
+def reproduce(
+    label: str, train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig, seeds: Sequence[int] = ()
+) -> str:
     """Builds the command that trains, poisons and repairs as a cell's configurations say.
 
     Passes on an `InputError` if a configuration names a method or detector that this program does not have.
@@ -33,18 +35,44 @@ def reproduce(label: str, train: TrainConfig, poison: PoisonConfig, unlearn: Unl
         train: How the cell's model was trained.
         poison: How its labels were corrupted.
         unlearn: How it was repaired.
+        seeds: Seeds of all cells to be repaired so; that of the configurations where empty.
 
     Returns:
         One line for a shell. Options that are the program's own are left out. Where the data are a file or folder, its
         name stands for its path.
     """
-    words = ["python", "cli.py", "run", *_data_words(train, poison), *_method_words(train, poison, unlearn)]
+    words = ["python", "cli.py", "run", *_data_words(train, poison, seeds), *_method_words(train, poison, unlearn)]
     return shlex.join([*words, "--out", label])
 
 
-def _data_words(train: TrainConfig, poison: PoisonConfig) -> list[str]:
+def changed_settings(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig) -> dict[str, tuple[Any, Any]]:
+    """Returns the settings of a repair that differ from those it has where nobody says anything.
+
+    Passes on an `InputError` as `reproduce` does.
+
+    Args:
+        train: How the cell's model was trained.
+        poison: How its labels were corrupted.
+        unlearn: How it was repaired.
+
+    Returns:
+        Recorded and usual value by setting, as `stage.setting` in a chain and `detector.setting` of a detector.
+    """
+    detect, _ = _detection(unlearn.hyperparameters)
+    own, found = _both(_plain(train, poison, unlearn, detect), unlearn, detect)
+    changes = _changes(own, found, chain="+" in unlearn.method)
+    usual = {key: _look_up(own, key, chain="+" in unlearn.method) for key in changes}
+    named = {key: (value, usual[key]) for key, value in changes.items()}
+    if detect is not None and detect.options:
+        today = detection.complete(detect.detector, detection.get(detect.detector).config())
+        named |= {f"{detect.detector}.{key}": (value, today.get(key)) for key, value in detect.options.items()}
+    return named
+
+
+def _data_words(train: TrainConfig, poison: PoisonConfig, seeds: Sequence[int]) -> list[str]:
     """The options that differ from those of the program, and a few that tell what the experiment is."""
     settings, words = recorded_settings(train, poison), []
+    settings = settings.changed(seeds=tuple(seeds)) if seeds else settings
     if NOISES.entry(poison.noise).needs >= {"labels_file"}:
         settings = settings.changed(labels_file=LABELS_FILE, labels_sha256=None)
     silent = {"interpolation"} if train.data.interpolation is None else set()  # most data have no images to resize
@@ -67,27 +95,44 @@ def _data_words(train: TrainConfig, poison: PoisonConfig) -> list[str]:
 
 
 def _method_words(train: TrainConfig, poison: PoisonConfig, unlearn: UnlearnConfig) -> list[str]:
-    found: Mapping[str, Any] = unlearn.hyperparameters
-    detect = None
-    words = ["--methods", unlearn.method]
-    if "detector" in found and "rounds" in found and "method" in found:  # see `Detected.config`
-        options = dict(found["detector"])
-        name = options.pop("name")
-        today = detection.complete(name, detection.get(name).config())
-        changed = _changes(today, detection.complete(name, options), chain=False)
-        detect = DetectSettings(detector=name, options=changed, suspects=found["suspects"], rounds=found["rounds"])
-        words += ["--detect", name]
-        words += [word for key, value in changed.items() for word in ("--set", f"{name}.{key}={_text(value)}")]
-        words += ["--suspects", "remove"] if detect.suspects == "remove" else []
-        words += ["--rounds", str(detect.rounds)] if detect.rounds > 1 else []
+    detect, more = _detection(unlearn.hyperparameters)
+    words = ["--methods", unlearn.method, *more]
     plain = _plain(train, poison, unlearn, detect)
-    both = (config["method"] if detect else config for config in (plain.hyperparameters, found))
-    own, found = (complete(unlearn.method, config) for config in both)
+    own, found = _both(plain, unlearn, detect)
     for key, value in _changes(own, found, chain="+" in unlearn.method).items():
         words += ["--set", f"{unlearn.method}.{key}={_text(value)}"]
     variant = unlearn.variant.removesuffix(plain.variant).removesuffix("-") if plain.variant else unlearn.variant
     words += ["--variant", variant] if variant else []
     return words + (["--validation", "clean"] if unlearn.validation == "clean" else [])
+
+
+def _detection(found: Mapping[str, Any]) -> tuple[DetectSettings | None, list[str]]:
+    """How bad rows were detected, and the options that say so; see `Detected.config`."""
+    if not ("detector" in found and "rounds" in found and "method" in found):
+        return None, []
+    options = dict(found["detector"])
+    name = options.pop("name")
+    today = detection.complete(name, detection.get(name).config())
+    changed = _changes(today, detection.complete(name, options), chain=False)
+    detect = DetectSettings(detector=name, options=changed, suspects=found["suspects"], rounds=found["rounds"])
+    words = ["--detect", name]
+    words += [word for key, value in changed.items() for word in ("--set", f"{name}.{key}={_text(value)}")]
+    words += ["--suspects", "remove"] if detect.suspects == "remove" else []
+    return detect, words + (["--rounds", str(detect.rounds)] if detect.rounds > 1 else [])
+
+
+def _both(
+    plain: UnlearnConfig, unlearn: UnlearnConfig, detect: DetectSettings | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The method's own hyperparameters, usual ones and recorded ones."""
+    both = (config["method"] if detect else config for config in (plain.hyperparameters, unlearn.hyperparameters))
+    own, found = (complete(unlearn.method, config) for config in both)
+    return own, found
+
+
+def _look_up(own: Mapping[str, Any], key: str, *, chain: bool) -> Any:
+    stage, _, field = key.partition(".")
+    return own.get(stage, {}).get(field) if chain else own.get(key)
 
 
 def _plain(

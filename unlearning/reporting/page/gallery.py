@@ -16,8 +16,8 @@ from unlearning.drawing.thumbnails import to_picture, to_png
 from unlearning.errors import InputError
 from unlearning.files import file_sha256, is_plain
 from unlearning.reporting.page.gather import shorten_paths
-from unlearning.reporting.page.headline import find_tag
 from unlearning.reporting.page.shown import Cell, Detected, Shown
+from unlearning.reporting.ranking import find_tag
 from unlearning.startup import import_tensorflow
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ becomes a line under `problems`.
 
 from __future__ import annotations
 
+import datetime
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def gather(folders: Sequence[Path], suspects: int = 24) -> Gathered:
         raise InputError(
             "folders", "folders with results of run, unlearn, repair or detect", ", ".join(map(str, folders))
         )
-    return Gathered(tuple(shown), tuple(lines), found.foreign, own)
+    return Gathered(tuple(shown), tuple(lines), found.foreign, own, _dates(shown))
 
 
 def shorten_paths(text: str, roots: Sequence[Path]) -> str:
@@ -126,7 +127,21 @@ class _Gatherer:
                 self._detection(found, results) for found in cell.detections if (results := found.results) is not None
             ),
             failure=cell.failure,
+            epochs=self._epochs(cell.training),
         )
+
+    def _epochs(self, training: tree.Training) -> tuple[tuple[float, float, float], ...]:
+        path = training.layout.log
+        try:
+            rows = read_table(training.read.real(path))
+            found = [(whole(row["epoch"]), float(row["accuracy"]), float(row["loss"])) for row in rows]
+        except (InputError, OSError) as error:
+            self._note(path, str(error))
+            return ()
+        except (KeyError, ValueError):  # a log of another program, or cut off while it was written
+            return ()
+        kept = [found[i] for i in _thinned(len(found))]
+        return tuple(row for row in kept if np.isfinite(row).all())
 
     def _repair(self, found: tree.Repair, failed: set[str]) -> Repair:
         results = found.ours
@@ -220,7 +235,20 @@ def _histogram(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return np.array([len(scores)]), np.array([scores.min(), scores.max()])
 
 
+def _thinned(count: int) -> list[int]:
+    """Positions of at most so many points as a screen can show."""
+    return np.unique(np.linspace(0, count - 1, _MOST_POINTS).round().astype(int)).tolist() if count else []
+
+
+def _dates(experiments: Sequence[Shown]) -> tuple[str, ...]:
+    """The first and the last day on which a result was written, as far as files say."""
+    paths = [repair.files.results for shown in experiments for _, repair, _ in shown.repairs()]
+    times = sorted(path.stat().st_mtime for path in paths if path.is_file())
+    days = [datetime.datetime.fromtimestamp(time, datetime.UTC).date().isoformat() for time in times]
+    return tuple(dict.fromkeys((days[0], days[-1]))) if days else ()
+
+
 def _thin(solve: Solve) -> Curve:
-    chosen = np.unique(np.linspace(0, len(solve.values) - 1, _MOST_POINTS).round().astype(int))
+    chosen = _thinned(len(solve.values))
     values = tuple(float(f"{solve.values[i]:.3g}") for i in chosen)
     return Curve(printable(solve.name), solve.damped, tuple(solve.iterations[i] for i in chosen), values)

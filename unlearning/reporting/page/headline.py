@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from unlearning import methods
-from unlearning.errors import InputError
+from unlearning.experiments.results.columns import COLUMNS, gold_of
 from unlearning.experiments.results.compare import mean_std
-from unlearning.methods.described import information
 from unlearning.records import UnlearningResults
-from unlearning.registry import Role
 from unlearning.reporting.page.shown import Gathered, Shown, State
+from unlearning.reporting.ranking import count_test_rows, find_tag, protocol_of, rank, rows_explain
 
-_TAGS = {Role.CONTROL: "control", Role.GOLD: "gold standard"}
+LEADING = ("after", "restored", "said", "training_share", "cpu")
+"""Numbers of `COLUMNS` that the table leads with."""
+MORE = (*("before", "clean", "gain", "gap", "healed", "validation_gain", "membership", "seconds", "grads", "products"),)
+"""Those that can be chosen besides."""
 
 
 def count_cells(gathered: Gathered) -> dict[State, int]:
@@ -28,48 +29,47 @@ def headline(experiment: Shown) -> list[dict[str, Any]]:
         experiment: The experiment.
 
     Returns:
-        Rows with `budget`, `name`, `method`, `seeds`, `control`, `tag`, `told`, `best`, and `(mean, std)` under
-        `clean`, `before`, `after`, `restored` (fractions) and `seconds`; the best of a budget is the one, of those that
-        are no controls, whose mean accuracy is highest.
+        Rows with `budget`, `name`, `method`, `rate`, `seeds`, `tag` (see `find_tag`), `standing` (see `rank`; empty
+        without), `told`, `validation`, `known`, `status` and, under the names of `COLUMNS`, `(mean, std)`, fractions
+        where they are shares. `explained` is the 95 % interval that the test rows leave to the accuracy of one seed.
+        Budget by budget, the highest mean accuracy first.
     """
     groups: dict[tuple[int, str], list[UnlearningResults]] = {}
     for cell, repair, results in experiment.repairs():
         groups.setdefault((cell.budget, repair.label), []).append(results)
-    rows: list[dict[str, Any]] = []
-    for (budget, name), found in sorted(groups.items()):
-        tag = find_tag(found[0].method)
-        rows.append(
-            {
-                "budget": budget,
-                "name": name,
-                "method": found[0].method,
-                "seeds": len(found),
-                "control": bool(tag),
-                "tag": tag,
-                "told": information(found[0].method, found[0].config.hyperparameters),
-                "clean": mean_std([r.acc_clean for r in found]),
-                "before": mean_std([r.acc_before_fix for r in found]),
-                "after": mean_std([r.acc_after_fix for r in found]),
-                "restored": mean_std([r.acc_perc_restored for r in found if r.acc_perc_restored is not None]),
-                "seconds": mean_std([r.unlearning_duration_s for r in found]),
-            }
-        )
-    for row in rows:
-        rivals = [other["after"][0] for other in rows if other["budget"] == row["budget"] and not other["control"]]
-        row["best"] = not row["control"] and row["after"][0] == max(rivals)
-    return rows
+    gold = gold_of(((r.budget, r.seed), r) for _, _, r in experiment.repairs())
+    standings = rank((key, result) for key, found in groups.items() for result in found)
+    rows = [_row(key, found, gold) | {"standing": str(standings.get(key, ""))} for key, found in groups.items()]
+    return sorted(rows, key=lambda row: (row["budget"], -(row["after"][0] or 0.0), row["name"]))
 
 
-def find_tag(method: str) -> str:
-    """What a method is called that is there for comparison and is never the best: `control`, `gold standard` or empty.
+def _row(
+    key: tuple[int, str], found: list[UnlearningResults], gold: dict[tuple[int, int], UnlearningResults]
+) -> dict[str, Any]:
+    first, protocol = found[0], protocol_of(found[0])
+    numbers = {}
+    for name in (*LEADING, *MORE):
+        values = [COLUMNS[name].value(r, gold.get((r.budget, r.seed))) for r in found]
+        numbers[name] = mean_std([value for value in values if value is not None])
+    rows = count_test_rows(first)
+    alone = len({r.seed for r in found}) == 1 and rows
+    return {
+        "budget": key[0],
+        "name": key[1],
+        "method": first.method,
+        "rate": first.rate,
+        "seeds": len(found),
+        "tag": find_tag(first.method),
+        "told": protocol.told,
+        "validation": protocol.validation,
+        "known": protocol.known,
+        "status": sorted({describe_status(r) for r in found}),
+        "explained": rows_explain(first.acc_after_fix, rows) if alone else None,
+        **numbers,
+    }
 
-    Args:
-        method: Its registered name, or a chain's. What the registry does not know is an ordinary method.
 
-    Returns:
-        The words.
-    """
-    try:
-        return _TAGS.get(methods.entry(method).role, "")
-    except InputError:
-        return ""
+def describe_status(result: UnlearningResults) -> str:
+    """Says how a repair ended: what it found out it found out on validation rows."""
+    text = result.status.replace("_", " ")
+    return f"{text} on validation" if text == "improved" else text

@@ -1,38 +1,74 @@
 """Rendering what was gathered as one HTML file that needs nothing else: no network, no second file.
 
 Everything that comes from folders is text: Jinja escapes it in the page, `_embed` escapes it in the JSON that the
-charts are drawn from, and the page's content security policy runs the two scripts it was made with and no others.
+charts are drawn from, and the page's content security policy runs the script it was made with and no other.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import importlib.resources
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearning.drawing.shell import embed
+from unlearning.drawing.shell import embed, policy
 from unlearning.errors import InputError, one_line
+from unlearning.experiments.results.columns import COLUMNS
 from unlearning.files import check_outputs, write_text
 from unlearning.records import finite
+from unlearning.reporting.page.about import describe_program
+from unlearning.reporting.page.answer import answers
 from unlearning.reporting.page.charts import draw_static
-from unlearning.reporting.page.commands import reproduce
 from unlearning.reporting.page.gallery import Galleries, draw_galleries
 from unlearning.reporting.page.gather import gather
-from unlearning.reporting.page.headline import count_cells, headline
+from unlearning.reporting.page.headline import LEADING, MORE, count_cells, headline
+from unlearning.reporting.page.made import list_made
 from unlearning.reporting.page.own import ShownOwn, show_own
-from unlearning.reporting.page.payload import describe_look, make_payload
-from unlearning.reporting.page.shown import Cell, Gathered, Shown, State
+from unlearning.reporting.page.payload import describe_looks, make_payload
+from unlearning.reporting.page.shown import Gathered, Shown, State
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 _FEWEST_ROWS = 50  # of a list of suspects without pictures
-_SCRIPTS = ("table.js", "charts.js", "overview.js", "repair.js", "detection.js")  # parts of one function, in order
+_SCRIPTS = ("page.js", "table.js", "charts.js", "overview.js", "drawer.js", "detection.js")
+"""Parts of one function, in order."""
+
+_GLOSSARY = (
+    (
+        "clean, poisoned, repaired model",
+        "trained on true labels; trained on labels of which some are wrong; after a repair",
+    ),
+    ("bad rows", "training rows whose label or image is wrong; their number is the budget"),
+    (
+        "told",
+        "what a repair knew: the bad rows' right labels, which rows are bad, or nothing; detected: it looked for them",
+    ),
+    ("restored", "(after - before) / (clean - before), of test accuracy"),
+    ("wrong label still said", "share of the bad rows whose wrong label the model still predicts"),
+    ("share of training", "processor time of the repair, as a share of that of training the poisoned model"),
+    (
+        "validation",
+        "noisy: choices were made on labels as wrong as the training labels, all that a user has; clean: on true ones",
+    ),
+    (
+        "improved on validation",
+        "better than before by more than chance, on validation rows that chose nothing; no test row decides anything",
+    ),
+    ("control", "what a repair must beat; it is never called the best"),
+    ("gold standard", "what there is to reach, at any cost"),
+    (
+        "best",
+        "at one budget, of those with the same validation and told the same: ahead of each rival by more than chance, "
+        "which is an interval of the difference, paired by seed, that excludes 0, and more than the test rows explain",
+    ),
+    ("tie", "first, or not told apart from the first by that rule"),
+    ("ahead", "first by more than the test rows explain, of too few seeds to say more"),
+    ("±", "standard deviation over seeds; of one seed the 95 % interval of the accuracy that its test rows leave"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,24 +143,18 @@ def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[Sho
 
     Returns:
         The HTML text; the same for the same input.
-
-    Raises:
-        InputError: If the installed plotly cannot be embedded.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     names = [_class_names(shown, drawn) for shown, drawn in zip(gathered.experiments, galleries, strict=True)]
     labels = _short_labels([shown.label for shown in gathered.experiments])
     rows = [headline(shown) for shown in gathered.experiments]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"uri": _svg_uri, "grouped": _grouped}
-    environment.globals |= {"percent": _percent, "seconds": _seconds}
-    # A line end in a script would be read as another one than was hashed.
-    script, plotly = (text.replace("\r\n", "\n") for text in (_script(), get_plotlyjs()))
-    if "</script" in plotly.lower() or "</script" in script.lower():
-        raise InputError("The installed plotly cannot be embedded in a page: its bundle ends a script element.")
+    environment.globals |= {"percent": _percent, "seconds": _seconds, "number": _number}
+    script = _script()
+    data = make_payload(gathered, labels, rows, galleries, names)
     return environment.from_string(_asset("page.html")).render(
         gathered=gathered,
         own=own,
@@ -135,9 +165,11 @@ def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[Sho
                 "label": label,
                 "shown": shown,
                 "rows": found,
+                "answers": answers(shown, found),
+                "made": list_made(shown),
                 "static": static,
-                "notes": (*drawn.notes, *missing),
-                "cells": [_cell(shown, cell) for cell in shown.cells if cell.state != "missing" or cell.train_config],
+                "missing": missing,
+                "notes": drawn.notes,
             }
             for number, (label, shown, found, drawn) in enumerate(
                 zip(labels, gathered.experiments, rows, galleries, strict=True)
@@ -146,24 +178,26 @@ def render(gathered: Gathered, galleries: Sequence[Galleries], own: Sequence[Sho
         ],
         counts=count_cells(gathered),
         detections=sum(len(cell.detections) for shown in gathered.experiments for cell in shown.cells),
-        spread_over_seeds=any(row["seeds"] > 1 for found in rows for row in found),
-        budgets=sorted({row["budget"] for found in rows for row in found}),
+        columns=COLUMNS,
+        leading=LEADING,
+        more=MORE,
         environments=_environments(gathered),
-        looks={row["name"]: describe_look(row["name"]) for found in rows for row in found},
+        program=describe_program(),
+        looks=describe_looks(row["name"] for found in rows for row in found),
+        glossary=_GLOSSARY,
         css=_asset("page.css"),
         script=script,
-        plotly=plotly,
-        hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (script, plotly)),
-        data=_embed(make_payload(gathered, labels, rows, galleries, names)),
+        policy=policy(script),
+        data=_embed(data),
     )
 
 
-def _static(rows: Sequence[Any]) -> tuple[tuple[bytes, bytes] | None, tuple[str, ...]]:
+def _static(rows: Sequence[Any]) -> tuple[bytes | None, str]:
     """The charts for readers without JavaScript, and what to say where they cannot be drawn."""
     try:
-        return (draw_static(rows) if rows else None), ()
+        return (draw_static(rows) if rows else None), ""
     except Exception as error:  # Matplotlib meets absurd numbers in many ways; the page is about more
-        return None, (f"No charts without JavaScript: {one_line(error)}.",)
+        return None, f"No charts without JavaScript: {one_line(error)}."
 
 
 def _asset(name: str) -> str:
@@ -174,10 +208,6 @@ def _script() -> str:
     return "\n".join(['"use strict";', "(() => {", *map(_asset, _SCRIPTS), "})();\n"])
 
 
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 def _embed(content: Any) -> Markup:
     """See `embed`; numbers that are none become null."""
     return embed(finite(content))
@@ -185,6 +215,16 @@ def _embed(content: Any) -> Markup:
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _number(name: str, pair: tuple[float | None, float | None]) -> str:
+    """Mean and standard deviation of a column, in its unit."""
+    column, digits = COLUMNS[name], max(COLUMNS[name].digits, 1)
+    if pair[0] is None:
+        return "–"
+    parts = [column.scale * value for value in pair if value is not None]
+    shown = [f"{value:{column.sign if not place else ''},.{digits}f}" for place, value in enumerate(parts)]
+    return "\u00a0±\u00a0".join(shown) if max(map(abs, parts)) < 1e12 else f"{parts[0]:.2e}"
 
 
 def _seconds(value: float | None) -> str:
@@ -224,23 +264,3 @@ def _environments(gathered: Gathered) -> list[dict[str, Any]]:
             key = json.dumps(content)
             counts[key] = content, counts.get(key, (content, 0))[1] + 1
     return [{**content, "results": count} for content, count in counts.values()]
-
-
-def _cell(shown: Shown, cell: Cell) -> dict[str, Any]:
-    """Configurations and commands of a cell, as the section on reproducing shows them."""
-    repairs = []
-    for repair in cell.repairs:
-        command = note = ""
-        if repair.config is not None and cell.train_config is not None and cell.poison_config is not None:
-            try:
-                command = reproduce(shown.label, cell.train_config, cell.poison_config, repair.config)
-            except Exception as error:  # hyperparameters in a record may be anything that JSON can hold
-                note = f"No command: {one_line(error, 300)}"
-        config = "" if repair.config is None else _config(repair.config)
-        repairs.append({"name": repair.name, "state": repair.state, "command": command, "note": note, "config": config})
-    configs = [config for config in (cell.train_config, cell.poison_config) if config is not None]
-    return {"cell": cell, "configs": [_config(config) for config in configs], "repairs": repairs}
-
-
-def _config(config: Any) -> str:
-    return json.dumps(config.model_dump(mode="json", by_alias=True), indent=1)

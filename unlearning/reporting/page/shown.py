@@ -138,6 +138,7 @@ class Cell:
         repairs: Its repairs, by name.
         detections: Its detections, by name.
         failure: What went wrong, or None.
+        epochs: Epoch, accuracy and loss of the training of its poisoned model, thinned; empty without a log.
     """
 
     budget: int
@@ -150,6 +151,7 @@ class Cell:
     repairs: tuple[Repair, ...] = ()
     detections: tuple[Detected, ...] = ()
     failure: CellFailure | None = None
+    epochs: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +195,11 @@ class Gathered:
         problems: What could not be read, one line a file.
         foreign: Number of results of the published implementation, which the page does not show.
         own: What was done to a user's own models, by name.
+        written: Dates between which results were written, as their files say; empty without any.
     """
 
     experiments: tuple[Shown, ...]
     problems: tuple[str, ...]
     foreign: int
     own: tuple[OwnFiles, ...] = ()
+    written: tuple[str, ...] = ()

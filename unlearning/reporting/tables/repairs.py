@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from unlearning.experiments.results.columns import COLUMNS, count_seeds, gold_of
@@ -13,8 +12,8 @@ from unlearning.experiments.results.tree import Repair
 from unlearning.methods.described import information, label
 from unlearning.records import UnlearningResults
 from unlearning.records.reference import NOTES, ReferenceResults
-from unlearning.reporting.page.headline import find_tag
-from unlearning.reporting.tables.text import BEST, WIDTH, fit, number, prose, render, set_apart, spread
+from unlearning.reporting.ranking import Standing, count_test_rows, rank, rows_explain
+from unlearning.reporting.tables.text import BEST, TIE, WIDTH, fit, number, prose, render, set_apart, spread
 
 _SHOWN = (
     "clean",
@@ -33,6 +32,11 @@ _SHOWN = (
 _SUMMARISED = ("clean", "before", "after", "restored", "gap", "said", "seconds", "cpu", "training_share")
 _SPARE = ("products", "grads", "validation_gain", "clean", "before", "cpu", "training_share", "said", "seconds", "gap")
 """What a narrow terminal does without, the first ones first: the costs of one kind before what a repair brought."""
+_MARKS = {Standing.BEST: BEST, Standing.TIE: TIE}
+_MEANT = {
+    BEST: "best of those that were told the same, ahead of each by more than chance; controls apart",
+    TIE: "nobody is best: first, or not told apart from the first, of those that were told the same",
+}
 
 
 def tabulate(results: Sequence[UnlearningResults]) -> pd.DataFrame:
@@ -86,7 +90,8 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
     means = frame.groupby(["budget", "method"])["after"].transform("mean")
     order = frame.assign(mean=-means).sort_values(["budget", "mean", "method", "seed"], kind="stable").index
     frame, results = frame.loc[order].reset_index(drop=True), [results[i] for i in order]
-    best = _best(frame, results)
+    keys = list(zip(frame["budget"], frame["method"], strict=True))
+    standings = rank(zip(keys, results, strict=True))
     formatted = frame.copy()
     formatted["budget"] = frame["budget"].astype(str)
     for name in _SHOWN:
@@ -94,17 +99,18 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
         values = frame[column.heading]
         formatted[column.heading] = ["-" if pd.isna(value) else number(value, column.sign) for value in values]
     unknown = [COLUMNS[name].heading for name in _SHOWN if frame[COLUMNS[name].heading].isna().all()]
-    keys = list(zip(frame["budget"], frame["method"], strict=True))
     seeds = count_seeds(list(zip(keys, frame["seed"], strict=True)))
     several = len(results) > len(seeds)
-    formatted["method"] = [_marked(method, (budget, method) in best and not several) for budget, method in keys]
+    formatted["method"] = [
+        method if several else _marked(key, standings) for key, method in zip(keys, frame["method"], strict=True)
+    ]
     lines, shown = _aligned(formatted.drop(columns=unknown), width)
     if several:
         headings = [COLUMNS[name].heading for name in _SUMMARISED]
         rows = [
             {
                 "budget": str(budget),
-                "method": _marked(str(method), (budget, method) in best),
+                "method": _marked((int(str(budget)), str(method)), standings),
                 "seeds": str(seeds[budget, method]),
                 **{n: spread(*mean_std(group[n].dropna().tolist())) for n in headings if n not in unknown},
             }
@@ -116,7 +122,7 @@ def _tables(results: Sequence[UnlearningResults], width: int) -> tuple[list[str]
     if len(results) == 1 and results[0].acceptance is not None:
         lines += ["", *results[0].acceptance.lines()]
         lines += [] if results[0].moved is None else [results[0].moved.line()]
-    return lines, shown | ({BEST} if best else set())
+    return lines, shown | {_MARKS[standing] for standing in standings.values() if standing in _MARKS}
 
 
 def _aligned(frame: pd.DataFrame, width: int) -> tuple[list[str], set[str]]:
@@ -127,23 +133,9 @@ def _aligned(frame: pd.DataFrame, width: int) -> tuple[list[str], set[str]]:
     return [*prose(above, width), *render(kept, "method", width).splitlines()], {*kept.columns, *above.split()}
 
 
-def _marked(method: str, best: bool) -> str:
-    return f"{method} {BEST}" if best else method
-
-
-def _best(frame: pd.DataFrame, results: Sequence[UnlearningResults]) -> set[tuple[int, str]]:
-    """Of each budget the repair with the highest mean accuracy, if it helped and has rivals; controls are none."""
-    rivals: dict[int, dict[str, list[UnlearningResults]]] = {}
-    for budget, method, result in zip(frame["budget"], frame["method"], results, strict=True):
-        if not find_tag(result.method):
-            rivals.setdefault(int(budget), {}).setdefault(str(method), []).append(result)
-    found = set()
-    for budget, group in rivals.items():
-        means = {name: np.mean([r.acc_after_fix for r in own]) for name, own in group.items()}
-        top = max(means, key=lambda name: means[name])
-        if len(group) > 1 and means[top] > np.mean([r.acc_before_fix for r in group[top]]):
-            found.add((budget, top))
-    return found
+def _marked(key: tuple[int, str], standings: Mapping[tuple[int, str], Standing]) -> str:
+    mark = _MARKS.get(standings[key]) if key in standings else None
+    return f"{key[1]} {mark}" if mark else key[1]
 
 
 def format_entries(entries: Sequence[Repair], *, width: int = WIDTH) -> str:
@@ -201,7 +193,7 @@ def _legend(results: Sequence[UnlearningResults], shown: set[str], width: int) -
     known = [column for column in COLUMNS.values() if column.heading in shown]
     texts = ["told: nothing of bad rows, which rows they are, or their right labels, too"]
     texts += [f"{column.heading}: {column.meaning}" for column in known]
-    texts += [f"{BEST}: highest mean accuracy of its budget, controls apart"] if BEST in shown else []
+    texts += [f"{mark}: {text}" for mark, text in _MEANT.items() if mark in shown]
     lines = prose("; ".join(texts) + ".", width)
     if any(result.config.validation == "clean" for result in results):
         lines.append("(clean): choices made on true validation labels.")
@@ -210,9 +202,9 @@ def _legend(results: Sequence[UnlearningResults], shown: set[str], width: int) -
 
 def _what_is_nothing(results: Sequence[UnlearningResults]) -> list[str]:
     """What difference between two accuracies the number of test rows explains: the 95 % interval of one of them."""
-    counts = {sum(map(sum, result.confusion_after)) for result in results if result.confusion_after is not None}
-    if len(counts) != 1 or not (rows := counts.pop()):
+    counts = {rows for result in results if (rows := count_test_rows(result))}
+    if len(counts) != 1:
         return []
+    rows = counts.pop()
     middle = sorted(result.acc_after_fix for result in results)[len(results) // 2]
-    points = 196 * (middle * (1 - middle) / rows) ** 0.5
-    return [f"{rows:,} test rows: differences under {max(points, 100 / rows):.1f} points mean nothing"]
+    return [f"{rows:,} test rows: differences under {100 * rows_explain(middle, rows):.1f} points mean nothing"]

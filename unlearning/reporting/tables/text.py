@@ -21,6 +21,8 @@ NARROWEST = 60
 """Nothing is made narrower."""
 BEST = "*"
 """Marks the best rows."""
+TIE = "="
+"""Marks rows of which none is the best."""
 _SHORT = 24  # a name is cut down to this before a column is left out
 _SHORTEST = 16
 

@@ -6,12 +6,14 @@ const showDetection = () => {
   $("figure-scores").hidden = !drawn;
   if (drawn) $("figure-scores").src = data.images[found.figure];
   $("chart-scores").hidden = drawn || !found.counts.length;
-  $("scores-note").textContent = drawn ? "" : found.counts.length ? "Scores of the rows that the list of suspects holds." : "Neither the figure of the scores nor the list of suspects is kept.";
-  if (!$("chart-scores").hidden) { if (seen.has("chart-scores")) draw("chart-scores"); else observer.observe($("chart-scores")); }
+  $("scores-note").textContent = drawn ? "" : found.counts.length ? "Scores of the rows that the list of suspects holds." : "";
+  $("scores-title").hidden = !drawn && !found.counts.length;
+  drawScores(found);
   const own = gallery(found), list = $("gallery");
   list.replaceChildren();
   $("gallery-title").textContent = own && own.influence ? "Most influential images" : "Most suspicious images";
-  if (!own) { $("gallery-note").textContent = "No pictures of this detection; the reason stands below."; return; }
+  $("gallery-title").hidden = $("gallery-note").hidden = !own;
+  if (!own) return;
   $("gallery-note").textContent = "Highest score first." + (own.repair ? ` “After” is predicted by ${own.repair}.` : "");
   const names = data.experiments[own.e].classes;
   const label = (k) => (k === null ? "–" : names && k < names.length ? names[k] : String(k));
@@ -32,19 +34,41 @@ const showDetection = () => {
     add(dl, "dd", item.row.toLocaleString("en"));
   }
 };
-register("chart-scores", () => {
-  const found = data.detections[Number($("pick-d").value)];
-  if (!found || !found.counts.length) return null;
-  const x = found.counts.map((_, i) => (found.edges[i] + found.edges[i + 1]) / 2), width = found.edges[1] - found.edges[0];
-  const shapes = found.threshold === null ? [] : [{ type: "line", x0: found.threshold, x1: found.threshold, yref: "paper", y0: 0, y1: 1, line: { color: token("--bad"), width: 1.5, dash: "dash" } }];
-  return { traces: [{ type: "bar", x, y: found.counts, width, marker: { color: token("--accent") }, hovertemplate: "score %{x:.4g}<br>%{y:,} rows<extra></extra>" }], layout: { bargap: 0, shapes, xaxis: { title: "score" }, yaxis: { title: "rows" } } };
-});
+const drawScores = (found) => {
+  const parent = $("chart-scores");
+  parent.replaceChildren();
+  if (parent.hidden) return;
+  const { node, width, height } = begin(parent, 260, "Histogram of the detector's scores"), box = { left: 56, right: width - 10, top: 14, bottom: height - 42 };
+  const x = scale([...found.edges, ...(found.threshold === null ? [] : [found.threshold])], box.left, box.right, { room: 0.01 });
+  const y = scale([0, ...found.counts], box.bottom, box.top, { room: 0 });
+  axes(node, box, x, y, { x: "score", y: "rows" });
+  found.counts.forEach((n, k) => svg(node, "rect", { x: x(found.edges[k]), y: y(n), width: Math.max(x(found.edges[k + 1]) - x(found.edges[k]) - 1, 1), height: Math.max(box.bottom - y(n), 0), class: "column", "data-tip": `score ${found.edges[k]} to ${found.edges[k + 1]}: ${grouped(n)} rows` }));
+  if (found.threshold !== null) { svg(node, "path", { d: `M${x(found.threshold)} ${box.top}V${box.bottom}`, class: "threshold" }); label(node, x(found.threshold) + (x(found.threshold) > width / 2 ? -6 : 6), box.top + 10, "threshold", "tick", x(found.threshold) > width / 2 ? "end" : "start"); }
+};
 if (data.detections.length) {
   fill($("pick-d"), data.detections.map((d, i) => [i, `${data.experiments.length > 1 ? data.experiments[d.e].label + ", " : ""}budget ${d.b.toLocaleString("en")}, seed ${d.s}: ${d.d}`]));
   $("pick-d").addEventListener("input", showDetection);
   showDetection();
 }
 
-showTheme();
+// Last: everything is there.
+const start = () => {
+  readState();
+  if (table) showAll();
+  if (state.row !== undefined && data.rows[Number(state.row)]) openDrawer(data.rows[Number(state.row)], state.seed);
+  else if (drawer && drawer.open) drawer.close();
+};
+const drawAgain = () => {
+  if (table) drawPanels();
+  if (data.detections.length) drawScores(data.detections[Number($("pick-d").value)]);
+};
+if (table) startTable();
+start();
+addEventListener("hashchange", start);
+let drawnAt = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === drawnAt) return;
+  drawnAt = innerWidth;
+  drawAgain();
+});
 root.dataset.ready = "true";
-if (data.repairs.length) requestAnimationFrame(() => (window.requestIdleCallback || setTimeout)(loadPlotly, { timeout: 2000 }));
