@@ -20,7 +20,12 @@ from support.command import PATIENCE_S
 from support.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "example_notebooks").glob("*.ipynb"))
-TRAINING = {"01_poison_and_repair", "03_repair_your_own_model", "04_callbacks_in_your_own_fit"}
+TRAINING = {
+    "01_poison_and_repair",
+    "03_repair_your_own_model",
+    "04_callbacks_in_your_own_fit",
+    "06_unintended_memorisation",
+}
 """Notebooks that train networks for more than ten seconds."""
 RUNS = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TRAINING)) for path in NOTEBOOKS]
 
@@ -68,6 +73,16 @@ def check_certified(seen: dict[str, Any]) -> None:
     assert seen["removed_weight"] < 1e-8
 
 
+def check_memorisation(seen: dict[str, Any]) -> None:
+    exposure, bits, perplexity = seen["exposure"], seen["bits"], seen["perplexity"]
+    assert exposure["as trained"] == seen["most"]
+    assert exposure["first-order"] > seen["most"] - 2
+    assert bits["second-order"] > bits["as trained"] + 2
+    assert max(exposure["fine-tuning"], exposure["retraining"]) < seen["most"] - 4
+    assert perplexity["second-order"] < 1.05 * perplexity["as trained"]
+    assert perplexity["fine-tuning"] < 1.05 * perplexity["as trained"]
+
+
 CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "01_poison_and_repair": (
         """{
@@ -110,6 +125,15 @@ CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
             "removed_weight": np.abs(step[columns]).max(),
         }""",
         check_certified,
+    ),
+    "06_unintended_memorisation": (
+        """{
+            "exposure": table["exposure, 30 times"].to_dict(),
+            "bits": table["-log2 p, 30 times"].to_dict(),
+            "perplexity": table["perplexity"].to_dict(),
+            "most": trained["canaries"][1].most_bits,
+        }""",
+        check_memorisation,
     ),
 }
 """By notebook: what to read in its kernel when all cells have run, and what must be true of it."""
