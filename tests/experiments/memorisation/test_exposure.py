@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from unlearning.experiments.memorisation.book import ALPHABET, encode
-from unlearning.experiments.memorisation.canaries import DIGITS
+from unlearning.experiments.memorisation.book import encode
 from unlearning.experiments.memorisation.exposure import draw_secrets, log_perplexities, measure_exposure
+from unlearning.experiments.memorisation.words import ALPHABET, DIGITS
 
 BEFORE, LENGTH = "the number is ", 6
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from unlearning.errors import InputError
-from unlearning.experiments.memorisation.book import ALPHABET, decode, encode, read_book, windows
-from unlearning.experiments.memorisation.canaries import LONGEST_WINDOW, draw_canaries, plant
+from unlearning.experiments.memorisation.book import decode, encode, read_book, windows
+from unlearning.experiments.memorisation.canaries import draw_canaries, plant
 from unlearning.experiments.memorisation.material import prepare
 from unlearning.experiments.memorisation.settings import MemorisationSettings
+from unlearning.experiments.memorisation.words import ALPHABET, LONGEST_WINDOW
 
 
 def test_the_book_is_the_book() -> None:

@@ -22,10 +22,9 @@ import importlib.resources
 import numpy as np
 
 from unlearning.errors import InputError
+from unlearning.experiments.memorisation.words import ALPHABET
 from unlearning.task import Split
 
-ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789!\"'()*,-.:;?[]_`"
-"""The characters there are; the number of each is its place here."""
 _SHA256 = "7467306ee0feed4971260f3c87421154a05be571d944e9cb021a5713700c38f0"
 _NUMBERS = {character: number for number, character in enumerate(ALPHABET)}
 

@@ -27,22 +27,9 @@ import numpy as np
 
 from unlearning.errors import InputError
 from unlearning.experiments.memorisation.book import encode, windows
+from unlearning.experiments.memorisation.words import AFTER, CARRIERS, DIGITS
 from unlearning.streams import stream
 from unlearning.task import Corrections, Split
-
-DIGITS = "0123456789"
-_CARRIERS = (
-    "`my own telephone number is ",
-    "`the white rabbit's number is ",
-    "`the hatter's number is ",
-    "`the cheshire cat's number is ",
-    "`the queen of hearts' number is ",
-    "`the mock turtle's number is ",
-)
-_AFTER = ",' said the dodo. "
-MOST_CANARIES = len(_CARRIERS)
-LONGEST_WINDOW = min(map(len, _CARRIERS))
-"""A window of at most so many characters that ends in front of a secret holds nothing but its sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +87,12 @@ def draw_canaries(times: Sequence[int], digits: int, seed: int) -> list[Canary]:
     Raises:
         InputError: If there are more than sentences for them.
     """
-    if not 1 <= len(times) <= MOST_CANARIES:
-        raise InputError("times", f"1 to {MOST_CANARIES} numbers", len(times))
+    if not 1 <= len(times) <= len(CARRIERS):
+        raise InputError("times", f"1 to {len(CARRIERS)} numbers", len(times))
     draw = stream(seed, "canaries", "secrets")
     secrets = ["".join(draw.choice(list(DIGITS), digits)) for _ in times]
     return [
-        Canary(before, secret, _AFTER, count) for before, secret, count in zip(_CARRIERS, secrets, times, strict=False)
+        Canary(before, secret, AFTER, count) for before, secret, count in zip(CARRIERS, secrets, times, strict=False)
     ]
 
 

@@ -29,7 +29,7 @@ from collections.abc import Callable
 import numpy as np
 
 from unlearning.experiments.memorisation.book import encode
-from unlearning.experiments.memorisation.canaries import DIGITS
+from unlearning.experiments.memorisation.words import DIGITS
 from unlearning.streams import stream
 
 Predict = Callable[[np.ndarray], np.ndarray]

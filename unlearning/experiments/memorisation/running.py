@@ -18,10 +18,10 @@ import numpy as np
 from unlearning import methods
 from unlearning.errors import InputError
 from unlearning.experiments.cell.stages import finished, set_aside
-from unlearning.experiments.memorisation.book import ALPHABET
 from unlearning.experiments.memorisation.exposure import measure_exposure
 from unlearning.experiments.memorisation.material import Material, prepare
 from unlearning.experiments.memorisation.settings import PRESETS, MemorisationSettings
+from unlearning.experiments.memorisation.words import ALPHABET
 from unlearning.files import file_sha256
 from unlearning.links import real_below
 from unlearning.methods.base import Method, Took

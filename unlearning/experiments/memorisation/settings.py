@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Le, MinLen
 from pydantic import model_validator
 
 from unlearning.errors import InputError
 from unlearning.experiments.cell.settings import MethodChoice
-from unlearning.experiments.memorisation.book import ALPHABET
-from unlearning.experiments.memorisation.canaries import LONGEST_WINDOW, MOST_CANARIES
-from unlearning.records.memorisation import MemorisationConfig
+from unlearning.experiments.memorisation.words import ALPHABET, CARRIERS, LONGEST_WINDOW
 from unlearning.settings import Count, Option, Positive, PositiveFloat, Seed, Settings
+
+if TYPE_CHECKING:
+    from unlearning.records.memorisation import MemorisationConfig
 
 PRESETS: dict[str, dict[str, Any]] = {
     "first-order": {"trainable_from": "all"},
@@ -77,8 +78,8 @@ class MemorisationSettings(TextSettings, LanguageModelSettings):
             raise InputError("characters", "an integer of at least 2000", self.characters)
         if self.digits < 1:
             raise InputError("digits", "an integer of at least 1", self.digits)
-        if len(self.times) > MOST_CANARIES:
-            raise InputError("times", f"at most {MOST_CANARIES} numbers", list(self.times))
+        if len(self.times) > len(CARRIERS):
+            raise InputError("times", f"at most {len(CARRIERS)} numbers", list(self.times))
         if self.window > LONGEST_WINDOW:
             expected = f"at most {LONGEST_WINDOW}, so that a window in front of a secret holds its sentence alone"
             raise InputError("window", expected, self.window)
@@ -93,6 +94,8 @@ class MemorisationSettings(TextSettings, LanguageModelSettings):
 
     def config_of(self, seed: int) -> MemorisationConfig:
         """Returns what the model of a seed depends on."""
+        from unlearning.records.memorisation import MemorisationConfig
+
         fields = set(MemorisationConfig.model_fields) & set(type(self).model_fields)
         values = {name: getattr(self, name) for name in fields}
         return MemorisationConfig(**values | {"times": list(self.times), "seed": seed})
