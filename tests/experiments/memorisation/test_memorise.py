@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from support.command import assert_refused, cli, tree
+from unlearning.experiments.cell.settings import MethodChoice
+from unlearning.experiments.memorisation import running
+from unlearning.experiments.memorisation.canaries import draw_canaries
+from unlearning.experiments.memorisation.settings import MemorisationSettings
 from unlearning.interop import load_model
 from unlearning.records import MemorisationResults, read_json
 
@@ -56,6 +60,17 @@ def test_what_is_there_is_found_again(made) -> None:
     listed = cli(*TINY, "--out", "e", "--seeds", "42,43", "--dry-run", cwd=folder).stdout.splitlines()
     assert [line.rpartition(": ")[2] for line in listed] == ["there"] * 2 + ["to be made"] * 2
     assert tree(folder) == before
+
+
+def test_each_seed_is_repaired_on_its_own_text_though_another_was_found(monkeypatch, tmp_path) -> None:
+    """Trainings that are there are not made, and the text of the first seed is not that of the second one."""
+    settings = MemorisationSettings(
+        characters=4000, times=(2,), seeds=(1, 2), methods=(MethodChoice(name="sap"),), output=tmp_path
+    )
+    monkeypatch.setattr(running.Stage, "find", lambda one: "found" if one.repair is None else None)
+    monkeypatch.setattr(running, "_repair", lambda one, method, material: material.canaries)
+    expected = [draw_canaries((2,), 5, seed) for seed in (1, 2)]
+    assert list(running.run(settings)) == ["found", expected[0], "found", expected[1]]
 
 
 def test_another_configuration_is_refused_and_touches_nothing(made) -> None:

@@ -126,14 +126,15 @@ def run(settings: MemorisationSettings) -> Iterator[MemorisationResults]:
     planned = plan(settings)
     there = [one.find() for one in planned]  # what is refused is refused before anything is computed
     material: Material | None = None
+    of: MemorisationConfig | None = None
     with stages(len(planned)):
         for one, found in zip(planned, there, strict=True):
             stage(one.name)
             if found is not None:
                 yield found
                 continue
-            if material is None or one.repair is None:
-                material = prepare(one.config)
+            if material is None or of != one.config:
+                material, of = prepare(one.config), one.config
             real_below(settings.output, one.folder)
             set_aside(one.record, MemorisationResults)
             yield _train(one, material) if one.method is None else _repair(one, one.method, material)
