@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from unlearning.acceptance import GUARD, LEVEL, Paired, Verdict, choosing_rows, compare, judge
+from unlearning.acceptance import GUARD, LEVEL, Paired, Verdict, choosing_rows, compare, compare_losses, judge
 
 
 def pair(rows: int, gained: int, lost: int) -> Paired:
@@ -99,3 +99,32 @@ class TestJudge:
             draws = rng.multinomial(rows, [0.01, 0.03, 0.96], size=4000)
             passed = [Paired(rows, 0, 0, int(g), int(n)).p_worse > GUARD for g, n, _ in draws]
             assert np.mean(passed) == pytest.approx(expected, abs=0.03)
+
+
+class TestLikelihood:
+    def test_before_and_after_are_reciprocals_of_the_perplexity(self) -> None:
+        before, after = np.log([2.0, 8.0]), np.log([2.0, 2.0])
+        found = compare_losses(before, after)
+        assert (found.before, found.after) == pytest.approx((1 / 4, 1 / 2))
+        assert (found.gained, found.lost, found.difference) == (1, 0, pytest.approx(1 / 4))
+        assert found.interval[0] < found.difference < found.interval[1]
+
+    def test_chance_is_called_better_as_often_as_the_level_says(self) -> None:
+        rng = np.random.default_rng(0)
+        p = [compare_losses(*rng.gamma(2.0, size=(2, 200))).p_better for _ in range(2000)]
+        assert np.mean(np.array(p) <= LEVEL) == pytest.approx(LEVEL, abs=0.015)
+
+    def test_a_few_rows_that_gain_much_are_an_improvement_though_most_lose_a_little(self) -> None:
+        before = np.full(1000, 1.5)
+        after = before + 0.01
+        after[:40] -= 3.0
+        found = compare_losses(before, after)
+        assert (found.gained, found.lost) == (40, 960)
+        assert judge(found, found, None).verdict == Verdict.IMPROVED
+        assert judge(compare_losses(after, before), found, None).verdict == Verdict.WORSE_ON_VALIDATION
+
+    def test_one_model_twice_is_no_improvement(self) -> None:
+        same = compare_losses(np.ones(9), np.ones(9))
+        assert (same.p_better, same.p_worse) == (1.0, 1.0)
+        assert judge(same, same, None).verdict == Verdict.NOT_BEYOND_CHANCE
+        assert compare_losses(np.empty(0), np.empty(0)).p_better == 1.0

@@ -25,7 +25,9 @@ TRAINING = {
     "02_prepare_your_data",
     "03_repair_your_own_model",
     "04_callbacks_in_your_own_fit",
-} | {"07_my_own_model_in_ten_minutes"}
+    "06_unintended_memorisation",
+    "07_my_own_model_in_ten_minutes",
+}
 """Notebooks that train networks for more than ten seconds."""
 RUNS = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TRAINING)) for path in NOTEBOOKS]
 
@@ -79,6 +81,16 @@ def check_ten_minutes(seen: dict[str, Any]) -> None:
     assert seen["frozen"] and seen["suspects"] > 0.8
 
 
+def check_memorisation(seen: dict[str, Any]) -> None:
+    exposure, bits, perplexity = seen["exposure"], seen["bits"], seen["perplexity"]
+    assert exposure["as trained"] == seen["most"]
+    assert exposure["first-order"] > seen["most"] - 2
+    assert bits["second-order"] > bits["as trained"] + 2
+    assert max(exposure["fine-tuning"], exposure["retraining"]) < seen["most"] - 4
+    assert perplexity["second-order"] < 1.05 * perplexity["as trained"]
+    assert perplexity["fine-tuning"] < 1.05 * perplexity["as trained"]
+
+
 CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "01_poison_and_repair": (
         """{
@@ -121,6 +133,15 @@ CLAIMS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
             "removed_weight": np.abs(step[columns]).max(),
         }""",
         check_certified,
+    ),
+    "06_unintended_memorisation": (
+        """{
+            "exposure": table["exposure, 30 times"].to_dict(),
+            "bits": table["-log2 p, 30 times"].to_dict(),
+            "perplexity": table["perplexity"].to_dict(),
+            "most": trained["canaries"][1].most_bits,
+        }""",
+        check_memorisation,
     ),
     "07_my_own_model_in_ten_minutes": (
         """{

@@ -30,6 +30,10 @@ The design, and what it costs:
 - *Flagged rows count where the method was told that they are bad.* Suspects of a detector do not count: they are a
   guess, often by the model itself, and on a clean model all of them are false. A method that needs no flagged rows gets
   the verdict that it would get without.
+- *Where likelihood is the measure* (`repair(..., measure="likelihood")`), the same three points are about the mean
+  log-probability of the labels, and the test is that of a mean of paired differences (normal approximation). A language
+  model is seldom sure of the next character: what it should no longer say moves its probabilities, and hardly any row
+  from right to wrong.
 
 Measured on 20 clean models with 60 false alarms each (`tests/benchmarks/false_alarms.py`, with its results): "any gain
 on the rows that chose" took 94 of 260 repairs by 13 methods; this rule takes 2, both better on test rows. The hard case
@@ -139,6 +143,75 @@ def compare(before: np.ndarray, after: np.ndarray) -> Paired:
         float(np.mean(after)) if rows else None,
         int(np.count_nonzero(after & ~before)),
         int(np.count_nonzero(before & ~after)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedLosses(Paired):
+    """Two models on the same rows, by likelihood.
+
+    `before` and `after` are the geometric means of the probabilities of what is right: the reciprocal of the
+    perplexity. Rows gained are those where it has become likelier.
+
+    Attributes:
+        mean: Mean of the losses of the first model less those of the second one, in nats.
+        error: Standard error of that mean.
+    """
+
+    mean: float = 0.0
+    error: float = 0.0
+
+    @property
+    def difference(self) -> float:
+        """`after - before`; 0 without rows."""
+        return 0.0 if self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the difference."""
+        if self.before is None:
+            return -1.0, 1.0
+        ends = [self.before * math.expm1(min(self.mean + sign * 1.959964 * self.error, 50.0)) for sign in (-1, 1)]
+        return max(-1.0, ends[0]), min(1.0, ends[1])
+
+    @property
+    def p_better(self) -> float:
+        """One-sided p-value of the test of the mean against "better"."""
+        return self._tail(1)
+
+    @property
+    def p_worse(self) -> float:
+        """One-sided p-value of the test of the mean against "worse"."""
+        return self._tail(-1)
+
+    def _tail(self, sign: int) -> float:
+        if self.error == 0:
+            return 0.0 if sign * self.mean > 0 else 1.0
+        return 0.5 * math.erfc(sign * self.mean / self.error / math.sqrt(2))
+
+
+def compare_losses(before: np.ndarray, after: np.ndarray) -> PairedLosses:
+    """Compares two models on the same rows by likelihood.
+
+    Args:
+        before: float array `(rows,)`: minus the log-probability of what is right, of the first model.
+        after: The same of the second model.
+
+    Returns:
+        How likely each finds what is right, and the test of the difference.
+    """
+    rows = len(before)
+    if not rows:
+        return PairedLosses(0, None, None, 0, 0)
+    change = before - after
+    return PairedLosses(
+        rows,
+        math.exp(-float(np.mean(before))),
+        math.exp(-float(np.mean(after))),
+        int(np.count_nonzero(change > 0)),
+        int(np.count_nonzero(change < 0)),
+        float(np.mean(change)),
+        float(np.std(change, ddof=min(1, rows - 1)) / math.sqrt(rows)),
     )
 
 

@@ -101,6 +101,12 @@ def accuracy(model: keras.Model, split: Split, batch_size: int = 512) -> float:
     return _share_of_hits(split.labels, predict(model, split.images, batch_size).argmax(axis=-1))
 
 
+def likelihood(model: keras.Model, split: Split, batch_size: int = 512) -> float:
+    """Returns the geometric mean of the probabilities of the rows' labels: the reciprocal of the perplexity."""
+    losses = label_loss(predict_probabilities(model, split.images, batch_size), split.labels)
+    return float(np.exp(-np.mean(losses)))
+
+
 def _share_of_hits(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(np.mean(labels == predictions))
 

@@ -11,7 +11,7 @@ import enum
 import functools
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from unlearning.loss import PLAIN, OriginalLoss
 
 logger = logging.getLogger(__name__)
 
+Measure = Literal["accuracy", "likelihood"]
+"""What is chosen and judged by: the share of rows that are right, or how probable their labels are."""
 REMOVED = -1
 """The corrected label that stands for "take this row out of the training set"."""
 
@@ -123,6 +125,7 @@ class UnlearningTask:
         is_stage: Whether this is a part of a larger repair. The rows that choose then say whether what came out is
             taken, and the larger repair is judged as a whole.
         loss: What the model was trained to minimise.
+        measure: By what a method is judged on validation; influence updates and fine-tuning choose by it, too.
     """
 
     train: Split
@@ -135,6 +138,7 @@ class UnlearningTask:
     known: Corrections | None = None
     is_stage: bool = False
     loss: OriginalLoss = PLAIN
+    measure: Measure = "accuracy"
 
     def __post_init__(self) -> None:
         rows, classes = len(self.train), self.num_classes
@@ -145,6 +149,8 @@ class UnlearningTask:
         for name, labels in (("train", self.train.labels), ("validation", self.validation.labels)):
             if labels.min() < 0 or labels.max() >= classes:
                 raise InputError(f"{name}.labels", f"classes 0..{classes - 1}", f"{labels.min()}..{labels.max()}")
+        if self.measure not in get_args(Measure):
+            raise InputError("measure", f"one of {', '.join(get_args(Measure))}", self.measure)
         self.loss.check(classes)
         self._check_flagged("corrections", self.corrections)
         self._drop_unchanged()

@@ -108,7 +108,7 @@ class TestStreaming:
         ):
             assert np.abs(wanted).max() > 0
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
-        assert problem.validation_accuracy(at) == expected.validation_accuracy(at)
+        assert problem.validation_score(at) == expected.validation_score(at)
         assert 0 < max(asked) <= self.BATCH
 
     @pytest.mark.parametrize("limit", [1, 2**30])

@@ -20,11 +20,11 @@ def searched(accuracy: Callable[[float], float], floor: float = 0.0) -> tuple[fl
     """Searches; returns the power of two of the length found, and those asked about, in order."""
     asked: list[float] = []
 
-    def validation_accuracy(candidate: tf.Tensor) -> float:
+    def validation_score(candidate: tf.Tensor) -> float:
         asked.append(round(float(np.log2(tf.norm(START - candidate) / tf.norm(START))), 6))
         return accuracy(asked[-1])
 
-    problem = SimpleNamespace(validation_accuracy=validation_accuracy)
+    problem = SimpleNamespace(validation_score=validation_score)
     length = search_length(problem, START, GRADIENT, floor)
     return None if length is None else round(float(np.log2(length / UNIT)), 6), asked
 
@@ -75,17 +75,17 @@ def test_what_lies_below_the_floor_has_collapsed_from_the_start() -> None:
 
 def test_a_given_length_is_taken_whatever_it_brings() -> None:
     asked: list[np.ndarray] = []
-    problem = SimpleNamespace(validation_accuracy=lambda candidate: asked.append(candidate.numpy()) or 0.25)
+    problem = SimpleNamespace(validation_score=lambda candidate: asked.append(candidate.numpy()) or 0.25)
     step = gradient_steps(problem, 0.5)(START, GRADIENT, 0.9)
     np.testing.assert_array_equal(step.parameters, [3.0, 3.0])
     assert (step.accuracy, step.log) == (0.25, {"tau": 0.5}) and len(asked) == 1
 
 
 def test_a_searched_length_is_taken_where_it_beats_the_best() -> None:
-    problem = SimpleNamespace(validation_accuracy=lambda candidate: 0.8 if abs(candidate[1]) < 1e-6 else 0.5)
+    problem = SimpleNamespace(validation_score=lambda candidate: 0.8 if abs(candidate[1]) < 1e-6 else 0.5)
     step = gradient_steps(problem, None)(START, GRADIENT, 0.5)
     assert step.parameters is None and step.accuracy == 0.5 and step.log == {}
-    problem = SimpleNamespace(validation_accuracy=lambda candidate: 0.8 if candidate[1] < 3 else 0.58)
+    problem = SimpleNamespace(validation_score=lambda candidate: 0.8 if candidate[1] < 3 else 0.58)
     step = gradient_steps(problem, None)(START, GRADIENT, 0.6)
     np.testing.assert_allclose(step.parameters, START - step.log["tau"] * GRADIENT)
     assert step.accuracy == 0.8 and float(step.parameters[1]) < 3

@@ -142,7 +142,7 @@ class TestChoice:
             asked.append(-float(candidate[0]))
             return accuracy(asked[-1])
 
-        problem = SimpleNamespace(validation_accuracy=validation_accuracy)
+        problem = SimpleNamespace(validation_score=validation_accuracy)
         solution = Solution(tf.constant(vectors[: len(reports)]), reports, [{"iteration": 1}])
         return _choose(problem, tf.zeros(1), solution, lengths), asked
 

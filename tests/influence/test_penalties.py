@@ -40,4 +40,4 @@ def test_a_difference_of_gradients_knows_no_penalty() -> None:
     np.testing.assert_allclose(found, plain.right_hand_side(plain.initial), atol=1e-12)
     right = small_model()(task.choosing.images).numpy().argmax(axis=-1) == task.choosing.labels
     assert 0 < right.mean() < 1
-    assert plain.validation_accuracy(plain.initial) == pytest.approx(right.mean())
+    assert plain.validation_score(plain.initial) == pytest.approx(right.mean())

@@ -67,14 +67,14 @@ class TestProblem:
         problem.right_hand_side(problem.initial)
         problem.right_hand_side(problem.initial)
         assert problem.work.gradient_rows == 2 * 5
-        problem.validation_accuracy(problem.initial)
+        problem.validation_score(problem.initial)
         assert problem.work.forward_rows == 60 + 10 + 10
 
     def test_validation_accuracy_is_that_of_the_model_on_the_rows_that_choose(self) -> None:
         problem, task = self.problem(Corrections(np.arange(5), np.zeros(5, int)))
         predictions = np.asarray(small_model()(task.choosing.images)).argmax(-1)
-        assert problem.validation_accuracy(problem.initial) == np.mean(predictions == task.choosing.labels)
-        assert problem.validation_accuracy(problem.initial * np.nan) == -1
+        assert problem.validation_score(problem.initial) == np.mean(predictions == task.choosing.labels)
+        assert problem.validation_score(problem.initial * np.nan) == -1
 
 
 def test_second_order_agrees_with_retraining_for_logistic_regression() -> None:

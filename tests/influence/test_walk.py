@@ -17,8 +17,8 @@ def walking(steps: list[Step], gradients: list[float], over: list[int] | None = 
     asked, waits, left = [], over if over is not None else [], iter(gradients)
     problem = SimpleNamespace(
         initial=tf.zeros(1),
-        validation_accuracy=lambda _: 0.5,
-        task=SimpleNamespace(train=range(10)),
+        validation_score=lambda _: 0.5,
+        task=SimpleNamespace(train=range(10), measure="accuracy"),
         right_hand_side=lambda _: tf.constant([next(left)]),
     )
 

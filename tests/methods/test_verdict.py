@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.support.small import blobs, fitted, poisoned_task, small_model
-from unlearning.evaluation import predict
+from unlearning import methods
+from unlearning.evaluation import likelihood, predict, predict_probabilities
 from unlearning.interop import copy_model
 from unlearning.methods import FLAGGED, NOTHING, RIGHT_LABELS
 from unlearning.methods.verdict import _upper, ask
@@ -60,6 +61,33 @@ class TestAsk:
         before, _ = ask(model, None, task, RIGHT_LABELS)
         said = predict(model, task.train.images[removed.rows]).argmax(axis=-1)
         assert before.judge(before).flagged.before == pytest.approx(np.mean(said != task.train.labels[removed.rows]))
+
+
+class TestLikelihood:
+    def test_rows_are_asked_about_as_they_should_have_been(self, case):
+        """A replaced image counts with its corrected label; without right labels, the given image with another one."""
+        model, task = case
+        rows = task.corrections.rows
+        images = task.validation.images[: len(rows)]
+        replaced = Corrections(rows, task.corrections.labels, images)
+        task = dataclasses.replace(task, corrections=replaced, measure="likelihood")
+        told, _ = ask(model, None, task, RIGHT_LABELS)
+        found = predict_probabilities(model, images)[np.arange(len(rows)), replaced.labels]
+        assert told.judge(told).flagged.before == pytest.approx(np.exp(np.mean(np.log(found))))
+        bad, _ = ask(model, None, task, FLAGGED)
+        given = predict_probabilities(model, task.train.images[rows])[np.arange(len(rows)), task.train.labels[rows]]
+        assert bad.judge(bad).flagged.before == pytest.approx(np.exp(np.mean(np.log(1 - given))))
+        assert told.accuracy == right(model, task.validation)
+        assert told.choosing == pytest.approx(likelihood(model, task.choosing))
+
+    @pytest.mark.parametrize("name", ["first-order", "second-order", "fine-tuning"])
+    def test_methods_choose_by_it(self, case, name):
+        model, task = case
+        task = dataclasses.replace(task, measure="likelihood")
+        outcome = methods.get(name).unlearn(model, task)
+        best = max(row["validation_likelihood"] for row in outcome.history)
+        assert outcome.applied
+        assert likelihood(outcome.model, task.choosing) == pytest.approx(best, rel=1e-4)
 
 
 class TestShared:

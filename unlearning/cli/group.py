@@ -70,6 +70,7 @@ tensorboard_option = option(
 _SECTIONS = {
     "Your model": ("unlearning.cli.models", ("repair", "detect", "convert")),
     "Experiments": ("unlearning.cli.experiments", ("run", "unlearn", "reproduce")),
+    "Language models": ("unlearning.cli.memorising", ("memorise",)),
     "Results": ("unlearning.cli.results", ("show", "export", "figures", "report", "validate")),
     "What there is": ("unlearning.cli.listing", ("list", "schema")),
 }

@@ -25,7 +25,7 @@ def gradient_steps(problem: InfluenceProblem, tau: float | None) -> Propose:
         if length is None:
             return Step(None, best_accuracy, {})
         candidate = current - length * gradient
-        return Step(candidate, problem.validation_accuracy(candidate), {"tau": length})
+        return Step(candidate, problem.validation_score(candidate), {"tau": length})
 
     return propose
 
@@ -47,7 +47,7 @@ def search_length(problem: InfluenceProblem, start: tf.Tensor, gradient: tf.Tens
 
     def score(power: float) -> float:
         if power not in scores:
-            scores[power] = problem.validation_accuracy(start - unit * 2.0**power * gradient)
+            scores[power] = problem.validation_score(start - unit * 2.0**power * gradient)
         return scores[power]
 
     best, falls = floor, 0

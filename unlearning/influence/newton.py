@@ -208,7 +208,7 @@ def _choose(problem: InfluenceProblem, current: tf.Tensor, solution: Solution, l
             continue
         for length in lengths:
             candidate = current - length * solution.vectors[position]
-            accuracy = problem.validation_accuracy(candidate)
+            accuracy = problem.validation_score(candidate)
             if accuracy > best.accuracy:
                 best = Step(candidate, accuracy, {"damping": report.damping, "step_length": length})
     return dataclasses.replace(best, solves=solution.reports, solver_log=solution.log)

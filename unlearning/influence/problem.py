@@ -17,6 +17,8 @@ objective is as stationary as the trained model was on its own; early-stopped tr
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -86,7 +88,12 @@ class InfluenceProblem:
         validation = task.choosing
         store = self._build_store([validation.images], "features of the validation rows")
         self._validation = Objective(
-            self.head, store, np.arange(len(validation)), validation.labels, batch_rows=4 * settings.batch_rows
+            self.head,
+            store,
+            np.arange(len(validation)),
+            validation.labels,
+            batch_rows=4 * settings.batch_rows,
+            penalised=False,
         )
         self._difference_at_start: tf.Tensor | None = None
         self._offset: tf.Tensor | None = None
@@ -177,11 +184,17 @@ class InfluenceProblem:
         self.count(gradient_rows=self.corrected.rows)
         return self.corrected.gradient(parameters) - self._offset
 
-    def validation_accuracy(self, parameters: tf.Tensor) -> float:
-        """Returns the accuracy on the validation rows that choose; parameters that are not finite score -1."""
+    def validation_score(self, parameters: tf.Tensor) -> float:
+        """Returns the accuracy on the validation rows that choose; parameters that are not finite score -1.
+
+        Where likelihood is the measure it is the geometric mean of the probabilities of their labels.
+        """
         if not bool(tf.reduce_all(tf.math.is_finite(parameters))):
             return -1.0
         self.count(forward_rows=self._validation.rows)
+        if self.task.measure == "likelihood":
+            loss = float(self._validation.loss(parameters))
+            return math.exp(-loss) if math.isfinite(loss) else -1.0
         predictions = self._validation.predictions(parameters).numpy()
         return float(np.mean(predictions == self.task.choosing.labels))
 

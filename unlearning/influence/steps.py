@@ -86,10 +86,9 @@ def walk(
         What came of it.
     """
     current = best = problem.initial
-    best_accuracy = problem.validation_accuracy(current)
-    history: list[dict[str, Any]] = [
-        {"step": 0, "validation_accuracy": best_accuracy, "seconds": time.perf_counter() - started}
-    ]
+    best_accuracy = problem.validation_score(current)
+    scored = f"validation_{problem.task.measure}"
+    history: list[dict[str, Any]] = [{"step": 0, scored: best_accuracy, "seconds": time.perf_counter() - started}]
     solves: list[SolveReport] = []
     solver_log: list[dict[str, Any]] = []
     status, without_gain = None, 0
@@ -108,7 +107,7 @@ def walk(
             break
         current = step.parameters
         seconds = time.perf_counter() - started
-        history.append({"step": number, "validation_accuracy": step.accuracy, "seconds": seconds, **step.log})
+        history.append({"step": number, scored: step.accuracy, "seconds": seconds, **step.log})
         without_gain = 0 if step.accuracy > best_accuracy else without_gain + 1
         if step.accuracy > best_accuracy:
             best, best_accuracy = current, step.accuracy

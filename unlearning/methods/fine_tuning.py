@@ -115,6 +115,7 @@ class FineTuning(Limited):
             budget,
             falling=falling,
             recalibration=self._recalibration(rows, task.seed),
+            measure=task.measure,
         )
         watch.score(trained, learning_rate=None)
         closed = gives_probabilities(tuned, task.train.images, task.num_classes)  # a softmax out of reach stays

@@ -42,23 +42,62 @@ class Answers:
     def __init__(self, said: dict[str, np.ndarray], task: UnlearningTask, told: frozenset[str]) -> None:
         right = said["validation"] == task.validation.labels
         self.rows = sum(len(classes) for classes in said.values())
-        self._right = right
         self.accuracy = float(np.mean(right))
-        self._deciding = right[task.deciding_rows]
+        self._right, self._deciding_rows = right, task.deciding_rows
         self.choosing = float(np.mean(np.delete(right, task.deciding_rows)))
         self._flagged: np.ndarray | None = None
         if "flagged" in said:
-            given, flagged = task.train.labels[task.corrections.rows], task.corrections
-            wanted = flagged.labels if told >= RIGHT_LABELS else REMOVED
+            given, wanted = _wanted(task, told)
             self._flagged = np.where(wanted == REMOVED, said["flagged"] != given, said["flagged"] == wanted)
+
+    compare: Callable[..., acceptance.Paired] = staticmethod(acceptance.compare)
+    """Compares two models row by row."""
 
     def judge(self, proposed: Answers) -> acceptance.Acceptance:
         """Returns whether another model's answers are an improvement."""
         flagged = None
         if self._flagged is not None and proposed._flagged is not None:
-            flagged = acceptance.compare(self._flagged, proposed._flagged)
-        everything = acceptance.compare(self._right, proposed._right)
-        return acceptance.judge(acceptance.compare(self._deciding, proposed._deciding), everything, flagged)
+            flagged = self.compare(self._flagged, proposed._flagged)
+        chosen = self._deciding_rows
+        return acceptance.judge(
+            self.compare(self._right[chosen], proposed._right[chosen]),
+            self.compare(self._right, proposed._right),
+            flagged,
+        )
+
+
+class Likelihoods(Answers):
+    """How likely a model finds what is right: of flagged rows the corrected label, of the row as it should have been.
+
+    Of a row that is removed, or of which no more is told than that it is bad, anything but the given label is right.
+
+    Args:
+        probabilities: By question.
+        task: The task.
+        told: What the method was told of bad rows.
+    """
+
+    compare = staticmethod(acceptance.compare_losses)
+
+    def __init__(self, probabilities: dict[str, np.ndarray], task: UnlearningTask, told: frozenset[str]) -> None:
+        from unlearning.evaluation import label_loss
+
+        super().__init__({"validation": probabilities["validation"].argmax(axis=-1)}, task, told)
+        self.rows = sum(len(rows) for rows in probabilities.values())
+        self._right = label_loss(probabilities["validation"], task.validation.labels)
+        self.choosing = float(np.exp(-np.mean(np.delete(self._right, task.deciding_rows))))
+        if "flagged" in probabilities:
+            given, wanted = _wanted(task, told)
+            found, rows = probabilities["flagged"], np.arange(len(given))
+            right = np.where(wanted == REMOVED, 1 - found[rows, given], found[rows, wanted])
+            self._flagged = -np.log(np.maximum(right, np.finfo(np.float64).tiny))
+
+
+def _wanted(task: UnlearningTask, told: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The given and the corrected labels of the flagged rows, as far as a method was told of these."""
+    flagged = task.corrections
+    wanted = flagged.labels if told >= RIGHT_LABELS else np.full(len(flagged), REMOVED)
+    return task.train.labels[flagged.rows], wanted
 
 
 @spending("the verdict")
@@ -76,7 +115,7 @@ def ask(
     Returns:
         The answers of both.
     """
-    from unlearning.evaluation import predict
+    from unlearning.evaluation import predict, predict_probabilities
 
     questions = {"validation": task.validation.images}
     if told >= FLAGGED and len(task.corrections) and not task.is_stage:
@@ -85,6 +124,16 @@ def ask(
     def answers(network: keras.Model, asked: dict[str, Any]) -> Answers:
         said = {name: predict(network, rows).argmax(axis=-1) for name, rows in asked.items()}
         return Answers(said, task, told)
+
+    if task.measure == "likelihood":
+        if "flagged" in questions and task.corrections.images is not None and told >= RIGHT_LABELS:
+            questions["flagged"] = task.corrections.images
+        asked_both = [
+            Likelihoods({name: predict_probabilities(one, rows) for name, rows in questions.items()}, task, told)
+            for one in (model, proposal)
+            if one is not None
+        ]
+        return asked_both[0], asked_both[1] if proposal is not None else None
 
     shared = None if proposal is None else _upper(model, proposal)
     if proposal is None:

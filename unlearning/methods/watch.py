@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from unlearning.evaluation import accuracy
+from unlearning.evaluation import accuracy, likelihood
 from unlearning.projection.statistics import recalibrate_batch_norm
-from unlearning.task import Split
+from unlearning.task import Measure, Split
 from unlearning.training.pace import Budget, Pace
 
 
@@ -24,6 +24,7 @@ class Watch(keras.callbacks.Callback):
         budget: What may be spent.
         falling: Whether learning rates fall.
         recalibration: Images from which batch normalisation is re-estimated before scoring; None: it is not.
+        measure: What is scored.
 
     Attributes:
         history: One mapping a scored model.
@@ -34,9 +35,16 @@ class Watch(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, validation: Split, budget: Budget, *, falling: bool = False, recalibration: np.ndarray | None = None
+        self,
+        validation: Split,
+        budget: Budget,
+        *,
+        falling: bool = False,
+        recalibration: np.ndarray | None = None,
+        measure: Measure = "accuracy",
     ) -> None:
         super().__init__()
+        self._measure = measure
         self._validation, self._budget = validation, budget
         self._falling, self._recalibration = falling, recalibration
         self._scorings: list[float] = []  # shares of the budget; the first one compiles, as those at the very end do
@@ -73,9 +81,9 @@ class Watch(keras.callbacks.Callback):
         if not all(np.isfinite(weight).all() for weight in weights):
             self.broken = model.stop_training = True
             return
-        score = accuracy(model, self._validation)
+        score = (accuracy if self._measure == "accuracy" else likelihood)(model, self._validation)
         self.forward_rows += len(self._validation)
-        row = {"step": len(self.history), "validation_accuracy": score, "seconds": self._budget.seconds}
+        row = {"step": len(self.history), f"validation_{self._measure}": score, "seconds": self._budget.seconds}
         self.history.append({**row, **columns})
         if score > self._best:
             self.best_weights, self._best = (weights if len(self.history) > 1 else None), score

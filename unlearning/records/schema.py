@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from unlearning.errors import InputError
 from unlearning.files import write_text
-from unlearning.records import KINDS
+from unlearning.records import KINDS, MemorisationResults
 from unlearning.records.comparison import Comparison
 from unlearning.records.validation import ValidationReport
 
@@ -22,7 +22,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def kinds() -> dict[str, type[BaseModel]]:
     """Returns all records by the name of their schema: those in files, and those that commands print."""
-    return {**KINDS, "comparison": Comparison, "validation_report": ValidationReport}
+    return {
+        **KINDS,
+        "memorisation_results": MemorisationResults,
+        "comparison": Comparison,
+        "validation_report": ValidationReport,
+    }
 
 
 def schema_of(name: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from unlearning.repairs.outcome import describe
 from unlearning.repairs.settings import DetectSettings, default_detection, take_detection, take_time, with_eyes
 from unlearning.repairs.taking import Data, check_model, count_classes, hold_out, open_data, take_data, take_rows
 from unlearning.settings import check_seed
-from unlearning.task import Corrections, Split, UnlearningOutcome, UnlearningTask
+from unlearning.task import Corrections, Measure, Split, UnlearningOutcome, UnlearningTask
 
 if TYPE_CHECKING:
     import keras
@@ -84,6 +84,7 @@ def repair(
     validation: Split | tuple[Any, Any] | None = None,
     num_classes: int | None = None,
     loss: OriginalLoss | None = None,
+    measure: Measure = "accuracy",
     seed: int = 0,
 ) -> Repair:
     """Corrects a trained classifier; the given model is not changed.
@@ -114,6 +115,8 @@ def repair(
             image set or source; of arrays see above.
         num_classes: Number of classes; by default that of the image set, or the model's outputs.
         loss: What the model was trained to minimise, where that was not plain cross-entropy; see `unlearning.loss`.
+        measure: By what the repair is judged: `"accuracy"`, or `"likelihood"` of the labels, for models that are seldom
+            sure, such as language models (see `unlearning.acceptance`).
         seed: Seed of what detector and method draw.
 
     Returns:
@@ -165,6 +168,7 @@ def repair(
         suspects=suspects,
         known=known,
         loss=loss or PLAIN,
+        measure=measure,
     )
     flagged_rows, corrections = len(corrections), task.corrections
     held_out = None if own_validation is not None else hold_out(train.labels, corrections.rows, seed)

@@ -19,6 +19,7 @@ from unlearning.files import file_sha256, is_plain
 from unlearning.links import real_below, still_real
 from unlearning.records import (
     DetectionResults,
+    MemorisationResults,
     Record,
     TrainResults,
     UnlearningResults,
@@ -31,7 +32,7 @@ from unlearning.records import (
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
-T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults)
+T = TypeVar("T", TrainResults, UnlearningResults, DetectionResults, MemorisationResults)
 
 
 def keep_inside(experiment: Path, files: layout.Files) -> None:
