@@ -1,13 +1,13 @@
-"""What comes back for how much: single methods at several budgets, beside fine-tuning whose learning rate falls to zero.
+"""What comes back for how much: methods at several budgets, beside fine-tuning whose learning rate falls to zero.
 
     export TFDS_DATA_DIR=...
     python cli.py run --data cifar10 --train-rows 20000 --epochs 20 --budgets 4000 --methods annealing --out DIR
-    PYTHONPATH=.:tests python tests/benchmarks/by_cost.py RUN_DIR [RUN_DIR ...]
+    PYTHONPATH=.:tests:tests/benchmarks python tests/benchmarks/by_cost.py RUN_DIR [RUN_DIR ...]
 
-Each RUN_DIR is a poisoned model of an experiment. `known` says what a repair is told: the right labels of the bad rows,
-or which rows they are. `cpu s` is all processor time of a repair, `of training` its share of that of the poisoned model.
-`restored` is the share of the accuracy that the wrong labels have cost, `healed` that of the bad rows predicted as their
-true label. `fine-tuning` moves all weights, `fine-tuning, head` the dense head on features computed once.
+Each RUN_DIR is a poisoned model of an experiment. `known` says what a repair is told: the right labels of the bad
+rows, or which rows they are. `cpu s` is all processor time of a repair, `of training` its share of that of the poisoned
+model. `restored` is the share of the accuracy that the wrong labels have cost, `healed` that of the bad rows predicted
+as their true label. `fine-tuning` moves all weights, `fine-tuning, head` the dense head on features computed once.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-
 from chosen import Bench
+
 from support.benchmarks import save
 from unlearning.task import REMOVED, Corrections
 
