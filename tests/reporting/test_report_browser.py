@@ -231,7 +231,7 @@ class TestCharts:
     def test_names_do_not_overlap_and_every_axis_has_two_ticks(self, visit: Visit) -> None:
         found = visit.page.locator("#panels figure").evaluate_all(
             """nodes => {
-              const box = node => { const b = node.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; };
+              const box = node => { const b = node.getBoundingClientRect(); return [b.x, b.y, b.right, b.bottom]; };
               return nodes.map(node => ({
                 boxes: [...node.querySelectorAll("text:not(.title)")].map(box),
                 names: [...node.querySelectorAll("text:not(.tick):not(.title)")].map(text => text.textContent),
