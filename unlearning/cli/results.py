@@ -44,23 +44,27 @@ def show(directory: Path, compare: bool, control: str, as_json: bool) -> None:
     from unlearning.records import UnlearningResults
 
     tree = read_folders([directory], strict=True)
-    entries, trained, own = tree.repairs(), tree.trainings(), tree.own()
+    entries, trained, own, remembered = tree.repairs(), tree.trainings(), tree.own(), tree.memorisations()
     if compare:
         if own and not entries:
             raise InputError(f"{directory} holds repairs of your own models, which have no control to compare with.")
         _compare(entries, control, as_json)
         return
-    if not entries and not trained and not own:
-        raise InputError(f"{directory} holds no results of run, unlearn, repair or detect.")
+    if not entries and not trained and not own and not remembered:
+        raise InputError(f"{directory} holds no results of run, unlearn, repair, detect or memorise.")
     results = [entry.results for entry in entries if isinstance(entry.results, UnlearningResults)]
     foreign = [entry for entry in entries if not isinstance(entry.results, UnlearningResults)]
     if as_json:
         from unlearning.experiments.results.export import tidy_row
 
-        print_json([*results, *(tidy_row(entry) for entry in foreign), *(one.results for one in own)])
+        print_json([*results, *(tidy_row(entry) for entry in foreign), *(one.results for one in own), *remembered])
         return
     from unlearning.reporting.tables import format_entries, format_own, format_reference, terminal_width
 
+    if remembered:
+        from unlearning.reporting.tables.memorisation import format_memorisation
+
+        say(format_memorisation(remembered, terminal_width()))
     if trained:
         print_training(directory, trained)
         say()

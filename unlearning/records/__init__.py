@@ -19,7 +19,7 @@ from unlearning.records.configs import DataConfig, DetectConfig, PoisonConfig, T
 from unlearning.records.detections import DetectionMetrics, DetectionResults
 from unlearning.records.failures import CellFailure, FailedStage
 from unlearning.records.features import AngleGroup, FeatureResults
-from unlearning.records.memorisation import MemorisationResults
+from unlearning.records.memorisation import MEMORISATION, MemorisationResults
 from unlearning.records.repairs import RepairResults, RowList, Solve, UnlearningResults, Work, metrics
 from unlearning.records.rows import read_rows, write_rows
 from unlearning.records.shown import Shown
@@ -41,6 +41,7 @@ KINDS: dict[str, type[BaseModel]] = {
 
 __all__ = [
     "KINDS",
+    "MEMORISATION",
     "SCHEMA_VERSION",
     "Accepted",
     "AngleGroup",

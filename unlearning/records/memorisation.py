@@ -96,6 +96,10 @@ class MemorisationOutcome(Record):
     """What the method adds."""
 
 
+MEMORISATION = "memorisation_results.json"
+"""The file of a `MemorisationResults`."""
+
+
 class MemorisationResults(Versioned):
     """A language model: as trained, or after a repair."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,17 @@ def test_what_is_there_is_found_again(made) -> None:
     listed = cli(*TINY, "--out", "e", "--seeds", "42,43", "--dry-run", cwd=folder).stdout.splitlines()
     assert [line.rpartition(": ")[2] for line in listed] == ["there"] * 2 + ["to be made"] * 2
     assert tree(folder) == before
+
+
+def test_it_is_shown_and_checked_like_other_results(made, tmp_path: Path) -> None:
+    folder, said = made
+    shown = cli("show", "e", cwd=folder)
+    assert shown.returncode == 0 and shown.stdout.rstrip() in said
+    assert cli("validate", "e", cwd=folder).returncode == 0
+    shutil.copytree(folder / "e", tmp_path / "e")
+    (tmp_path / "e" / "seed-42" / "fine-tuning" / "model.keras").write_bytes(b"")
+    checked = cli("validate", "e", cwd=tmp_path)
+    assert checked.returncode == 1 and "not the recorded SHA-256" in checked.stdout
 
 
 def test_each_seed_is_repaired_on_its_own_text_though_another_was_found(monkeypatch, tmp_path) -> None:

@@ -28,6 +28,7 @@ from unlearning.methods.base import Method, Took
 from unlearning.progress import stage, stages
 from unlearning.records import config_hash, write_json
 from unlearning.records.memorisation import (
+    MEMORISATION,
     CanaryScore,
     MemorisationConfig,
     MemorisationOutcome,
@@ -71,7 +72,7 @@ class Stage:
     @property
     def record(self) -> Path:
         """Its record; written last."""
-        return self.folder / "memorisation_results.json"
+        return self.folder / MEMORISATION
 
     @property
     def model(self) -> Path:
@@ -249,7 +250,7 @@ def _took(folder: Path) -> Took:
     """How long the repair in a folder took."""
     from unlearning.records import read_json
 
-    found = read_json(folder / "memorisation_results.json", MemorisationResults)
+    found = read_json(folder / MEMORISATION, MemorisationResults)
     return Took(found.duration_s, found.cpu_s)
 
 

@@ -13,9 +13,11 @@ from unlearning.experiments.results.reading import Files
 from unlearning.links import real_path
 from unlearning.methods.described import label
 from unlearning.records import (
+    MEMORISATION,
     CellFailure,
     DetectionResults,
     FeatureResults,
+    MemorisationResults,
     PoisonConfig,
     RepairResults,
     TrainConfig,
@@ -288,6 +290,12 @@ class Tree:
     def own(self) -> list[Own]:
         """Returns all records of a user's own models that can be read, by name."""
         return [one for one in self.found_own if one.results is not None]
+
+    def memorisations(self) -> list[MemorisationResults]:
+        """Returns what `memorise` has found, in any folder: by seed, the model as trained before its repairs."""
+        read = (self.read.record(path, MemorisationResults) for path, _ in self.files if path.name == MEMORISATION)
+        found = [record for record in read if record is not None]
+        return sorted(found, key=lambda record: (record.config.seed, record.repair is not None))
 
     def trainings(self) -> list[Training]:
         """Returns all trained models that have results, clean ones first, then by path; in any folder."""

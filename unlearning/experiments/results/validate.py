@@ -25,9 +25,11 @@ from unlearning.files import file_sha256, is_plain
 from unlearning.links import real_path
 from unlearning.records import (
     KINDS,
+    MEMORISATION,
     DetectConfig,
     DetectionResults,
     FeatureResults,
+    MemorisationResults,
     PoisonConfig,
     Record,
     RepairResults,
@@ -86,6 +88,9 @@ class _Check:
             return
         if "backup" in path.relative_to(root).parts[:-1]:
             return  # the state of a training that was interrupted
+        if is_plain(path.with_name(MEMORISATION)):
+            self.memorised(path)
+            return
         here = room(path)
         if path.suffix == ".json":
             self.json(path, here)
@@ -95,6 +100,17 @@ class _Check:
             self.figure(path)
         elif not self.belongs_to_record(path):
             self.problem(path, "foreign", "no file of an experiment has this name here")
+
+    def memorised(self, path: Path) -> None:
+        """Checks a file that `memorise` has written."""
+        record = self.read.record(path.with_name(MEMORISATION), MemorisationResults)
+        if path.name == MEMORISATION and record is not None:
+            self.counts["records"] += 1
+            self.weights(path.with_name("model.keras"), record.model_sha256)
+        elif path.suffix == ".csv":
+            self.log(path)
+        elif path.name not in (MEMORISATION, "model.keras"):
+            self.problem(path, "foreign", "`memorise` writes no file of this name")
 
     def known(self, path: Path, here: layout.Files) -> None:
         """Checks a file, no record, that the folder may hold."""
