@@ -96,8 +96,8 @@ def as_tex(text: str) -> str:
     r"""Returns a text as LaTeX takes it in a caption.
 
     Example:
-        >>> as_tex("50 % of a_b ± 1")
-        '50 \% of a\_b $\pm$ 1'
+        >>> print(as_tex("50 % of a_b ± 1"))
+        50 \% of a\_b $\pm$ 1
     """
     escaped = "".join({"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}.get(c, c) for c in text)
     for letter in "&%$#_":
