@@ -99,7 +99,8 @@ def as_tex(text: str) -> str:
         >>> print(as_tex("50 % of a_b ± 1"))
         50 \% of a\_b $\pm$ 1
     """
-    escaped = "".join({"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}.get(c, c) for c in text)
+    letters = {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}", "{": r"\{", "}": r"\}"}
+    escaped = "".join(letters.get(c, c) for c in text)
     for letter in "&%$#_":
         escaped = escaped.replace(letter, f"\\{letter}")
     return escaped.replace("±", r"$\pm$").replace("…", r"\ldots{}").replace("–", "--")
