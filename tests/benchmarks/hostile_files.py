@@ -185,7 +185,7 @@ def _quicken() -> None:
     from unlearning.reporting.page import charts, render
 
     canvas.PAPER_DPI = 30
-    drawn: dict[str, tuple[bytes, bytes]] = {}
+    drawn: dict[str, bytes] = {}
     original = charts.draw_static
 
     def once(rows):

@@ -137,7 +137,9 @@ def draw_mixture(
         axes.set_ylim(0.5, 2 * counts.max())
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
         axes.minorticks_off()
-    axes.legend()
+    else:
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=True, framealpha=0.85, edgecolor="none")
     canvas.save(figure, path)
 
 

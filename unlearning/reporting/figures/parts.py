@@ -96,10 +96,11 @@ def as_tex(text: str) -> str:
     r"""Returns a text as LaTeX takes it in a caption.
 
     Example:
-        >>> as_tex("50 % of a_b ± 1")
-        '50 \% of a\_b $\pm$ 1'
+        >>> print(as_tex("50 % of a_b ± 1"))
+        50 \% of a\_b $\pm$ 1
     """
-    escaped = "".join({"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}.get(c, c) for c in text)
+    letters = {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}", "{": r"\{", "}": r"\}"}
+    escaped = "".join(letters.get(c, c) for c in text)
     for letter in "&%$#_":
         escaped = escaped.replace(letter, f"\\{letter}")
     return escaped.replace("±", r"$\pm$").replace("…", r"\ldots{}").replace("–", "--")
