@@ -1,4 +1,4 @@
-"""Draws the pictures of README.md from the published records, into docs/images/.
+"""Draws the pictures of README.md from the published records and benchmarks, into docs/images/.
 
     PYTHONPATH=. python docs/pictures.py
 
@@ -7,7 +7,9 @@ Equal records make equal files.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,20 +32,15 @@ HALF = (
 )
 """Rows of the first picture: folder, name, and what the repair was told."""
 
-PAIRS = {
-    "first-order": ("first-order", (6, -3)),
-    "second-order-single": ("second-order-single", (6, -3)),
-    "second-order": ("second-order", (-6, 7)),
-    "first-order-reference": ("first-order-reference", (6, -3)),
-    "second-order-lissa": ("second-order-lissa", (6, -3)),
-    "second-order-detected-patches": ("detector patches, then second-order", (-8, 8)),
-    "sap": ("sap", (6, -3)),
-    "sap-head-3000": ("sap, dense layers", (6, -3)),
-    "sap+second-order-head": ("sap, then second-order", (6, -8)),
-    "fine-tuning-equal-time": ("control: fine-tuning, one constant rate", (-6, 7)),
-    "fine-tuning": ("control: fine-tuning, three constant rates", (-8, 5)),
+MEASURED = ROOT / "tests" / "benchmarks" / "results"
+LINES = ("fine-tuning", "fine-tuning, middle", "fine-tuning, head", "fspmu")
+"""Repairs of the second picture that were measured at several budgets: lines."""
+NAMED = {
+    "fine-tuning": "control: fine-tuning, all weights",
+    "fine-tuning, middle": "control: fine-tuning, upper half",
+    "fine-tuning, head": "control: fine-tuning, dense head",
 }
-"""Points of the second picture: folder, name, and where the name stands (points from the marker)."""
+"""What they are called there, where that is not their name."""
 
 
 def results(experiment: str, budget: int) -> dict[str, list[UnlearningResults]]:
@@ -91,28 +88,43 @@ def draw_half() -> None:
 
 
 @styled(PAPER)
-def draw_pairs() -> None:
-    """A fifth of the labels flipped in pairs: what comes back, and what it costs."""
-    found = results("cifar10-20000-cnn_small-flip-pairs", 4000)
-    figure, axes = new_figure(7, 3.6)
-    for name, (text, offset) in PAIRS.items():
-        (record,) = found[name]
-        style = look(name)
-        assert record.acc_perc_restored is not None
-        point = share_of_training(record), 100 * record.acc_perc_restored
-        axes.plot(*point, style.matplotlib_marker, color=style.colour, markersize=7)
-        axes.annotate(text, point, offset, ha="left" if offset[0] > 0 else "right", **AT)
-    axes.axhline(100, color="#404040", linewidth=1)
-    axes.annotate("clean model", (2, 100), (0, 3), **AT)
-    axes.set(xscale="log", xlim=(1.8, 60), ylim=(0, 112))
-    axes.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
-    axes.minorticks_off()
-    axes.set(xlabel="processor time, % of the training", ylabel="lost accuracy that came back, %")
-    save(figure, IMAGES / "flip-pairs.png", DPI)
+def draw_cost() -> None:
+    """A fifth of the labels flipped in pairs: what comes back by what is known, and what it costs."""
+    rows = json.loads((MEASURED / "by_cost.json").read_text())["rows"]
+    rows += [row for row in json.loads((MEASURED / "chosen.json").read_text())["rows"] if row["repair"] == "auto"]
+    figure, panels = new_figure(7, 3.4, columns=2, sharey=True)
+    for axes, known in zip(panels, ("right labels", "bad rows"), strict=True):
+        here = [row for row in rows if row["known"] == known]
+        for name in sorted({row["repair"] for row in here}, key=lambda name: (name not in LINES, name)):
+            points = by_budget([row for row in here if row["repair"] == name])
+            cost, mean, spread = (np.array(values) for values in zip(*points, strict=True))
+            style = look(name.partition(",")[0])
+            dash = {"fine-tuning, head": ":", "fine-tuning, middle": "--"}.get(name, "-")
+            drawn = {"color": style.colour, "marker": style.matplotlib_marker, "label": NAMED.get(name, name)}
+            axes.errorbar(cost, mean, spread, linestyle=dash, linewidth=1.2, markersize=5, elinewidth=0.8, **drawn)
+        axes.set(xscale="log", title=f"{known} known", xlabel="processor time, % of the training")
+        axes.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        axes.minorticks_off()
+        axes.axhline(100, color="#404040", linewidth=1)
+        axes.legend(loc="lower right", fontsize=6.5)
+    panels[0].annotate("clean model", (0.75, 100), (0, 3), **AT)
+    panels[0].set(ylim=(0, 112), ylabel="lost accuracy that came back, %")
+    save(figure, IMAGES / "by-cost.png", DPI)
+
+
+def by_budget(rows: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
+    """Returns cost, mean and standard deviation (all in %) of what came back, over seeds, by budget."""
+    found = []
+    for budget in sorted({row.get("budget") or 0.0 for row in rows}):
+        of = [row for row in rows if (row.get("budget") or 0.0) == budget]
+        back = 100 * np.array([row["restored"] for row in of])
+        spread = float(back.std(ddof=1)) if len(back) > 1 else 0.0
+        found.append((100 * float(np.mean([row["of training"] for row in of])), float(back.mean()), spread))
+    return found
 
 
 AT = {"textcoords": "offset points", "fontsize": 7.5}
 
 if __name__ == "__main__":
     draw_half()
-    draw_pairs()
+    draw_cost()

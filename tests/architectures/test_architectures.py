@@ -110,6 +110,7 @@ def test_the_transformer_knows_where_its_patches_are() -> None:
     np.testing.assert_allclose(model(images), model(swapped), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_transformer_needs_nothing_but_keras(tmp_path: Path) -> None:
     save_model(build("vit", input_shape=(8, 8, 1), num_classes=3), tmp_path / "vit.keras")
     code = "import sys, keras; print(keras.saving.load_model(sys.argv[1], safe_mode=True).output_shape)"

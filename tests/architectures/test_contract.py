@@ -17,6 +17,11 @@ from unlearning.interop import as_logit_model, copy_model, load_model, save_mode
 from unlearning.registry import Role
 
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES.names())
+LARGE = {"vgg11_bn", "resnet18", "preact_resnet18"}
+whole_ones = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in ARCHITECTURES.names()]
+)
+"""What is dear to ask of large ones is asked in the slow run."""
 
 
 @every_architecture
@@ -41,7 +46,7 @@ def test_any_shape_and_class_count_gives_float32_logits(name: str, shape: tuple[
     assert len({layer.name for layer in model.layers}) == len(model.layers)
 
 
-@every_architecture
+@whole_ones
 def test_every_architecture_can_be_saved_and_copied(name: str, tmp_path: Path) -> None:
     model = build(name, input_shape=(8, 8, 1), num_classes=3, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype("float32")
@@ -52,7 +57,7 @@ def test_every_architecture_can_be_saved_and_copied(name: str, tmp_path: Path) -
         np.testing.assert_allclose(other(images), expected, atol=1e-5)
 
 
-@every_architecture
+@whole_ones
 def test_the_seed_fixes_the_weights_of_every_architecture(name: str) -> None:
     one, same, other = (build(name, input_shape=(8, 8, 1), num_classes=3, seed=s).get_weights() for s in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from support.command import assert_refused, process
 from support.small import poisoned_task
@@ -37,6 +38,7 @@ class Theirs(keras.Model):
 """
 
 
+@pytest.mark.slow
 def test_a_subclassed_model(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(MODULE)
     spec = importlib.util.spec_from_file_location("theirs_here", tmp_path / "theirs.py")

@@ -124,9 +124,11 @@ ONE_SOLVE = {"steps": 1, "dampings": (0.1,), "step_lengths": (1.0,), "cg_iterati
 # project a model that has masks.
 METHODS = [
     ("gru", "second-order", ONE_SOLVE),
-    ("plain", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}),
-    pytest.param(
-        "gru", "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}, marks=pytest.mark.slow
+    *(
+        pytest.param(
+            kind, "second-order", {**ONE_SOLVE, "trainable_from": "mixed", "solver": "cg"}, marks=pytest.mark.slow
+        )
+        for kind in ("plain", "gru")
     ),
     ("plain", "first-order", {"trainable_from": "all"}),
     ("plain", "sap", {}),
@@ -142,7 +144,7 @@ METHODS = [
         ),
         marks=pytest.mark.slow,
     ),
-    ("bidirectional", "ssd", {"alphas": (3.0,), "shares": ()}),
+    pytest.param("bidirectional", "ssd", {"alphas": (3.0,), "shares": ()}, marks=pytest.mark.slow),
 ]
 
 

@@ -100,6 +100,7 @@ class TestSharding:
         for a, b in zip(outcome.model.get_weights(), never.model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
+    @pytest.mark.slow
     def test_a_shard_without_rows_drops_out(self) -> None:
         task, _ = poisoned_task(rows=60, flips=20)
         gone = assign_shards(60, 3, task.seed)[2]
