@@ -90,8 +90,8 @@ def draw_half() -> None:
 @styled(PAPER)
 def draw_cost() -> None:
     """A fifth of the labels flipped in pairs: what comes back by what is known, and what it costs."""
-    rows = json.loads((MEASURED / "by_cost.json").read_text())["rows"]
-    rows += [row for row in json.loads((MEASURED / "chosen.json").read_text())["rows"] if row["repair"] == "auto"]
+    rows = json.loads((MEASURED / "by_cost.json").read_text())["each"]
+    rows += [row for row in json.loads((MEASURED / "chosen.json").read_text())["each"] if row["repair"] == "auto"]
     figure, panels = new_figure(7, 3.4, columns=2, sharey=True)
     for axes, known in zip(panels, ("right labels", "bad rows"), strict=True):
         here = [row for row in rows if row["known"] == known]

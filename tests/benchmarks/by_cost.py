@@ -25,7 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from chosen import Bench
 
-from support.benchmarks import save
+from support.benchmarks import over_seeds, save
 from unlearning.task import REMOVED, Corrections
 
 SHARES = (0.01, 0.02, 0.05, 0.1)
@@ -45,6 +45,9 @@ ROWS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "fine-tuning": ("fine-tuning", {"rows": "unflagged"}, True),
 }
 """The same, told which rows are bad."""
+
+KIND = ("wrong labels", "known", "repair", "budget")
+VALUES = ("before", "after", "clean", "restored", "healed", "said", "cpu_s", "of training")
 
 
 def measure(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -71,7 +74,7 @@ def main() -> None:
     for run_dir in options.run_dirs:
         for line in measure(Bench(run_dir)):
             lines.append(line)
-            save("by_cost", lines, out=options.out)
+            save("by_cost", over_seeds(lines, KIND, VALUES), out=options.out, each=lines)
 
 
 if __name__ == "__main__":

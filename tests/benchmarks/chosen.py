@@ -28,12 +28,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from support.benchmarks import save
+from support.benchmarks import over_seeds, save
 from unlearning import detect, repair
 from unlearning.evaluation import accuracy, predict
 from unlearning.experiments.cell.reopening import open_poisoned, reopen
 from unlearning.records import TrainResults, read_json
 from unlearning.task import REMOVED, Corrections
+
+KIND = ("wrong labels", "known", "repair", "moved from")
+VALUES = ("before", "after", "clean", "restored", "healed", "said", "cpu_s", "of training")
 
 
 class Bench:
@@ -127,7 +130,7 @@ def main() -> None:
     for run_dir in options.run_dirs:
         for line in measure(Bench(run_dir), os.environ.get("EYES")):
             lines.append(line)
-            save("chosen", lines, out=options.out)
+            save("chosen", over_seeds(lines, KIND, VALUES), out=options.out, each=lines)
 
 
 if __name__ == "__main__":

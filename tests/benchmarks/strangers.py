@@ -30,7 +30,7 @@ import keras
 import numpy as np
 from scipy.stats import binomtest
 
-from support.benchmarks import save
+from support.benchmarks import over_seeds, save
 from support.strangers import STRANGERS, Stranger, data_needed, divided
 from unlearning import repair
 from unlearning.evaluation import predict
@@ -114,20 +114,11 @@ def measure(name: str, seed: int) -> Iterator[dict[str, Any]]:
 
 def summed_up(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns one line for all seeds of a model, what is known and a repair."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for line in lines:
-        groups.setdefault((line["model"], line["known"], line["repair"]), []).append(line)
-    table = []
-    for (model, known, method), group in groups.items():
-        row: dict[str, Any] = {"model": model, "training rows": group[0]["training rows"], "known": known}
-        row["repair"], row["seeds"] = method, len(group)
-        for key in ("before", "after", "clean", "cpu s", "of training", "moved", "memory"):
-            values = [line[key] for line in group]
-            digits = 3 if key != "cpu s" else 1
-            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-            row[key] = f"{np.mean(values):.{digits}f}{spread if key in ('before', 'after', 'clean') else ''}"
-        row["worse"] = f"{sum(line['worse'] for line in group)} of {len(group)}"
-        table.append(row)
+    kind = ("model", "training rows", "known", "repair")
+    table = over_seeds(lines, kind, ("before", "after", "clean", "cpu s", "of training", "moved", "memory"))
+    for row in table:
+        same = [line["worse"] for line in lines if all(line[key] == row[key] for key in kind)]
+        row["worse"] = f"{sum(same)} of {len(same)}"
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -60,6 +61,33 @@ def save(name: str, rows: Sequence[Mapping[str, Any]], *, out: Path | None = Non
     }
     write_text(path, json.dumps(content, indent=1) + "\n")
     return path
+
+
+def over_seeds(lines: Sequence[Mapping[str, Any]], by: Sequence[str], values: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns one line for all seeds of a kind.
+
+    Args:
+        lines: What was measured, a line a seed.
+        by: Columns that make the kind, in which lines agree.
+        values: Columns of which there are mean and standard deviation, where there are several seeds.
+
+    Returns:
+        The lines, in order of appearance, with `by`, the number of `seeds`, and the values as text.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault(tuple(line.get(key) for key in by), []).append(line)
+    return [
+        {**dict(zip(by, kind, strict=True)), "seeds": len(group)}
+        | {key: _mean_and_deviation([line[key] for line in group]) for key in values}
+        for kind, group in groups.items()
+    ]
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    digits = 1 if max(values) >= 10 else 3
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
