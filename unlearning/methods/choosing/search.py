@@ -201,10 +201,18 @@ class Search:
     def go_on(self) -> None:
         """Trains on where the latest training is the best one: twice as long each time, for as long as that helps.
 
-        Small models have time for it, and large ones where the budget is large.
+        Small models have time for it, and large ones where the budget is large. Where all flagged rows are right, there
+        is nothing left to repair.
         """
         last, times = self.best(), 1
-        while last is not None and last is self.candidates[-1] and 2 * last.training_s < self._left():
+
+        def is_worth_it() -> bool:
+            if last is None or last is not self.candidates[-1]:
+                return False
+            return last.flagged_right < 1 and 2 * last.training_s < self._left()
+
+        while is_worth_it():
+            assert last is not None
             times *= 2
             level = next(level for level in self._levels if level.name == last.level)
             self.wear(last)
