@@ -92,7 +92,8 @@ def draw_cost() -> None:
     """A fifth of the labels flipped in pairs: what comes back by what is known, and what it costs."""
     rows = json.loads((MEASURED / "by_cost.json").read_text())["each"]
     rows += [row for row in json.loads((MEASURED / "chosen.json").read_text())["each"] if row["repair"] == "auto"]
-    figure, panels = new_figure(7, 3.4, columns=2, sharey=True)
+    figure, panels = new_figure(7, 3.9, columns=2, sharey=True)
+    shown: dict[str, Any] = {}
     for axes, known in zip(panels, ("right labels", "bad rows"), strict=True):
         here = [row for row in rows if row["known"] == known]
         for name in sorted({row["repair"] for row in here}, key=lambda name: (name not in LINES, name)):
@@ -102,12 +103,13 @@ def draw_cost() -> None:
             dash = {"fine-tuning, head": ":", "fine-tuning, middle": "--"}.get(name, "-")
             drawn = {"color": style.colour, "marker": style.matplotlib_marker, "label": NAMED.get(name, name)}
             axes.errorbar(cost, mean, spread, linestyle=dash, linewidth=1.2, markersize=5, elinewidth=0.8, **drawn)
-        axes.set(xscale="log", title=f"{known} known", xlabel="processor time, % of the training")
+        axes.set(xscale="log", xlim=(1, 15), title=f"{known} known", xlabel="processor time, % of the training")
         axes.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
         axes.minorticks_off()
         axes.axhline(100, color="#404040", linewidth=1)
-        axes.legend(loc="lower right", fontsize=6.5)
-    panels[0].annotate("clean model", (0.75, 100), (0, 3), **AT)
+        shown |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3, fontsize=7)
+    panels[0].annotate("clean model", (1.1, 100), (0, 3), **AT)
     panels[0].set(ylim=(0, 112), ylabel="lost accuracy that came back, %")
     save(figure, IMAGES / "by-cost.png", DPI)
 

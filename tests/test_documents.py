@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from support.benchmarks import RESULTS
 from support.documents import PAGES, blocks
 from support.paths import ROOT
 from unlearning import architectures, data, detection, methods, noise
@@ -146,5 +148,17 @@ def test_the_headline_of_the_readme_stands_in_its_table() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     before, _, rest = text.partition("<!-- table symmetric-50 -->\n")
     table = rest.partition("<!-- end -->")[0]
-    told = re.findall(r"[\d.]+ ± [\d.]+", before)
+    headline, _, which = before.partition("## Which method when")
+    told = re.findall(r"[\d.]+ ± [\d.]+", headline)
     assert len(told) >= 3 and [number for number in told if f"| {number} |" not in table] == []
+    measured = {_in_percent(row["restored"]) for name in ("chosen", "by_cost") for row in _results(name)}
+    told = re.findall(r"[\d.]+ ± [\d.]+", which)
+    assert len(told) >= 3 and [number for number in told if number not in measured] == []
+
+
+def _results(name: str) -> list[dict[str, Any]]:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+
+
+def _in_percent(shares: str) -> str:
+    return " ± ".join(f"{100 * float(share):.0f}" for share in shares.split(" ± "))
