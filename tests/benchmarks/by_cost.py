@@ -2,7 +2,7 @@
 
     export TFDS_DATA_DIR=...
     python cli.py run --data cifar10 --train-rows 20000 --epochs 20 --budgets 4000 --methods annealing --out DIR
-    PYTHONPATH=.:tests:tests/benchmarks python tests/benchmarks/by_cost.py RUN_DIR [RUN_DIR ...]
+    PYTHONPATH=.:tests python tests/benchmarks/by_cost.py RUN_DIR [RUN_DIR ...]
 
 Each RUN_DIR is a poisoned model of an experiment. `known` says what a repair is told: the right labels of the bad
 rows, or which rows they are. `cpu s` is all processor time of a repair, `of training` its share of that of the poisoned
@@ -12,20 +12,17 @@ as their true label. `fine-tuning` moves all weights, `fine-tuning, head` the de
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from chosen import Bench
 
 from support.benchmarks import over_seeds, save
+from support.poisoned import VALUES, Bench, measured
 from unlearning.task import REMOVED, Corrections
 
 SHARES = (0.01, 0.02, 0.05, 0.1)
@@ -46,9 +43,6 @@ ROWS: dict[str, tuple[str, dict[str, Any], bool]] = {
 }
 """The same, told which rows are bad."""
 
-KIND = ("wrong labels", "known", "repair", "budget")
-VALUES = ("before", "after", "clean", "restored", "healed", "said", "cpu_s", "of training")
-
 
 def measure(bench: Bench) -> Iterator[dict[str, Any]]:
     """Yields the lines of one poisoned model."""
@@ -63,19 +57,7 @@ def measure(bench: Bench) -> Iterator[dict[str, Any]]:
                 yield line | {"budget": share}
 
 
-def main() -> None:
-    """Measures every poisoned model, and saves the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_dirs", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    logging.disable(logging.WARNING)
-    lines: list[dict[str, Any]] = []
-    for run_dir in options.run_dirs:
-        for line in measure(Bench(run_dir)):
-            lines.append(line)
-            save("by_cost", over_seeds(lines, KIND, VALUES), out=options.out, each=lines)
-
-
 if __name__ == "__main__":
-    main()
+    for lines, out in measured(__doc__, measure):
+        summary = over_seeds(lines, ("wrong labels", "known", "repair", "budget"), VALUES)
+        save("by_cost", summary, out=out, each=lines)

@@ -14,13 +14,10 @@ labels have cost, `healed` that of all bad rows predicted as their true label, `
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,69 +26,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from support.benchmarks import over_seeds, save
-from unlearning import detect, repair
-from unlearning.evaluation import accuracy, predict
-from unlearning.experiments.cell.reopening import open_poisoned, reopen
-from unlearning.records import TrainResults, read_json
+from support.poisoned import VALUES, Bench, measured
+from unlearning import detect
 from unlearning.task import REMOVED, Corrections
 
-KIND = ("wrong labels", "known", "repair", "moved from")
-VALUES = ("before", "after", "clean", "restored", "healed", "said", "cpu_s", "of training")
 
-
-class Bench:
-    """A poisoned model and everything that is scored on it."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.cell = reopen(run_dir)
-        self.model, self.given, corruption = open_poisoned(self.cell)
-        self.data = self.cell.setup.data
-        self.right = corruption.corrections(self.data.train)
-        self.before = accuracy(self.model, self.data.test)
-        trained = read_json(self.cell.files.results, TrainResults)
-        self.training_s = trained.cpu_time_s
-        clean = run_dir.parents[1] / "clean" / run_dir.name / "train_results.json"
-        self.clean = read_json(clean, TrainResults).accuracy
-        self.noise = f"{self.cell.poison_config.noise} {100 * len(self.right) / len(self.given):.0f} %"
-
-    def score(self, known: str, name: str, model: Any, spent: float, chosen: str = "") -> dict[str, Any]:
-        """Returns a line of the table."""
-        said = predict(model, self.given.images[self.right.rows]).argmax(-1)
-        after = accuracy(model, self.data.test)
-        line = {
-            "wrong labels": self.noise,
-            "seed": self.cell.seed,
-            "known": known,
-            "repair": name,
-            "before": self.before,
-            "after": after,
-            "clean": self.clean,
-            "restored": (after - self.before) / (self.clean - self.before),
-            "healed": float(np.mean(said == self.right.labels)),
-            "said": float(np.mean(said == self.given.labels[self.right.rows])),
-            "cpu_s": spent,
-            "of training": spent / self.training_s,
-            "moved from": chosen,
-        }
-        print(line, flush=True)
-        return line
-
-    def run(self, **told: Any) -> tuple[Any, float]:
-        """Repairs; returns the repair and its processor seconds, detection not included."""
-        begun = time.process_time()
-        done = repair(
-            self.model,
-            self.given,
-            validation=self.cell.validation,
-            num_classes=self.data.num_classes,
-            seed=self.cell.seed,
-            **told,
-        )
-        return done, time.process_time() - begun
-
-
-def measure(bench: Bench, eyes: str | None) -> Iterator[dict[str, Any]]:
+def measure(bench: Bench) -> Iterator[dict[str, Any]]:
     """Yields the lines of one poisoned model."""
+    eyes = os.environ.get("EYES")
     rows = Corrections(bench.right.rows, np.full(len(bench.right), REMOVED))
     longest = 0.0
     for known, flagged, trained_on in (("right labels", bench.right, "corrected"), ("bad rows", rows, "unflagged")):
@@ -119,19 +61,7 @@ def measure(bench: Bench, eyes: str | None) -> Iterator[dict[str, Any]]:
     yield bench.score("nothing", "annealing", done.model, spent)
 
 
-def main() -> None:
-    """Measures every poisoned model, and saves the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run_dirs", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    logging.disable(logging.WARNING)
-    lines: list[dict[str, Any]] = []
-    for run_dir in options.run_dirs:
-        for line in measure(Bench(run_dir), os.environ.get("EYES")):
-            lines.append(line)
-            save("chosen", over_seeds(lines, KIND, VALUES), out=options.out, each=lines)
-
-
 if __name__ == "__main__":
-    main()
+    for lines, out in measured(__doc__, measure):
+        summary = over_seeds(lines, ("wrong labels", "known", "repair", "moved from"), VALUES)
+        save("chosen", summary, out=out, each=lines)

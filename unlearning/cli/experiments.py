@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unlearning import methods
+from unlearning.cli.choices import methods_option, overrides_option, take_choices, variant_option
 from unlearning.cli.detecting import detect_options, take_detection
 from unlearning.cli.group import (
-    assignments,
     data_dir_option,
     json_option,
     labels_file_option,
@@ -28,8 +28,7 @@ from unlearning.cli.group import (
 from unlearning.cli.looks import option, together
 from unlearning.cli.options import options_of
 from unlearning.data.settings import DataSettings
-from unlearning.errors import InputError
-from unlearning.experiments.cell.settings import GridSettings, MethodChoice, RunSettings
+from unlearning.experiments.cell.settings import GridSettings, RunSettings
 from unlearning.noise.settings import NoiseSettings
 from unlearning.training import recipes
 from unlearning.training.settings import ModelRecipe
@@ -55,26 +54,13 @@ _grid_options = together(
         heading="Model and training",
     ),
 )
-_variant_option = option("--variant", default="", metavar="TEXT", help="Text added to the method's folder name.")
 _method_options = together(
-    option(
-        "--methods",
-        "method_names",
-        default="first-order,second-order",
-        show_default=True,
-        metavar="NAME,...",
-        help="Any of `list methods`; chains such as sap+second-order; or 'all'.",
+    methods_option("first-order,second-order", "Any of `list methods`; chains such as sap+second-order; or 'all'."),
+    overrides_option(
+        "Change a setting of a method, or of the detector; repeatable. `list methods NAME` and `list detectors "
+        "NAME` show them."
     ),
-    option(
-        "--set",
-        "overrides",
-        multiple=True,
-        callback=assignments,
-        metavar="NAME.FIELD=VALUE",
-        help="Change a setting of a method, or of the detector; repeatable. `list methods NAME` and `list detectors "
-        "NAME` show them.",
-    ),
-    _variant_option,
+    variant_option,
     options_of(RunSettings, {"validation", "known_share"}),
     heading="Repairs",
 )
@@ -222,7 +208,7 @@ def reproduce(name: str | None, as_list: bool, out: Path | None, as_json: bool, 
 )
 @click.argument("method", metavar="METHOD")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@together(set_option, _variant_option, options_of(RunSettings, {"validation", "known_share"}), heading="Repair")
+@together(set_option, variant_option, options_of(RunSettings, {"validation", "known_share"}), heading="Repair")
 @detect_options
 @together(own_data_option, data_dir_option, labels_file_option, heading="Data")
 @together(tensorboard_option, json_option, quiet_option, heading="Output")
@@ -308,15 +294,6 @@ def _settings(options: dict[str, Any]) -> RunSettings:
     options = recipes.fill(options.pop("recipe"), options, explicit)
     names, overrides, variant = (options.pop(key) for key in ("method_names", "overrides", "variant"))
     chosen = methods.available() if names == "all" else tuple(name for name in names.split(",") if name)
-    by_method: dict[str, dict[str, str]] = {name: {} for name in chosen}
-    for key, value in overrides.items():
-        method, _, field = key.partition(".")
-        if method not in by_method or not field:
-            raise InputError(f"Cannot set {key!r}. Expected METHOD.FIELD with a method among {', '.join(chosen)}.")
-        by_method[method][field] = value
-    if len(by_method) != len(chosen):
-        raise InputError(f"A method is named twice in {names!r}.")
-    choices = [MethodChoice(name=name, overrides=by_method[name], variant=variant) for name in chosen]
     fields = set(RunSettings.model_fields)  # the other options say how to go through the grid
     given = {name: value for name, value in options.items() if name in fields and value is not None}
-    return RunSettings(methods=tuple(choices), detect=detect, **given)
+    return RunSettings(methods=take_choices(chosen, overrides, variant), detect=detect, **given)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from unlearning.cli.group import assignments, json_option, main, prepare, print_json, quiet_option, say
+from unlearning.cli.choices import methods_option, overrides_option, take_choices, variant_option
+from unlearning.cli.group import json_option, main, prepare, print_json, quiet_option, say
 from unlearning.cli.looks import option, together
 from unlearning.cli.options import options_of
-from unlearning.errors import InputError
-from unlearning.experiments.cell.settings import MethodChoice
 from unlearning.experiments.memorisation.settings import LanguageModelSettings, MemorisationSettings, TextSettings
 
 
@@ -23,24 +22,13 @@ from unlearning.experiments.memorisation.settings import LanguageModelSettings, 
 @options_of(TextSettings, heading="Text")
 @options_of(LanguageModelSettings, heading="Model and training")
 @together(
-    option(
-        "--methods",
-        "method_names",
-        default="first-order,second-order,fine-tuning,retraining",
-        show_default=True,
-        metavar="NAME,...",
-        help="Any of `list methods` that take flagged rows, in this order. fine-tuning gets the processor time of "
+    methods_option(
+        "first-order,second-order,fine-tuning,retraining",
+        "Any of `list methods` that take flagged rows, in this order. fine-tuning gets the processor time of "
         "second-order.",
     ),
-    option(
-        "--set",
-        "overrides",
-        multiple=True,
-        callback=assignments,
-        metavar="NAME.FIELD=VALUE",
-        help="Change a setting of a method; repeatable. `list methods NAME` shows them.",
-    ),
-    option("--variant", default="", metavar="TEXT", help="Text added to the methods' folder names."),
+    overrides_option("Change a setting of a method; repeatable. `list methods NAME` shows them."),
+    variant_option,
     heading="Repairs",
 )
 @together(
@@ -89,12 +77,5 @@ def _settings(options: dict[str, Any]) -> MemorisationSettings:
     """Returns the settings that the options describe."""
     names = [name for name in options.pop("method_names").split(",") if name]
     overrides, variant = options.pop("overrides"), options.pop("variant")
-    by_method: dict[str, dict[str, str]] = {name: {} for name in names}
-    for key, value in overrides.items():
-        name, _, field = key.partition(".")
-        if name not in by_method or not field:
-            raise InputError(f"Cannot set {key!r}. Expected METHOD.FIELD with a method among {', '.join(names)}.")
-        by_method[name][field] = value
-    choices = tuple(MethodChoice(name=name, overrides=by_method[name], variant=variant) for name in names)
     given = {name: value for name, value in options.items() if value is not None}
-    return MemorisationSettings(methods=choices, **given)
+    return MemorisationSettings(methods=take_choices(names, overrides, variant), **given)

@@ -59,6 +59,16 @@ class Look:
     filled: bool = True
 
     @property
+    def face(self) -> str:
+        """The colour inside its marker."""
+        return self.colour if self.filled else "white"
+
+    @property
+    def edge(self) -> str:
+        """The colour around its marker."""
+        return "white" if self.filled else self.colour
+
+    @property
     def matplotlib_marker(self) -> str:
         """The same marker in Matplotlib's alphabet."""
         return _MARKERS[self.marker]
@@ -71,8 +81,7 @@ class Look:
 
 def marker_style(style: Look) -> dict[str, object]:
     """Returns a look's marker as Matplotlib's `plot` takes it: an empty one shows what lies behind it in no place."""
-    face, edge = (style.colour, "white") if style.filled else ("white", style.colour)
-    return {"marker": style.matplotlib_marker, "markerfacecolor": face, "markeredgecolor": edge}
+    return {"marker": style.matplotlib_marker, "markerfacecolor": style.face, "markeredgecolor": style.edge}
 
 
 def look(method: str) -> Look:

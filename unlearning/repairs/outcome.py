@@ -30,8 +30,8 @@ def describe(outcome: UnlearningOutcome, cpu_s: float | None) -> list[str]:
         outcome: What the method did.
         cpu_s: Processor seconds of it all.
     """
-    fields = outcome_fields(outcome)
-    return card_lines(fields["acceptance"], fields["moved"], outcome.duration_s, cpu_s, fields["details"])
+    decided = _decided(outcome)
+    return card_lines(decided["acceptance"], decided["moved"], outcome.duration_s, cpu_s, outcome.details)
 
 
 def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
@@ -41,13 +41,19 @@ def outcome_fields(outcome: UnlearningOutcome) -> dict[str, Any]:
         "status": str(outcome.status),
         "validation_accuracy_before": outcome.validation_accuracy_before,
         "validation_accuracy_after": outcome.validation_accuracy_after,
-        "acceptance": None if outcome.acceptance is None else _accepted(outcome.acceptance),
-        "moved": None if outcome.moved is None else MovedParameters(**outcome.moved._asdict()),
+        **_decided(outcome),
         "work": Work(**dataclasses.asdict(outcome.work)),
         "unlearning_duration_s": outcome.duration_s,
         "solves": [Solve(**finite(dataclasses.asdict(report))) for report in outcome.solves],
         "history": [finite(dict(row)) for row in outcome.history],
         "details": finite(dict(outcome.details)),
+    }
+
+
+def _decided(outcome: UnlearningOutcome) -> dict[str, Any]:
+    return {
+        "acceptance": None if outcome.acceptance is None else _accepted(outcome.acceptance),
+        "moved": None if outcome.moved is None else MovedParameters(**outcome.moved._asdict()),
     }
 
 

@@ -205,19 +205,19 @@ class Search:
         is nothing left to repair.
         """
         last, times = self.best(), 1
-
-        def is_worth_it() -> bool:
-            if last is None or last is not self.candidates[-1]:
-                return False
-            return last.flagged_right < 1 and 2 * last.training_s < self._left()
-
-        while is_worth_it():
-            assert last is not None
+        while last is not None and self._is_worth_more(last):
             times *= 2
-            level = next(level for level in self._levels if level.name == last.level)
             self.wear(last)
-            self._train(level, last.policy, write_lesson(self._lesson_task, last.policy, self._most), times=times)
+            lesson = write_lesson(self._lesson_task, last.policy, self._most)
+            self._train(self._level_of(last), last.policy, lesson, times=times)
             last = self.best()
+
+    def _is_worth_more(self, best: Candidate) -> bool:
+        latest = best is self.candidates[-1]
+        return latest and best.flagged_right < 1 and 2 * best.training_s < self._left()
+
+    def _level_of(self, candidate: Candidate) -> Level:
+        return next(level for level in self._levels if level.name == candidate.level)
 
     def _guess(self) -> bool:
         """Asks the best candidate for the labels of bad rows that have none; returns whether there are such rows."""
@@ -226,7 +226,7 @@ class Search:
         if not unlabelled.any() or best is None:
             return False
         self.wear(best)
-        level = next(level for level in self._levels if level.name == best.level)
+        level = self._level_of(best)
         rows = flagged.rows[unlabelled]
         said = probabilities(level.scores("train", rows), self._closed)
         self.work += WorkCount(forward_rows=len(rows))

@@ -25,13 +25,12 @@ def draw_seconds(experiment: Experiment) -> Any:
             results = experiment.of(budget, method)
             seconds = np.maximum([results[seed].unlearning_duration_s for seed in shares], 1e-3)
             look = experiment.looks[method]
-            face, edge = (look.colour, "white") if look.filled else ("white", look.colour)
             style: dict[str, Any] = {"marker": look.matplotlib_marker}
             heights = clip(shares.values())
             if len(shares) > 1:
                 axes.scatter(seconds, heights, s=12, alpha=0.45, lw=0, color=look.colour, **style)
             place = float(np.exp(np.mean(np.log(seconds)))), float(np.mean(heights))
-            style |= {"facecolors": face, "edgecolors": edge, "linewidths": 0.7 if look.filled else 1.2}
+            style |= {"facecolors": look.face, "edgecolors": look.edge, "linewidths": 0.7 if look.filled else 1.2}
             shown[method] = axes.scatter(*([v] for v in place), s=52, zorder=3, **style)
         add_limits(axes, horizontal=True)
         axes.set_xscale("log")

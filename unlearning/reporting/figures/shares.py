@@ -55,5 +55,4 @@ def _draw_one(axes: Any, place: int, look: Look, shares: list[float]) -> None:
 
 
 def _faces(look: Look) -> dict[str, Any]:
-    face, edge = (look.colour, "white") if look.filled else ("white", look.colour)
-    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.4 if look.filled else 0.8}
+    return {"facecolors": look.face, "edgecolors": look.edge, "linewidths": 0.4 if look.filled else 0.8}

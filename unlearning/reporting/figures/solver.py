@@ -92,7 +92,7 @@ def _draw_panel(axes: Any, style: Look, found: list[list[Solve]]) -> None:
                 alpha=0.95 - 0.65 * (solve.step - 1) / max(steps - 1, 1),
                 linestyle=style.matplotlib_dash,
                 marker=style.matplotlib_marker,
-                markerfacecolor=style.colour if style.filled else "white",
+                markerfacecolor=style.face,
                 markevery=max(1, len(values) // 4),
                 markersize=3,
                 linewidth=1,

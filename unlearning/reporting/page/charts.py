@@ -87,7 +87,7 @@ def draw_static(rows: Sequence[Mapping[str, Any]]) -> bytes:
                 xerr=[100 * spread],
                 color=style.colour,
                 marker=style.matplotlib_marker,
-                markerfacecolor=style.colour if style.filled else "white",
+                markerfacecolor=style.face,
                 markeredgecolor="#444444" if style.filled else style.colour,
             )
         for key, dash in (("before", ":"), ("clean", ":")):
